@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs the benchmarks: tests/bench/run.sh [BENCH]. Every build/tests/bench/b_* prints JSON lines
+# {"bench":…,"metric":…,"unit":…,"median":…,"min":…,"max":…,"n":…,"env":{…}}; BENCH names a program (with
+# or without b_) or is handed to all of them as the filter of their cases. stdout is JSON lines only.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+BUILD=build${SAN:+/san}
+want=${1:-}
+ran=0 lines=0 rc=0
+
+filter=$want
+for src in tests/bench/b_*.c; do
+	[ -e "$src" ] && n=$(basename "$src" .c) && case $want in "$n" | "${n#b_}") filter= ;; esac
+done
+for src in tests/bench/b_*.c; do
+	[ -e "$src" ] || continue
+	n=$(basename "$src" .c)
+	[ -n "$want" ] && [ -z "$filter" ] && [ "$want" != "$n" ] && [ "$want" != "${n#b_}" ] && continue
+	if [ ! -x "$BUILD/tests/bench/$n" ]; then
+		echo "bench: not built: $BUILD/tests/bench/$n" >&2
+		rc=1
+		continue
+	fi
+	ran=$((ran + 1))
+	tmp=$(mktemp /tmp/penstock-bench.XXXXXX) || exit 2
+	timeout -k 10 900 "$BUILD/tests/bench/$n" ${filter:+"$filter"} | tee "$tmp"
+	one=${PIPESTATUS[0]}
+	lines=$((lines + $(grep -c '^{' "$tmp")))
+	rm -f "$tmp"
+	if [ "$one" = 77 ]; then
+		echo "bench: $n skipped" >&2
+	elif [ "$one" != 0 ]; then
+		echo "bench: $n failed (exit $one)" >&2
+		rc=1
+	fi
+done
+if [ -n "$want" ] && [ "$lines" = 0 ] && [ $rc = 0 ]; then
+	echo "bench: nothing is called '$want'" >&2
+	rc=2
+fi
+[ "$ran" -gt 0 ] || echo "bench: no benchmark is built" >&2
+exit $rc

@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Penstock's test runner: one line per test program, full output only for a failed one.
+#
+#   tests/run.sh                everything (what `make test` runs)
+#   tests/run.sh unit sim       groups: unit sim fuzz-replay bpf interop netns
+#   tests/run.sh revoke         one test by name: tests/netns/t_revoke.sh, test_addr or addr, …
+#   tests/run.sh list           the names
+#
+# Environment: SAN=1 runs the sanitizer build (build/san). T_TIMEOUT=seconds overrides every limit.
+#
+# Tests are derived from their sources, so one that was not built is a failure, not an absence. A test
+# passes with exit 0, is skipped with exit 77 (its last line says why) and fails otherwise; a script
+# may carry a line "# timeout: SECONDS" in its head. The closing line is "N passed, N failed, N skipped".
+set -u
+cd "$(dirname "$0")/.." || exit 2
+
+BUILD=build${SAN:+/san}
+export PENSTOCK_BUILD=$BUILD
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=99}"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
+
+GROUPS_KNOWN="unit sim fuzz-replay bpf interop netns"
+passed=0 failed=0 skipped=0
+failed_names=()
+out=$(mktemp /tmp/penstock-test.XXXXXX) || exit 2
+trap 'rm -f "$out"' EXIT
+trap 'exit 130' INT TERM
+
+# One line a test: "group name seconds command…" on stdout.
+inventory()
+{
+	local f n
+
+	for f in tests/unit/test_*.c; do
+		[ -e "$f" ] && n=$(basename "$f" .c) && echo "unit $n 120 $BUILD/tests/unit/$n"
+	done
+	for f in tests/sim/scn_*.c; do
+		[ -e "$f" ] && n=$(basename "$f" .c) && echo "sim $n 600 $BUILD/tests/sim/$n"
+	done
+	for f in tests/fuzz/fuzz_*.c; do
+		[ -e "$f" ] && n=$(basename "$f" .c) &&
+			echo "fuzz-replay $n 300 $BUILD/tests/fuzz/$n tests/fuzz/corpus/${n#fuzz_}"
+	done
+	for f in tests/bpf/test_*.c; do
+		[ -e "$f" ] && n=$(basename "$f" .c) && echo "bpf $n 600 $BUILD/tests/bpf/$n"
+	done
+	for f in tests/interop/t_*.sh; do
+		[ -e "$f" ] && echo "interop $(basename "$f" .sh) $(script_limit "$f") bash $f"
+	done
+	for f in tests/netns/t_*.sh; do
+		[ -e "$f" ] && echo "netns $(basename "$f" .sh) $(script_limit "$f") bash $f"
+	done
+}
+
+script_limit()
+{
+	local s
+
+	s=$(sed -n '1,20s/^# timeout: *\([0-9][0-9]*\).*/\1/p' "$1" | head -n 1)
+	echo "${s:-300}"
+}
+
+# Does test NAME of GROUP answer to WANT? Names lose their file prefix: t_revoke is "revoke".
+answers_to()
+{
+	local group=$1 name=$2 want=$3
+
+	[ "$want" = "$group" ] || [ "$want" = "$name" ] || [ "$want" = "${name#*_}" ]
+}
+
+run_one()
+{
+	local group=$1 name=$2 limit=$3 start end rc why inner
+	shift 3
+
+	limit=${T_TIMEOUT:-$limit}
+	start=$(date +%s%N)
+	if [ "$1" != bash ] && [ ! -x "$1" ]; then
+		echo "not built: $1" >"$out"
+		rc=1
+	else
+		timeout -k 20 "$limit" "$@" >"$out" 2>&1 </dev/null
+		rc=$?
+	fi
+	end=$(date +%s%N)
+	took=$(awk -v ns=$((end - start)) 'BEGIN { printf "%.2fs", ns / 1e9 }')
+	case $rc in
+	0)
+		passed=$((passed + 1))
+		inner=$(grep -c '^ok .*# SKIP' "$out")
+		if [ "$inner" -gt 0 ]; then
+			why=$(sed -n 's/^ok .*# SKIP *//p' "$out" | sort -u | head -n 1)
+			inner=" ($inner inside skipped: $why)"
+		else
+			inner=
+		fi
+		printf 'ok    %-11s %-28s %s%s\n' "$group" "$name" "$took" "$inner"
+		;;
+	77)
+		skipped=$((skipped + 1))
+		why=$(grep -i 'skip' "$out" | grep -v '^# checks=' | tail -n 1)
+		printf 'SKIP  %-11s %-28s %s\n' "$group" "$name" "${why:-(no reason given)}"
+		;;
+	*)
+		failed=$((failed + 1))
+		failed_names+=("$group/$name")
+		[ $rc = 124 ] || [ $rc = 137 ] && why="timeout after ${limit}s" || why="exit $rc"
+		printf 'FAIL  %-11s %-28s %s (%s)\n' "$group" "$name" "$took" "$why"
+		sed 's/^/      | /' "$out"
+		;;
+	esac
+}
+
+all=$(inventory)
+[ $# -eq 0 ] && set -- $GROUPS_KNOWN
+if [ "$1" = list ]; then
+	echo "groups: $GROUPS_KNOWN"
+	while read -r group name _; do
+		[ -n "$group" ] && printf '%-12s %s\n' "$group" "${name#*_}"
+	done <<<"$all"
+	exit 0
+fi
+
+for want in "$@"; do
+	known=
+	for g in $GROUPS_KNOWN; do
+		[ "$want" = "$g" ] && known=1
+	done
+	while [ -z "$known" ] && read -r group name _; do
+		[ -n "$group" ] && answers_to "$group" "$name" "$want" && known=1
+	done <<<"$all"
+	if [ -z "$known" ]; then
+		echo "run.sh: no suite '$want'; known: $GROUPS_KNOWN $(awk '{ sub(/^[^_]*_/, "", $2); print $2 }' \
+			<<<"$all" | sort -u | tr '\n' ' ')" >&2
+		exit 2
+	fi
+done
+
+while read -r -u 3 group name limit cmd; do
+	for want in "$@"; do
+		if [ -n "$group" ] && answers_to "$group" "$name" "$want"; then
+			# shellcheck disable=SC2086 # cmd is "program argument…" without spaces inside
+			run_one "$group" "$name" "$limit" $cmd
+			break
+		fi
+	done
+done 3<<<"$all"
+
+for name in "${failed_names[@]}"; do
+	echo "failed: $name"
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ $((passed + skipped)) -gt 0 ]
