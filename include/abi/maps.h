@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+ *
+ * The forwarding table as both executors see it: keys and values of the BPF maps, and nothing else.
+ * docs/bpf-maps.md explains them to operators. The control thread is the only writer of everything
+ * but the fields marked [data path], which either executor bumps atomically.
+ *
+ * Times are CLOCK_MONOTONIC nanoseconds (bpf_ktime_get_ns); 0 never occurs; ~0 is "never".
+ * Addresses are in network order; IPv4 occupies the first 4 bytes of 16, the rest is zero.
+ * Fixed-width types only, padding explicit, keys zeroed before use. */
+#ifndef PENSTOCK_ABI_MAPS_H
+#define PENSTOCK_ABI_MAPS_H
+#include "compat/target.h"
+#include "abi/reasons.h"
+#include "abi/replay.h"
+
+#define PS_ABI_VERSION 1
+
+#define PS_NO_SLOT 0xffffffffu
+#define PS_NEVER   (~(__u64)0)
+
+/* Largest inner packet either executor carries (bytes): the tunnel's MTU is 1280 for compatibility;
+ * the kernel cipher takes up to this. */
+#define PS_INNER_MAX 1500
+
+enum ps_session_flags {
+	PS_SESS_USED = 1,
+	PS_SESS_CONFIRMED =
+		2, /* user space has seen an authenticated packet: the kernel may take over */
+	PS_SESS_INITIATOR = 4,
+};
+
+/* ps_session[slot], mmapable array. Our 32-bit WireGuard index carries the slot in its low bits
+ * (ps_config.slot_mask); the whole index is compared. */
+struct ps_session {
+	__u32 local_idx; /* 0: slot is free */
+	__u32 remote_idx;
+	__u32 peer;  /* slot in ps_peer */
+	__u32 flags; /* enum ps_session_flags */
+	__u64 born_ns;
+	__u64 rx_until_ns;	 /* receive no later than this */
+	__u64 tx_until_ns;	 /* send no later than this */
+	__u64 tx_counter;	 /* [data path] next nonce, taken by atomic fetch-add */
+	__u64 rx_kernel_packets; /* [data path] authenticated data packets, by executor; bytes are
+				    inner */
+	__u64 rx_kernel_bytes;
+	__u64 rx_user_packets;
+	__u64 rx_user_bytes;
+	__u64 tx_kernel_packets;
+	__u64 tx_kernel_bytes;
+	__u64 tx_user_packets;
+	__u64 tx_user_bytes;
+	__u64 last_rx_ns; /* [data path] last authenticated packet that was not a keepalive */
+	__u64 last_tx_ns;
+};
+
+enum ps_peer_flags {
+	PS_PEER_USED = 1,
+	PS_PEER_CHECK_SOURCE =
+		2,	    /* inner source must be tun4/tun6 (gateway); else flows alone decide */
+	PS_PEER_KERNEL = 4, /* mode: this peer's established flows are the kernel's */
+};
+
+/* ps_peer[slot], mmapable array. Written under `seq` (odd while writing): a reader that sees it odd
+ * or changed treats the packet as user space's. */
+struct ps_peer {
+	__u32 seq;
+	__u32 flags;	  /* enum ps_peer_flags */
+	__u32 generation; /* bumped on any revocation: flows with an older one are misses */
+	__u32 tx_slot;	  /* session to send on, PS_NO_SLOT: none */
+	__u8 tun4[4];
+	__u8 tun6[16];
+	__u32 path_ifindex; /* 0: no direct path, user space sends */
+	__u8 path_family;   /* 4, 6, 0: none */
+	__u8 pad[3];
+	__u8 path_local[16];
+	__u8 path_remote[16];
+	__be16 path_local_port;
+	__be16 path_remote_port;
+};
+
+/* Key of ps_flow_in and ps_flow_out: the inner packet as it is in that direction.
+ * ICMP and ICMPv6 echo: sport is the identifier, dport 0. */
+struct ps_flow_key {
+	__u32 peer; /* ps_flow_in: who sent it (ps_peer slot); ps_flow_out: 0 */
+	__u8 family;
+	__u8 proto;
+	__u16 pad;
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__be16 sport;
+	__be16 dport;
+};
+
+/* Only established, authorised flows are here. Both maps: BPF_MAP_TYPE_LRU_HASH. */
+struct ps_flow {
+	__u32 peer;	  /* ps_peer slot */
+	__u32 generation; /* must equal the peer's */
+	__u64 expires_ns; /* authorisation ends; PS_NEVER */
+	__u64 packets;	  /* [data path] carried by the kernel */
+	__u64 bytes;
+	__u64 last_ns;
+	__u64 bulk_until_ns; /* [data path] ps_flow_out: segments of this flow are user space's
+				until then */
+	__u32 resource;	     /* for display: slot in the daemon's resource table */
+	__u32 flags;	     /* reserved, 0 */
+};
+
+enum ps_config_flags {
+	PS_CFG_RX = 1, /* ps_wan_rx may decrypt */
+	PS_CFG_TX = 2, /* ps_tun_out may encrypt */
+};
+
+/* ps_config[0], mmapable array. */
+struct ps_config {
+	__u32 abi; /* PS_ABI_VERSION */
+	__u32 flags;
+	__be16 port4; /* our UDP ports, 0: none */
+	__be16 port6;
+	__u32 slot_mask; /* session slots - 1, a power of two minus one */
+	__u32 tun_ifindex;
+	__u32 fwmark;	    /* set on packets the kernel sends */
+	__u64 bulk_hold_ns; /* how long a flow stays user space's after a GSO packet */
+};
+
+/* ps_key[slot]: how the kernel holds the two 32-byte session keys is private to bpf/keys.bpf.h.
+ * This is the argument of the SEC("syscall") program ps_key_set: install (or, with set = 0, wipe)
+ * one slot's keys. */
+struct ps_key_args {
+	__u32 slot;
+	__u32 set;
+	__u8 recv[32];
+	__u8 send[32];
+};
+
+/* XDP metadata from ps_wan_rx to ps_wan_in: the same for every packet, or GRO would not merge them.
+ */
+struct ps_meta {
+	__u32 magic;
+	__u32 tun_ifindex;
+};
+#define PS_META_MAGIC 0x70734d31u
+
+_Static_assert(sizeof(struct ps_session) == 128, "ps_session");
+_Static_assert(sizeof(struct ps_peer) == 80, "ps_peer");
+_Static_assert(__builtin_offsetof(struct ps_peer, path_ifindex) == 36, "ps_peer.path_ifindex");
+_Static_assert(sizeof(struct ps_flow_key) == 44, "ps_flow_key");
+_Static_assert(sizeof(struct ps_flow) == 56, "ps_flow");
+_Static_assert(sizeof(struct ps_config) == 32, "ps_config");
+_Static_assert(sizeof(struct ps_replay) == 1032, "ps_replay");
+#endif
