@@ -36,6 +36,7 @@ inventory()
 	for f in tests/unit/test_*.c; do
 		[ -e "$f" ] && n=$(basename "$f" .c) && echo "unit $n 120 $BUILD/tests/unit/$n"
 	done
+	echo "unit lint-selftest 120 bash tools/check/selftest.sh"
 	for f in tests/sim/scn_*.c; do
 		[ -e "$f" ] && n=$(basename "$f" .c) && echo "sim $n 600 $BUILD/tests/sim/$n"
 	done

@@ -11,8 +11,9 @@
  *             return t_done();
  *     }
  *
- * argv: [filter] [--seed N]. Checks never abort a test function; a failed one is printed with file and
- * line and makes the binary exit 1. A binary in which no check ran fails. Exit 77 means "skipped".
+ * argv: [filter] [--seed N]. Checks never abort a test function; a failed one is printed with file
+ * and line and makes the binary exit 1. A binary in which no check ran fails. Exit 77 means
+ * "skipped".
  */
 #ifndef PENSTOCK_T_H
 #define PENSTOCK_T_H
@@ -31,7 +32,8 @@ uint64_t t_seed(void);
 uint64_t t_rand(uint64_t *state);
 int t_done(void);
 bool t_check(bool ok, const char *file, int line, const char *expr);
-bool t_check_u64(uint64_t a, uint64_t b, const char *file, int line, const char *ea, const char *eb);
+bool t_check_u64(uint64_t a, uint64_t b, const char *file, int line, const char *ea,
+		 const char *eb);
 bool t_check_str(const char *a, const char *b, const char *file, int line, const char *ea,
 		 const char *eb);
 bool t_check_mem(const void *a, const void *b, size_t len, const char *file, int line,
@@ -44,9 +46,9 @@ void t_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Decode a hex string (spaces and newlines ignored) into out; returns the byte count. */
 size_t t_unhex(const char *hex, uint8_t *out, size_t cap);
 
-#define T(cond)		t_check((cond), __FILE__, __LINE__, #cond)
-#define T_EQ(a, b)	t_check_u64((uint64_t)(a), (uint64_t)(b), __FILE__, __LINE__, #a, #b)
-#define T_STR(a, b)	t_check_str((a), (b), __FILE__, __LINE__, #a, #b)
+#define T(cond)		 t_check((cond), __FILE__, __LINE__, #cond)
+#define T_EQ(a, b)	 t_check_u64((uint64_t)(a), (uint64_t)(b), __FILE__, __LINE__, #a, #b)
+#define T_STR(a, b)	 t_check_str((a), (b), __FILE__, __LINE__, #a, #b)
 #define T_MEM(a, b, len) t_check_mem((a), (b), (len), __FILE__, __LINE__, #a, #b)
-#define T_RUN(fn)	t_run(#fn, fn)
+#define T_RUN(fn)	 t_run(#fn, fn)
 #endif

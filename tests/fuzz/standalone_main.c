@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Plain main for a libFuzzer target: runs every file named on the command line (directories one level
- * deep) through it. `make test` uses it, so that a target that no longer compiles fails at once. */
+ * Plain main for a libFuzzer target: runs every file named on the command line (directories one
+ * level deep) through it. `make test` uses it, so that a target that no longer compiles fails at
+ * once. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,13 +1,14 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * Addresses, endpoints and prefixes as text and as values. */
 #include "base/addr.h"
 #include "tests/t.h"
 
 static void test_endpoint_text(void)
 {
 	static const char *const good[] = {"1.2.3.4:5", "[::1]:65535", "[fd00:2021:1111::3:7]:0"};
-	static const char *const bad[] = {"",	       "1.2.3.4",     "1.2.3.4:",  "1.2.3.4:65536",
-					  "::1:5",     "[1.2.3.4]:5", "[::1]",	   "1.2.3.4:5x",
-					  "1.2.3:5",   "[::1:5",      "[]:5",	   ":5",
+	static const char *const bad[] = {"",		"1.2.3.4",     "1.2.3.4:", "1.2.3.4:65536",
+					  "::1:5",	"[1.2.3.4]:5", "[::1]",	   "1.2.3.4:5x",
+					  "1.2.3:5",	"[::1:5",      "[]:5",	   ":5",
 					  "1.2.3.4: 5", "[::1]x:5"};
 	char buf[ENDPOINT_STRLEN];
 	struct endpoint e;
@@ -27,15 +28,20 @@ static void test_ipnet(void)
 		const char *net, *ip;
 		bool in;
 	} rows[] = {
-		{"10.0.0.0/8", "10.255.0.1", true},	{"10.0.0.0/8", "11.0.0.1", false},
-		{"0.0.0.0/0", "255.255.255.255", true}, {"0.0.0.0/0", "::1", false},
-		{"10.1.2.128/25", "10.1.2.127", false}, {"10.1.2.128/25", "10.1.2.255", true},
-		{"10.1.2.3", "10.1.2.3", true},		{"10.1.2.3/32", "10.1.2.2", false},
+		{"10.0.0.0/8", "10.255.0.1", true},
+		{"10.0.0.0/8", "11.0.0.1", false},
+		{"0.0.0.0/0", "255.255.255.255", true},
+		{"0.0.0.0/0", "::1", false},
+		{"10.1.2.128/25", "10.1.2.127", false},
+		{"10.1.2.128/25", "10.1.2.255", true},
+		{"10.1.2.3", "10.1.2.3", true},
+		{"10.1.2.3/32", "10.1.2.2", false},
 		{"fd00:2021:1111::/107", "fd00:2021:1111::1f:ffff", true},
 		{"fd00:2021:1111::/107", "fd00:2021:1111::20:0", false},
 		{"::/0", "fe80::1", true},
 	};
-	static const char *const bad[] = {"10.0.0.1/8", "10.0.0.0/33", "::1/64", "x/8", "10.0.0.0/", "::/129", "/8", ""};
+	static const char *const bad[] = {"10.0.0.1/8", "10.0.0.0/33", "::1/64", "x/8",
+					  "10.0.0.0/",	"::/129",      "/8",	 ""};
 	struct ipnet n;
 	struct ipaddr a;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Addresses as plain values: IP, IP:port (endpoint), network prefix. No libc sockaddr here; io/ converts.
- * IPv4 lives in the first 4 bytes of b, the rest is zero, so that memcmp is equality. */
+ * Addresses as plain values: IP, IP:port (endpoint), network prefix. No libc sockaddr here; io/
+ * converts. IPv4 lives in the first 4 bytes of b, the rest is zero, so that memcmp is equality. */
 #ifndef PENSTOCK_BASE_ADDR_H
 #define PENSTOCK_BASE_ADDR_H
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Time as a value. Core machines never read a clock: `now` is monotonic nanoseconds, always the last
- * parameter, and comes from the shell (or from the simulator). Wall time is a separate type and is
- * only handed to the functions that need it. */
+ * Time as a value. Core machines never read a clock: `now` is monotonic nanoseconds, always the
+ * last parameter, and comes from the shell (or from the simulator). Wall time is a separate type
+ * and is only handed to the functions that need it. */
 #ifndef PENSTOCK_BASE_TIME_H
 #define PENSTOCK_BASE_TIME_H
 #include <stdbool.h>
