@@ -86,6 +86,8 @@
 	R(UTX_BAD_SOURCE, "utx_bad_source", DROP, "source is not our tunnel address")              \
 	R(UTX_POLICY, "utx_policy", DROP, "peer holds no authorisation for the source")            \
 	R(UTX_FILTERED, "utx_filtered", DROP, "resource's filters do not allow protocol and port")  \
+	R(UTX_AUTH_EXPIRED, "utx_auth_expired", DROP, "authorisation has expired")                 \
+	R(UTX_REVOKED, "utx_revoked", DROP, "resource was revoked from the peer")                  \
 	R(UTX_BUFFERED, "utx_buffered", DONE, "held until the connection stands")                  \
 	R(UTX_BUFFER_FULL, "utx_buffer_full", DROP, "too many packets wait for the connection; oldest dropped") \
 	R(UTX_NO_SESSION, "utx_no_session", DROP, "peer has no session to send on")                \

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The client's policy: which resources exist, which gateway serves each, and what happens to a
+ * packet for which there is no gateway yet. It asks the portal for flows by INTENT events, holds
+ * packets meanwhile, and checks that what a gateway sends belongs to a resource mapped to it. It
+ * owns no connection and sends nothing.
+ *
+ * Life of a resource's traffic: first packet → held, INTENT → tcl_flow_created (a gateway slot; the
+ * shell starts the connection) → tcl_gateway_established → FLUSH → packets go straight out. Intents
+ * are at least TCL_INTENT_GAP_NS apart per resource and raised only by new traffic. The gateway's
+ * slot is its slot in ps_peer and is not reused before its PEER_REMOVED was polled.
+ *
+ * Invariants
+ *  - a packet leaves at most once: routed, held (and later flushed) or dropped with a reason
+ *  - whatever could make an allowed flow forbidden raises PEER_CHANGED of that gateway: the shell
+ * then bumps the peer's generation before it handles the next packet
+ *  - held packets per resource are bounded by TCL_HELD_CAP, altogether by the pool; the oldest go
+ * first
+ *
+ * Source: spec tunnel §1.1, §1.10–1.15. DNS resources are listed as unsupported and carry nothing;
+ * the proxy and sentinel ranges are not routed before a resolver answers with them: routing them
+ * would only blackhole addresses nobody was given. */
+#ifndef PENSTOCK_CORE_TUNNEL_CLIENT_H
+#define PENSTOCK_CORE_TUNNEL_CLIENT_H
+#include "core/tunnel/tunnel.h"
+
+#define TCL_INTENT_GAP_NS      (2 * NS_PER_SEC)
+#define TCL_HELD_CAP	       128 /* packets held per resource */
+#define TCL_PACKET_CAP	       1500
+#define TCL_RECENT_CAP	       100 /* gateways remembered as recently connected */
+#define TCL_RESOURCE_SITES_CAP 16
+#define TCL_DISABLED_CAP       64
+#define TCL_GONE_CAP	       32
+#define TCL_GONE_NS \
+	(30 * NS_PER_SEC) /* how long a removed resource is remembered to name the drop */
+#define TCL_OFFLINE_DECAY_NS (300 * NS_PER_SEC) /* an offline site is unknown again */
+#define TCL_FIXED_ROUTES     4			/* peer range v4 + v6, Internet v4 + v6 */
+
+enum tcl_status { TCL_STATUS_UNKNOWN, TCL_STATUS_ONLINE, TCL_STATUS_OFFLINE };
+enum tcl_gateway_state {
+	TCL_GATEWAY_FREE,
+	TCL_GATEWAY_CONNECTING,
+	TCL_GATEWAY_ESTABLISHED,
+	TCL_GATEWAY_LEAVING
+};
+
+struct tcl_site_ref {
+	struct uuid id;
+	char name[TUNNEL_NAME_CAP];
+};
+
+/* A resource as the portal sends it to clients. */
+struct tcl_resource_spec {
+	struct tunnel_resource r;
+	uint32_t site_count;
+	struct tcl_site_ref sites[TCL_RESOURCE_SITES_CAP];
+};
+
+struct tcl_site {
+	struct uuid id;
+	char name[TUNNEL_NAME_CAP];
+	uint64_t since_ns;
+	uint32_t users; /* resources in it; 0: free */
+	uint8_t status; /* enum tcl_status */
+	uint8_t pad[3];
+};
+
+struct tcl_held {
+	uint32_t next;
+	uint32_t hash;
+	uint16_t len;
+	uint16_t pad;
+	uint32_t tcp_seq;
+	uint8_t data[TCL_PACKET_CAP];
+};
+
+struct tcl_resource {
+	struct tunnel_resource r;
+	uint32_t sites[TCL_RESOURCE_SITES_CAP]; /* slots */
+	uint32_t site_count;
+	uint32_t gateway; /* slot, TUNNEL_NO_SLOT */
+	uint32_t held_head, held_tail, held_count;
+	uint64_t intent_ns; /* last intent; 0: none yet */
+	bool used;
+	bool enabled;		      /* not switched off by the user, and of a supported type */
+	bool pending;		      /* an intent is unanswered */
+	bool want_intent, want_flush; /* events to deliver */
+	bool listed;		      /* scratch of tcl_set_resources */
+};
+
+struct tcl_gateway {
+	struct uuid id;
+	struct uuid site;
+	struct ipaddr tun4, tun6;
+	uint8_t state;		      /* enum tcl_gateway_state */
+	bool added, changed, removed; /* events to deliver */
+};
+
+struct tcl_gone {
+	struct ipnet net;
+	uint32_t gateway;
+	uint64_t until_ns;
+};
+
+struct tcl_mem {
+	struct tcl_resource *resources;
+	struct tcl_site *sites;
+	struct tcl_gateway *gateways;
+	struct tcl_held *held; /* packet pool */
+	struct ipnet *routes;  /* 2 * (resource_cap + TCL_FIXED_ROUTES) of them */
+	uint32_t resource_cap, site_cap, gateway_cap, held_cap;
+};
+
+struct tcl_counters {
+	uint64_t resource_table_full, site_table_full, gateway_table_full;
+	uint64_t held_overflow;	 /* oldest packet of a full ring gave way */
+	uint64_t held_pool_full; /* the pool had no cell: a packet was lost */
+	uint64_t held_duplicate; /* retransmission of a held packet, not stored twice */
+	uint64_t held_discarded; /* held packets whose flow never came to be */
+};
+
+struct tcl {
+	struct tcl_mem mem;
+	struct ipaddr own4, own6;
+	struct uuid recent[TCL_RECENT_CAP]; /* most recent first */
+	struct uuid disabled[TCL_DISABLED_CAP];
+	struct tcl_gone gone[TCL_GONE_CAP];
+	uint32_t recent_count, disabled_count, gone_next;
+	uint32_t resource_count, gateway_count;
+	uint32_t held_free;
+	uint32_t routes_count; /* of mem.routes, as last announced */
+	bool routes_dirty, routes_known, resources_dirty, wake; /* something to poll */
+	struct tcl_counters counters;
+};
+
+enum tcl_event_kind {
+	TCL_EVENT_NONE,
+	TCL_EVENT_PEER_ADDED,	  /* slot: a new gateway; its connection is the shell's to start */
+	TCL_EVENT_PEER_CHANGED,	  /* slot: bump its generation */
+	TCL_EVENT_PEER_REMOVED,	  /* slot: bump, close the connection, free the peer */
+	TCL_EVENT_INTENT,	  /* ask the portal for a flow: resource_id, connected ids */
+	TCL_EVENT_FLUSH,	  /* take the held packets of resource now: tcl_held_pop */
+	TCL_EVENT_ROUTES_CHANGED, /* tcl_routes differs from what was last announced */
+	TCL_EVENT_RESOURCES_CHANGED, /* list or statuses, for the view */
+};
+
+struct tcl_event {
+	enum tcl_event_kind kind;
+	uint32_t slot;	   /* gateway */
+	uint32_t resource; /* slot */
+	struct uuid id;	   /* of the resource (INTENT, FLUSH) or of the gateway (PEER_*) */
+	const struct uuid *connected; /* INTENT: most recent first; valid until the next call */
+	uint32_t connected_count;
+};
+
+/* `flow_created` without what belongs to the connection (keys, ICE credentials). */
+struct tcl_flow {
+	struct uuid resource, gateway, site;
+	struct ipaddr tun4, tun6;
+};
+
+enum tcl_failure { TCL_FAILURE_OFFLINE, TCL_FAILURE_OTHER };
+
+void tcl_init(struct tcl *c, const struct tcl_mem *mem);
+/* Own tunnel addresses. */
+void tcl_set_interface(struct tcl *c, const struct ipaddr *v4, const struct ipaddr *v6);
+
+/* The portal's `init`: resources that are not listed go, the others are added or updated. Returns
+ * how many were refused because a table was full or they were unusable (counted). */
+uint32_t tcl_set_resources(struct tcl *c, const struct tcl_resource_spec *list, uint32_t count,
+			   uint64_t now);
+/* Add or update. Another type, address or site set under the same id interrupts its traffic,
+ * everything else is replaced in place. 0; -EINVAL: not usable (address inside the tunnel's ranges,
+ * no site); -ENOSPC (counted). */
+int tcl_add_resource(struct tcl *c, const struct tcl_resource_spec *spec, uint64_t now);
+void tcl_remove_resource(struct tcl *c, const struct uuid *id, uint64_t now);
+/* The user's switches, as the whole list of what is off. -ENOSPC: more than TCL_DISABLED_CAP,
+ * nothing changed. */
+int tcl_set_disabled(struct tcl *c, const struct uuid *ids, uint32_t count, uint64_t now);
+
+/* Where a packet from the TUN device goes. PS_R_UTX_SENT: encrypt to out->slot now.
+ * PS_R_UTX_BUFFERED: held (a copy); PS_R_UTX_BUFFER_FULL: held or not, one packet was lost. Else a
+ * UTX_ drop reason. Poll events afterwards. */
+enum ps_reason_id tcl_route_out(struct tcl *c, const uint8_t *pkt, const struct ip_meta *m,
+				struct tunnel_flow_grant *out, uint64_t now);
+/* Judge a decapsulated packet of gateway `slot`: PS_R_URX_DELIVERED, else a URX_ drop reason. */
+enum ps_reason_id tcl_check_in(const struct tcl *c, uint32_t slot, const uint8_t *pkt,
+			       const struct ip_meta *m, struct tunnel_flow_grant *out,
+			       uint64_t now);
+/* Oldest held packet of the resource: its length (0: none left) and a pointer that is valid until
+ * the next call. */
+uint16_t tcl_held_pop(struct tcl *c, uint32_t resource, const uint8_t **pkt);
+
+/* 0 and *slot: the shell now starts or reuses the connection to that gateway. -ENOENT: unknown
+ * resource; -EALREADY: no flow is pending for it (ignore the message); -EINVAL: addresses unusable;
+ * -EADDRINUSE: another gateway has them; -ENOSPC (counted; the flow stays pending). If the
+ * connection cannot be started, call tcl_gateway_gone. */
+int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot, uint64_t now);
+void tcl_flow_failed(struct tcl *c, const struct uuid *resource, enum tcl_failure why,
+		     uint64_t now);
+/* From the connection: usable; or failed, closed or said goodbye (its mappings and held packets
+ * go). */
+void tcl_gateway_established(struct tcl *c, uint32_t slot, uint64_t now);
+void tcl_gateway_gone(struct tcl *c, uint32_t slot, uint64_t now);
+/* Roaming: all gateways go, resources, switches and held packets stay. */
+void tcl_reset(struct tcl *c, uint64_t now);
+
+struct deadline tcl_deadline(const struct tcl *c);
+void tcl_timeout(struct tcl *c, uint64_t now);
+/* Next event; false when there is none. Order: peers, flushes, intents, routes, resources. */
+bool tcl_poll_event(struct tcl *c, struct tcl_event *out);
+
+/* What to route into the TUN device, sorted and without duplicates; as of the last ROUTES_CHANGED.
+ */
+const struct ipnet *tcl_routes(const struct tcl *c, uint32_t *count);
+
+/* Reading for the operator's view; NULL and TUNNEL_NO_SLOT when there is none. Walk with next(…,
+ * TUNNEL_NO_SLOT). */
+const struct tcl_resource *tcl_resource_at(const struct tcl *c, uint32_t resource);
+uint32_t tcl_resource_next(const struct tcl *c, uint32_t resource);
+enum tcl_status tcl_resource_status(const struct tcl *c, uint32_t resource);
+const struct tcl_gateway *tcl_gateway_at(const struct tcl *c, uint32_t slot);
+uint32_t tcl_gateway_next(const struct tcl *c, uint32_t slot);
+uint32_t tcl_find_gateway(const struct tcl *c, const struct uuid *id);
+#endif
