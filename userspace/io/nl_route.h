@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Routes through the tunnel device, in a table of their own, and the policy rule that leads there:
+ *
+ *     32000: not from all fwmark 0xfd002021 lookup 0x2021fd00      (one a family)
+ *
+ * Everything unmarked consults the tunnel's routes first; our own datagrams carry the mark and do
+ * not. The routes vanish with the device; the rule does not, so it is removed at exit and, as a
+ * leftover of a run that was killed, at the next start: a rule of ours is known by priority and
+ * table. */
+#ifndef PENSTOCK_IO_NL_ROUTE_H
+#define PENSTOCK_IO_NL_ROUTE_H
+#include <stddef.h>
+#include "base/addr.h"
+#include "io/nl.h"
+
+#define NL_FWMARK	 0xfd002021u
+#define NL_TABLE	 0x2021fd00u
+#define NL_RULE_PRIORITY 32000u /* after an operator's own rules, before main (32766) */
+#define NL_ROUTES_MAX	 4096	/* routes one call handles */
+
+struct nl_route_diff {
+	size_t added, removed, kept;
+};
+
+/* Make `want` the device's routes in the table: reads what is there, deletes what is too much, then
+ * adds what is missing (so an exchange is atomic per route, not as a whole). Duplicates in want are
+ * fine. A family the kernel lacks, and a route that came or went meanwhile, are no errors. 0; the
+ * first other -errno after having tried all; -E2BIG above NL_ROUTES_MAX. diff may be NULL. */
+int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *want,
+		 size_t want_len, struct nl_route_diff *diff, struct io_err *err);
+
+/* Remove every rule of ours (by priority and table) of both families, then add one for each family
+ * in question. family 4 or 6. A kernel without the family is -EOPNOTSUPP, for the caller to shrug.
+ */
+int nl_rule_install(struct nl *nl, int family, uint32_t fwmark, uint32_t table, struct io_err *err);
+/* Remove every rule of ours of the family; *removed (may be NULL) counts. None there is fine. */
+int nl_rule_remove(struct nl *nl, int family, uint32_t table, size_t *removed, struct io_err *err);
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tunnel's UDP sockets: one for IPv4, one for IPv6 (v6-only), on the same preferred port.
+ * Batches both ways, sources pinned by PKTINFO, ECN carried, DF set, path MTU never guessed for us.
+ * Not here: what the datagrams mean.
+ *
+ * A family the machine lacks is tolerated; opening fails only when neither works. Nothing blocks.
+ */
+#ifndef PENSTOCK_IO_UDP_H
+#define PENSTOCK_IO_UDP_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/addr.h"
+#include "io/err.h"
+
+#define UDP_PORT_PREFERRED 52625
+#define UDP_BATCH	   64	/* datagrams a recvmmsg or sendmmsg */
+#define UDP_BUF_LEN	   2048 /* bytes a datagram; longer ones arrive marked truncated */
+#define UDP_QUEUE_CAP	   256	/* datagrams waiting to be sent, per family */
+
+struct udp_cfg {
+	uint16_t port;	   /* tried first; 0: any */
+	bool port_strict;  /* fail when the port is taken instead of taking another */
+	bool no_v4, no_v6; /* leave a family out */
+	uint32_t fwmark;   /* SO_MARK, 0: none */
+	uint32_t rcvbuf;   /* wanted bytes; 0: 16 MiB */
+	uint32_t sndbuf;   /* wanted bytes; 0: 2 MiB */
+};
+
+/* One received datagram. data points into the receive buffers. */
+struct udp_dgram {
+	struct endpoint local; /* address it came to (from PKTINFO) and our port */
+	struct endpoint remote;
+	uint8_t *data;
+	size_t len;
+	uint32_t ifindex; /* where it came in */
+	uint8_t ecn;	  /* 0..3, the two ECN bits of the outer header */
+	bool truncated;	  /* it was longer than UDP_BUF_LEN: drop it */
+};
+
+struct udp_stats {
+	uint64_t rx_packets, rx_bytes, rx_calls, rx_errors;
+	uint64_t tx_packets, tx_bytes, tx_calls;
+	uint64_t tx_unreachable; /* ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN, EADDRNOTAVAIL */
+	uint64_t tx_source_gone; /* EINVAL: the pinned source is no address of ours any more */
+	uint64_t tx_permission;	 /* EPERM, EACCES: a firewall refused it */
+	uint64_t tx_too_big;	 /* EMSGSIZE */
+	uint64_t tx_no_family;	 /* no socket of that family */
+	uint64_t tx_full;	 /* queue full while the socket would not take more */
+	uint64_t tx_other;	 /* any other errno */
+	int tx_last_errno;
+};
+
+struct udp;
+
+/* Open both sockets. 0, or -errno with err when no family could be opened (or, with port_strict,
+ * when the port is taken). */
+int udp_open(struct udp **out, const struct udp_cfg *cfg, struct io_err *err);
+void udp_close(struct udp *u);
+/* Drop both sockets (and what is queued) and open them anew with the same configuration: after a
+ * change of networks. The descriptors change: stop polling them before. On failure no socket is
+ * left and sends count as tx_no_family; it may be called again. */
+int udp_rebind(struct udp *u, struct io_err *err);
+
+/* family is 4 or 6. fd: -1 when the family is missing; poll it for reading, and for writing while
+ * udp_pending() is not 0. port: 0 when missing. */
+int udp_fd(const struct udp *u, int family);
+uint16_t udp_port(const struct udp *u, int family);
+/* Why the family is missing (negative errno), 0 when it is there. */
+int udp_missing(const struct udp *u, int family);
+/* Buffer sizes the kernel granted, in bytes as asked for (not its doubled bookkeeping). */
+void udp_buffers(const struct udp *u, int family, uint32_t *rcvbuf, uint32_t *sndbuf);
+const struct udp_stats *udp_stats(const struct udp *u);
+
+/* Receive up to UDP_BATCH datagrams of one family without waiting. Returns their number; *out is
+ * then an array that stays valid, and writable in place, until the next udp_recv for that family.
+ * 0: nothing there. Errors of the socket are counted and read as nothing. */
+size_t udp_recv(struct udp *u, int family, struct udp_dgram **out);
+
+/* Queue one datagram (copied). src: the address to send from, NULL or family 0: the kernel chooses.
+ * A full queue is flushed first. 0, -EMSGSIZE (len > UDP_BUF_LEN), -EAFNOSUPPORT (family missing)
+ * or -EAGAIN (queue full and the socket would not take more: the datagram is lost and counted). */
+int udp_send(struct udp *u, const struct ipaddr *src, const struct endpoint *remote, uint8_t ecn,
+	     const void *data, size_t len);
+/* The same without a copy: write up to UDP_BUF_LEN bytes where udp_reserve says, then udp_commit
+ * queues them. NULL as -EAGAIN or -EAFNOSUPPORT above. A reservation not committed is free again.
+ */
+uint8_t *udp_reserve(struct udp *u, int family);
+void udp_commit(struct udp *u, const struct ipaddr *src, const struct endpoint *remote, uint8_t ecn,
+		size_t len);
+/* Send what is queued. What the kernel refuses is counted by cause and dropped; what it would block
+ * on stays queued. Call at the end of every loop turn, and when a socket gets writable. */
+void udp_flush(struct udp *u);
+/* Datagrams of that family still queued after a flush. */
+size_t udp_pending(const struct udp *u, int family);
+#endif
