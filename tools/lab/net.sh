@@ -1,0 +1,169 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The lab's network: namespaces, links, addresses, routes, NAT. Sourced by `lab`; uses P (prefix), S (state), HOSTS.
+# Documentation prefixes outside, one private network behind each end. Only the gateway knows the server's
+# network, and the server has no default route: what reaches it came through the gateway.
+
+CLIENT_V4=192.168.77.10 CLIENT_V6=2001:db8:c::10
+GATEWAY_V4=203.0.113.66 GATEWAY_V6=2001:db8:6::66
+PORTAL_V4=192.0.2.10 PORTAL_V6=2001:db8:9::10
+SERVER_V4=10.20.0.10 SERVER_V6=fd00:20::10   # what the policies allow
+DENIED_V4=10.20.0.99 DENIED_V6=fd00:20::99   # the same machine under addresses that no resource covers
+PORTAL_NAME=portal.lab
+
+in_host()
+{
+	local host=$1
+	shift
+	nsenter --net="/run/netns/$P-$host" "$@"
+}
+
+# Interface indices are unique on the whole machine, not only in a namespace: the XDP loader's pins are named
+# after them in the one bpffs.
+index_base()
+{
+	echo $((100000 + $(cksum <<<"$P" | cut -d' ' -f1) % 9000 * 100))
+}
+
+# link N HOST-A IF-A HOST-B IF-B
+link()
+{
+	local base
+
+	base=$(index_base)
+	ip link add name "$3" index $((base + 2 * $1)) netns "$P-$2" type veth \
+		peer name "$5" index $((base + 2 * $1 + 1)) netns "$P-$4" || return 1
+	# Without it a veth whose peer runs XDP loses redirected frames, and bulk TCP is measured without GRO.
+	in_host "$2" ethtool -K "$3" gro on >/dev/null || return 1
+	in_host "$4" ethtool -K "$5" gro on >/dev/null || return 1
+	ip -n "$P-$2" link set "$3" up && ip -n "$P-$4" link set "$5" up
+}
+
+# addr HOST IF V4/LEN V6/LEN; "outside" families can be switched off, "-" is none.
+addr()
+{
+	if [ "$3" != - ] && { [ -z "$LAB_IPV6_ONLY" ] || [ "${5:-}" = inside ]; }; then
+		ip -n "$P-$1" addr add "$3" dev "$2" || return 1
+	fi
+	if [ "$4" != - ] && { [ -z "$LAB_IPV4_ONLY" ] || [ "${5:-}" = inside ]; }; then
+		ip -n "$P-$1" addr add "$4" dev "$2" nodad || return 1
+	fi
+}
+
+# route HOST PREFIX-V4 VIA-V4 PREFIX-V6 VIA-V6
+route()
+{
+	[ -n "$LAB_IPV6_ONLY" ] || ip -n "$P-$1" route add "$2" via "$3" || return 1
+	[ -n "$LAB_IPV4_ONLY" ] || ip -n "$P-$1" -6 route add "$4" via "$5"
+}
+
+net_hosts()
+{
+	local h d
+
+	for h in $HOSTS; do
+		ip netns add "$P-$h" || return 1
+		d=$S/hosts/$h
+		mkdir -p "$d/bpf"
+		echo "nameserver 127.0.0.1" >"$d/resolv.conf"
+		{
+			echo "127.0.0.1 localhost $h"
+			echo "::1 localhost"
+			[ -n "$LAB_IPV6_ONLY" ] || echo "$PORTAL_V4 $PORTAL_NAME"
+			[ -n "$LAB_IPV4_ONLY" ] || echo "$PORTAL_V6 $PORTAL_NAME"
+		} >"$d/hosts"
+		in_host "$h" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
+			net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 || return 1
+		ip -n "$P-$h" link set lo up || return 1
+	done
+	for h in rc core rg gateway; do
+		in_host "$h" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 || return 1
+	done
+}
+
+net_addresses()
+{
+	addr client eth0 $CLIENT_V4/24 $CLIENT_V6/64 &&
+		addr rc lan0 192.168.77.1/24 2001:db8:c::1/64 &&
+		addr rc wan0 198.51.100.2/24 2001:db8:1::2/64 &&
+		addr core c0 198.51.100.1/24 2001:db8:1::1/64 &&
+		addr core g0 203.0.113.1/29 2001:db8:2::1/64 &&
+		addr rg wan0 203.0.113.2/29 2001:db8:2::2/64 &&
+		addr rg lan0 203.0.113.65/28 2001:db8:6::1/64 &&
+		addr gateway eth0 $GATEWAY_V4/28 $GATEWAY_V6/64 &&
+		addr core p0 192.0.2.1/24 2001:db8:9::1/64 &&
+		addr portal eth0 $PORTAL_V4/24 $PORTAL_V6/64 &&
+		addr gateway eth1 10.20.0.1/24 fd00:20::1/64 inside &&
+		addr server eth0 $SERVER_V4/24 $SERVER_V6/64 inside &&
+		addr server eth0 $DENIED_V4/24 $DENIED_V6/64 inside
+}
+
+net_routes()
+{
+	route client default 192.168.77.1 default 2001:db8:c::1 &&
+		route rc default 198.51.100.1 default 2001:db8:1::1 &&
+		route core 203.0.113.64/28 203.0.113.2 2001:db8:6::/64 2001:db8:2::2 &&
+		route rg default 203.0.113.1 default 2001:db8:2::1 &&
+		route gateway default 203.0.113.65 default 2001:db8:6::1 &&
+		route portal default 192.0.2.1 default 2001:db8:9::1 || return 1
+	[ -n "$LAB_IPV4_ONLY" ] || ip -n "$P-core" -6 route add 2001:db8:c::/64 via 2001:db8:1::2 || return 1
+	[ -n "$LAB_IPV6_ONLY" ] || [ "$LAB_CLIENT_NAT" = 1 ] ||
+		ip -n "$P-core" route add 192.168.77.0/24 via 198.51.100.2
+}
+
+# Linux's masquerade keeps the source port where it can: the mapping is the same for every destination. As home
+# routers do, it drops what nobody inside asked for (an accepted stray packet would occupy the mapping's port).
+net_nat()
+{
+	[ "$LAB_CLIENT_NAT" = 1 ] || return 0
+	in_host rc nft -f - <<-END
+		table ip lab_nat {
+			chain post {
+				type nat hook postrouting priority srcnat;
+				ip saddr 192.168.77.0/24 oifname "wan0" masquerade
+			}
+			chain through {
+				type filter hook forward priority filter;
+				iifname "wan0" ct state new drop
+			}
+			chain to_router {
+				type filter hook input priority filter;
+				iifname "wan0" ip protocol != icmp ct state new drop
+			}
+		}
+	END
+}
+
+net_up()
+{
+	net_hosts &&
+		link 0 client eth0 rc lan0 &&
+		link 1 rc wan0 core c0 &&
+		link 2 core g0 rg wan0 &&
+		link 3 rg lan0 gateway eth0 &&
+		link 4 gateway eth1 server eth0 &&
+		link 5 core p0 portal eth0 &&
+		net_addresses && net_routes && net_nat
+}
+
+# Ends whatever still runs in our namespaces, then removes them. A namespace goes for good when its last process has.
+net_down()
+{
+	local h pids i
+
+	for i in TERM KILL KILL KILL KILL; do
+		pids=
+		for h in $HOSTS; do
+			[ -e "/run/netns/$P-$h" ] && pids+=" $(ip netns pids "$P-$h" 2>/dev/null | tr '\n' ' ')"
+		done
+		[ -n "${pids// /}" ] || break
+		# shellcheck disable=SC2086
+		kill -$i $pids 2>/dev/null
+		sleep 0.2
+	done
+	for h in $HOSTS; do
+		[ -e "/run/netns/$P-$h" ] && ip netns del "$P-$h"
+	done
+	return 0
+}
