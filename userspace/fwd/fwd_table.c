@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Slots, indices and peers of the forwarding table; see fwd_table.h. The packet work is in
+ * fwd_data.c. */
+#include "fwd/fwd_table.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "crypto/crypto.h"
+
+/* Readers in the kernel take a peer between two equal, even values of seq. */
+static void peer_write_begin(struct ps_peer *p)
+{
+	__atomic_store_n(&p->seq, p->seq + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static void peer_write_end(struct ps_peer *p)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&p->seq, p->seq + 1, __ATOMIC_RELEASE);
+}
+
+int fwd_init(struct fwd_table *t, const struct fwd_mem *mem, const uint8_t seed[32])
+{
+	uint32_t n = mem->n_sessions;
+
+	if (n < 2 || n > 1u << 20 || (n & (n - 1)) || !mem->n_peers || mem->n_peers > 1u << 20)
+		return -EINVAL;
+	*t = (struct fwd_table){.mem = *mem};
+	rng_init(&t->rng, seed);
+	crypto_wipe(mem->keys, n * sizeof(*mem->keys));
+	memset(mem->session, 0, n * sizeof(*mem->session));
+	memset(mem->peer, 0, mem->n_peers * sizeof(*mem->peer));
+	for (uint32_t i = 0; i < n; i++)
+		mem->session_free[i] = n - 1 - i;
+	t->n_session_free = n;
+	return 0;
+}
+
+void fwd_fini(struct fwd_table *t)
+{
+	for (uint32_t i = 0; i < t->mem.n_peers; i++)
+		PS_WRITE_ONCE(t->mem.peer[i].flags, 0);
+	for (uint32_t i = 0; i < t->mem.n_sessions; i++) {
+		PS_WRITE_ONCE(t->mem.session[i].flags, 0);
+		PS_WRITE_ONCE(t->mem.session[i].local_idx, 0);
+	}
+	crypto_wipe(t->mem.keys, t->mem.n_sessions * sizeof(*t->mem.keys));
+	rng_wipe(&t->rng);
+}
+
+uint32_t fwd_slot(const struct fwd_table *t, uint32_t idx)
+{
+	return idx & (t->mem.n_sessions - 1);
+}
+
+uint32_t fwd_index_alloc(struct fwd_table *t)
+{
+	uint32_t slot, idx;
+
+	if (!t->n_session_free) {
+		t->session_full++;
+		return 0;
+	}
+	slot = t->mem.session_free[--t->n_session_free];
+	do {
+		idx = (rng_u32(&t->rng) & ~(t->mem.n_sessions - 1)) | slot;
+	} while (!idx);
+	t->mem.session[slot].local_idx = idx;
+	return idx;
+}
+
+void fwd_index_free(struct fwd_table *t, uint32_t idx)
+{
+	uint32_t slot = fwd_slot(t, idx);
+	struct ps_session *s = &t->mem.session[slot];
+	struct ps_peer *p;
+
+	if (!idx || s->local_idx != idx)
+		return;
+	p = s->flags & PS_SESS_USED ? fwd_peer(t, s->peer) : NULL;
+	if (p && p->tx_slot == slot)
+		fwd_peer_set_tx(t, s->peer, 0);
+	__atomic_store_n(&s->flags, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->local_idx, 0, __ATOMIC_SEQ_CST);
+	crypto_wipe(&t->mem.keys[slot], sizeof(t->mem.keys[slot]));
+	t->mem.session_free[t->n_session_free++] = slot;
+}
+
+void fwd_session_install(struct fwd_table *t, const struct fwd_session_new *n, uint64_t now)
+{
+	uint32_t slot = fwd_slot(t, n->local_idx);
+	struct ps_session *s = &t->mem.session[slot];
+
+	if (s->local_idx != n->local_idx || (s->flags & PS_SESS_USED))
+		return;
+	memset(&t->mem.replay[slot], 0, sizeof(t->mem.replay[slot]));
+	t->mem.keys[slot] = *n->keys;
+	*s = (struct ps_session){
+		.local_idx = n->local_idx,
+		.remote_idx = n->remote_idx,
+		.peer = n->peer,
+		.born_ns = now,
+		.rx_until_ns = n->rx_until_ns,
+		.tx_until_ns = n->tx_until_ns,
+	};
+	__atomic_store_n(&s->flags, PS_SESS_USED | (n->initiator ? PS_SESS_INITIATOR : 0u),
+			 __ATOMIC_SEQ_CST);
+}
+
+void fwd_session_confirm(struct fwd_table *t, uint32_t idx)
+{
+	struct ps_session *s = fwd_session(t, idx);
+
+	if (s)
+		__atomic_fetch_or(&s->flags, PS_SESS_CONFIRMED, __ATOMIC_SEQ_CST);
+}
+
+struct ps_session *fwd_session(const struct fwd_table *t, uint32_t idx)
+{
+	struct ps_session *s = &t->mem.session[fwd_slot(t, idx)];
+
+	return idx && s->local_idx == idx && (s->flags & PS_SESS_USED) ? s : NULL;
+}
+
+int fwd_peer_use(struct fwd_table *t, uint32_t slot)
+{
+	struct ps_peer *p;
+
+	if (slot >= t->mem.n_peers)
+		return -EINVAL;
+	p = &t->mem.peer[slot];
+	if (p->flags & PS_PEER_USED)
+		return -EEXIST;
+	peer_write_begin(p);
+	p->generation++;
+	p->flags = PS_PEER_USED;
+	p->tx_slot = PS_NO_SLOT;
+	peer_write_end(p);
+	return 0;
+}
+
+void fwd_peer_free(struct fwd_table *t, uint32_t slot)
+{
+	struct ps_peer *p = fwd_peer(t, slot);
+	uint32_t generation, seq;
+
+	if (!p)
+		return;
+	peer_write_begin(p);
+	generation = p->generation + 1;
+	seq = p->seq;
+	*p = (struct ps_peer){.seq = seq, .generation = generation, .tx_slot = PS_NO_SLOT};
+	peer_write_end(p);
+}
+
+struct ps_peer *fwd_peer(const struct fwd_table *t, uint32_t slot)
+{
+	struct ps_peer *p = slot < t->mem.n_peers ? &t->mem.peer[slot] : NULL;
+
+	return p && (p->flags & PS_PEER_USED) ? p : NULL;
+}
+
+void fwd_peer_set_tunnel(struct fwd_table *t, uint32_t slot, const struct ipaddr *v4,
+			 const struct ipaddr *v6, bool check_source)
+{
+	struct ps_peer *p = fwd_peer(t, slot);
+
+	if (!p)
+		return;
+	peer_write_begin(p);
+	memcpy(p->tun4, v4->b, sizeof(p->tun4));
+	memcpy(p->tun6, v6->b, sizeof(p->tun6));
+	p->flags = (p->flags & ~(uint32_t)PS_PEER_CHECK_SOURCE) |
+		   (check_source ? PS_PEER_CHECK_SOURCE : 0u);
+	peer_write_end(p);
+}
+
+void fwd_peer_set_tx(struct fwd_table *t, uint32_t slot, uint32_t idx)
+{
+	struct ps_peer *p = fwd_peer(t, slot);
+	struct ps_session *s = fwd_session(t, idx);
+
+	if (!p)
+		return;
+	peer_write_begin(p);
+	p->tx_slot = s && s->peer == slot ? fwd_slot(t, idx) : PS_NO_SLOT;
+	peer_write_end(p);
+}
+
+void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint *local,
+		       const struct endpoint *remote, uint32_t wan_ifindex)
+{
+	static const struct endpoint none;
+	struct ps_peer *p = fwd_peer(t, slot);
+
+	if (!p)
+		return;
+	if (!local || !remote) {
+		local = remote = &none;
+		wan_ifindex = 0;
+	}
+	peer_write_begin(p);
+	p->path_ifindex = wan_ifindex;
+	p->path_family = remote->ip.family;
+	memcpy(p->path_local, local->ip.b, sizeof(p->path_local));
+	memcpy(p->path_remote, remote->ip.b, sizeof(p->path_remote));
+	p->path_local_port = ps_be16(local->port);
+	p->path_remote_port = ps_be16(remote->port);
+	peer_write_end(p);
+}
+
+void fwd_peer_set_kernel(struct fwd_table *t, uint32_t slot, bool kernel)
+{
+	struct ps_peer *p = fwd_peer(t, slot);
+
+	if (!p)
+		return;
+	peer_write_begin(p);
+	p->flags = (p->flags & ~(uint32_t)PS_PEER_KERNEL) | (kernel ? PS_PEER_KERNEL : 0u);
+	peer_write_end(p);
+}
+
+void fwd_peer_revoke(struct fwd_table *t, uint32_t slot)
+{
+	struct ps_peer *p = fwd_peer(t, slot);
+
+	if (!p)
+		return;
+	peer_write_begin(p);
+	p->generation++;
+	peer_write_end(p);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The forwarding table: sessions, replay windows and peers in the layout of include/abi/maps.h,
+ * whoever provides the memory. With BPF it is the mmapped maps, so the kernel executor sees every
+ * write at once; without, plain memory. The control thread is the only caller.
+ *
+ * What it is not: policy (core/tunnel) and key exchange (core/wg) decide what is written here;
+ * io/bpf_sync mirrors keys and flows, which cannot be mmapped.
+ *
+ * Invariants: a slot with PS_SESS_USED has keys; a peer's tx_slot is PS_NO_SLOT or names a used
+ * session of that peer; a freed slot keeps no key. */
+#ifndef PENSTOCK_FWD_TABLE_H
+#define PENSTOCK_FWD_TABLE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/maps.h"
+#include "base/addr.h"
+#include "crypto/rng.h"
+
+struct fwd_keys {
+	uint8_t recv[32];
+	uint8_t send[32];
+};
+
+/* Memory of the table: n_sessions (power of two, 2..2^20) and n_peers elements, owned by the caller
+ * and outliving the table. keys should be locked in memory and kept out of core dumps. */
+struct fwd_mem {
+	struct ps_session *session;
+	struct ps_replay *replay;
+	struct ps_peer *peer;
+	struct fwd_keys *keys;
+	uint32_t *session_free; /* scratch: n_sessions */
+	uint32_t n_sessions;
+	uint32_t n_peers;
+};
+
+struct fwd_table {
+	struct fwd_mem mem;
+	struct rng rng;
+	uint32_t n_session_free; /* height of the free stack */
+	uint32_t pad;
+	uint64_t session_full; /* refused because the table was full */
+};
+
+#define FWD_DATA_HEADER	  16 /* type, receiver index, counter (bytes) */
+#define FWD_DATA_OVERHEAD 32 /* header and tag */
+
+/* 0, or -EINVAL for impossible sizes. Wipes whatever the memory held. */
+int fwd_init(struct fwd_table *t, const struct fwd_mem *mem, const uint8_t seed[32]);
+/* Wipes keys and marks everything free. */
+void fwd_fini(struct fwd_table *t);
+
+/* Slot of an index of ours, whether or not it is in use. */
+uint32_t fwd_slot(const struct fwd_table *t, uint32_t idx);
+
+/* Reserve a session slot and return its fresh non-zero 32-bit index: slot in the low bits, random
+ * above. 0: table full (counted). The slot is not visible to the data path before
+ * fwd_session_install(). */
+uint32_t fwd_index_alloc(struct fwd_table *t);
+/* Give back a reserved or installed index; keys are wiped. Unknown indices are ignored. */
+void fwd_index_free(struct fwd_table *t, uint32_t idx);
+
+struct fwd_session_new {
+	uint32_t local_idx; /* from fwd_index_alloc */
+	uint32_t remote_idx;
+	uint32_t peer;
+	bool initiator;
+	uint64_t rx_until_ns;
+	uint64_t tx_until_ns;
+	const struct fwd_keys *keys; /* copied */
+};
+
+void fwd_session_install(struct fwd_table *t, const struct fwd_session_new *n, uint64_t now);
+/* The session's first authenticated packet was seen: the kernel may serve it. */
+void fwd_session_confirm(struct fwd_table *t, uint32_t idx);
+/* The used session with exactly this index, or NULL. */
+struct ps_session *fwd_session(const struct fwd_table *t, uint32_t idx);
+
+/* Claim a peer slot (the node's connection index): new generation, no path, no session. -EINVAL out of
+ * range, -EEXIST when in use. */
+int fwd_peer_use(struct fwd_table *t, uint32_t slot) __attribute__((warn_unused_result));
+/* Frees the slot; its sessions must have been freed. The generation lives on, so stale flows stay
+ * stale. */
+void fwd_peer_free(struct fwd_table *t, uint32_t slot);
+/* NULL when the slot is out of range or free. */
+struct ps_peer *fwd_peer(const struct fwd_table *t, uint32_t slot);
+/* Tunnel addresses and whether inner sources must be one of them (the gateway's anti-spoofing). */
+void fwd_peer_set_tunnel(struct fwd_table *t, uint32_t slot, const struct ipaddr *v4,
+			 const struct ipaddr *v6, bool check_source);
+/* Session to send on; idx 0 or unknown: none. */
+void fwd_peer_set_tx(struct fwd_table *t, uint32_t slot, uint32_t idx);
+/* Nominated path. wan_ifindex 0: the kernel does not send for this peer. NULL endpoints: no path.
+ */
+void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint *local,
+		       const struct endpoint *remote, uint32_t wan_ifindex);
+void fwd_peer_set_kernel(struct fwd_table *t, uint32_t slot, bool kernel);
+/* Revoke: every cached flow of the peer becomes a miss, in both executors, at once. */
+void fwd_peer_revoke(struct fwd_table *t, uint32_t slot);
+
+/* One authenticated packet. `inner` points into the datagram that was opened. */
+struct fwd_opened {
+	uint32_t slot;
+	uint32_t peer;
+	uint8_t *inner;
+	size_t inner_len; /* 0: keepalive; may include the sender's padding */
+	bool confirms;	  /* first packet of an unconfirmed session: tell the control plane */
+};
+
+/* Open a WireGuard data datagram in place: session, lifetime, replay, tag, then commit. Returns
+ * PS_R_URX_DELIVERED with *out, or the reason it was dropped; a dropped packet changes nothing (the
+ * bytes of the datagram apart). */
+enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct fwd_opened *out,
+			   uint64_t now);
+
+/* Seal inner_len bytes for the peer into out (inner_len + FWD_DATA_OVERHEAD bytes). Returns
+ * PS_R_UTX_SENT and *out_len, or why not. inner may be NULL with length 0: a keepalive. */
+enum ps_reason_id fwd_seal(struct fwd_table *t, uint32_t peer, const uint8_t *inner,
+			   size_t inner_len, uint8_t *out, size_t *out_len, uint64_t now);
+#endif
