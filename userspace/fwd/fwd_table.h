@@ -78,8 +78,8 @@ void fwd_session_confirm(struct fwd_table *t, uint32_t idx);
 /* The used session with exactly this index, or NULL. */
 struct ps_session *fwd_session(const struct fwd_table *t, uint32_t idx);
 
-/* Claim a peer slot (the node's connection index): new generation, no path, no session. -EINVAL out of
- * range, -EEXIST when in use. */
+/* Claim a peer slot (the node's connection index): new generation, no path, no session. -EINVAL out
+ * of range, -EEXIST when in use. */
 int fwd_peer_use(struct fwd_table *t, uint32_t slot) __attribute__((warn_unused_result));
 /* Frees the slot; its sessions must have been freed. The generation lives on, so stale flows stay
  * stale. */

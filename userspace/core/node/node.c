@@ -293,20 +293,6 @@ static void reuse(struct node *n, uint32_t slot, uint64_t now)
 	node_conn_wake(n, slot);
 }
 
-static uint32_t free_slot(struct node *n)
-{
-	for (uint32_t i = 0; i < n->mem.n_conns; i++) {
-		uint32_t slot = (n->free_hint + i) % n->mem.n_conns;
-
-		if (n->mem.conns[slot].state == NODE_FREE) {
-			n->free_hint = slot + 1;
-			return slot;
-		}
-	}
-	n->acct.full++;
-	return NODE_NONE;
-}
-
 static int conn_init(struct node *n, uint32_t slot, const struct node_peer *p, uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
@@ -351,29 +337,26 @@ static int conn_init(struct node *n, uint32_t slot, const struct node_peer *p, u
 	return rc;
 }
 
-enum node_upsert node_upsert(struct node *n, const struct node_peer *p, uint32_t *slot,
-			     uint64_t now)
+enum node_upsert node_upsert(struct node *n, uint32_t slot, const struct node_peer *p, uint64_t now)
 {
-	uint32_t old = node_find(n, &p->cid);
+	struct node_conn *c = slot < n->mem.n_conns ? &n->mem.conns[slot] : NULL;
 
-	if (old != NODE_NONE && same_peer(&n->mem.conns[old], p)) {
-		reuse(n, old, now);
-		*slot = old;
+	if (!c)
+		return NODE_UPSERT_INVALID;
+	if (node_conn_open(c) && uuid_eq(&c->cid, &p->cid) && same_peer(c, p)) {
+		reuse(n, slot, now);
 		return NODE_UPSERT_REUSED;
 	}
-	*slot = free_slot(n);
-	if (*slot == NODE_NONE)
-		return NODE_UPSERT_FULL;
-	if (conn_init(n, *slot, p, now))
+	if (c->state != NODE_FREE)
+		return NODE_UPSERT_BUSY;
+	if (conn_init(n, slot, p, now))
 		return NODE_UPSERT_INVALID;
-	if (old != NODE_NONE)
-		node_close(n, old, now);
-	node_conn_set_state(&n->mem.conns[*slot], NODE_CONNECTING);
+	node_conn_set_state(c, NODE_CONNECTING);
 	n->n_used++;
-	chain_link(n, *slot);
+	chain_link(n, slot);
 	for (uint32_t i = 0; i < n->n_hosts; i++)
-		conn_add_host(n, *slot, &n->hosts[i], now);
-	node_conn_wake(n, *slot);
+		conn_add_host(n, slot, &n->hosts[i], now);
+	node_conn_wake(n, slot);
 	return NODE_UPSERT_CREATED;
 }
 

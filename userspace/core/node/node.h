@@ -5,7 +5,8 @@
  * given to whom it belongs; here a nominated pair becomes a path, and a handshake a session.
  *
  * Not here: data packets (the forwarding table, fwd/, opens and seals them), policy (core/tunnel),
- * relays, the portal. A connection's index is also its peer slot in the forwarding table.
+ * relays, the portal. A connection's index is its peer slot in the forwarding table and in the
+ * policy's tables.
  *
  * Lives of a connection (spec: connection states): CONNECTING -> CONNECTED <-> IDLE, any -> FAILED.
  * A failed one is reported once; the shell then calls node_close. After node_close the slot drains
@@ -113,7 +114,6 @@ struct node_reply {
 };
 
 struct node_acct {
-	uint64_t full; /* connection refused: no slot */
 	uint64_t replies_dropped;
 	uint64_t hosts_full;
 };
@@ -124,7 +124,6 @@ struct node {
 	struct wg_local wg;
 	struct rng rng;
 	uint64_t hash_seed;
-	uint32_t free_hint;
 	uint32_t hot_head, hot_tail;
 	uint32_t n_used;
 	uint32_t n_hosts;
@@ -183,8 +182,8 @@ struct node_peer {
 enum node_upsert {
 	NODE_UPSERT_CREATED,
 	NODE_UPSERT_REUSED,
-	NODE_UPSERT_FULL,
-	NODE_UPSERT_INVALID, /* credentials or key are unusable */
+	NODE_UPSERT_BUSY, /* another connection holds the slot: node_close it, drain, ask again */
+	NODE_UPSERT_INVALID, /* slot, credentials or key are unusable */
 };
 
 /* 0 or -EINVAL. priv: our X25519 key; seed: entropy; wall: the time of day, once. */
@@ -199,9 +198,9 @@ const uint8_t *node_public_key(const struct node *n);
  * new ones are announced on every connection, vanished ones invalidated. */
 void node_set_hosts(struct node *n, const struct endpoint *hosts, uint32_t n_hosts, uint64_t now);
 
-/* Create the connection, or wake the one that is the same in all of p. One with the same cid but
- * other keys or credentials is closed first. *slot is valid for CREATED and REUSED. */
-enum node_upsert node_upsert(struct node *n, const struct node_peer *p, uint32_t *slot,
+/* Create the connection in the slot the policy chose (its slot in ps_peer), or wake the one there
+ * when it is the same in all of p. */
+enum node_upsert node_upsert(struct node *n, uint32_t slot, const struct node_peer *p,
 			     uint64_t now);
 /* Begin closing: sessions die, events follow, NODE_EV_CLOSED is last. */
 void node_close(struct node *n, uint32_t slot, uint64_t now);
