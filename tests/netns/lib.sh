@@ -38,6 +38,9 @@ fatal()
 
 lab() { "$root/tools/lab/lab" "$@"; }
 on() { "$root/tools/lab/lab" exec "$@"; }
+# The same in the background; $! is the command itself, so that it can be killed.
+bg() { "$root/tools/lab/lab" exec "$@" & }
+program_runs() { lab status | grep -q "^  $1 *running"; }
 
 need_lab()
 {
@@ -61,6 +64,19 @@ need_bpf()
 	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf 2>/dev/null || skip "no bpffs"
 	command -v bpftool >/dev/null || skip "no bpftool"
 	bpftool prog show >/dev/null 2>&1 || skip "bpf(2) is refused here"
+}
+
+# The modes a test goes through here: both, or user space only, saying why.
+modes()
+{
+	local why
+
+	if why=$( (need_bpf) ); then
+		echo kernel user
+	else
+		echo "# kernel mode is left out: $why" >&2
+		echo user
+	fi
 }
 
 on_exit()
@@ -149,7 +165,7 @@ iperf_server()
 	local p
 
 	for p in "$@"; do
-		on server iperf3 -s -p "$p" >"$tmp/iperf-server-$p.log" 2>&1 &
+		bg server iperf3 -s -p "$p" >"$tmp/iperf-server-$p.log" 2>&1
 		disown
 	done
 	for p in "$@"; do
@@ -167,7 +183,7 @@ iperf()
 {
 	local name=$1
 	shift
-	timeout 60 "$root/tools/lab/lab" exec client iperf3 --connect-timeout 5000 -J "$@" >"$tmp/$name.json" 2>"$tmp/$name.err"
+	timeout "${IPERF_LIMIT_S:-60}" "$root/tools/lab/lab" exec client iperf3 --connect-timeout 5000 -J "$@" >"$tmp/$name.json" 2>"$tmp/$name.err"
 }
 
 # Bits per second that arrived.

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The end-to-end checks that hold in every mode, and the counting of who carried the packets. Sourced by t_e2e-*.sh.
+
+# counters PROGRAM: "kernel user", packets of both directions so far.
+counters()
+{
+	status "$1" '.counters | "\(.kernel_rx_packets + .kernel_tx_packets) \(.user_rx_packets + .user_tx_packets)"'
+}
+
+check_ping()
+{
+	check "ping $1" ping_ok "$1" 5
+}
+
+# check_tcp NAME ADDR [IPERF-ARG…]: at least 5 Mbit/s arrive; that is no benchmark, only "it carries".
+check_tcp()
+{
+	local name=$1 addr=$2
+	shift 2
+	check "TCP $name runs" iperf "$name" -c "$addr" -t 2 "$@" && check "TCP $name carries" at_least "$(iperf_bps "$name")" 5000000
+}
+
+# check_udp NAME ADDR PACKETS/S BYTES LOSS% [IPERF-ARG…]
+check_udp()
+{
+	local name=$1 addr=$2 pps=$3 len=$4 max_loss=$5 lost
+	shift 5
+	check "UDP $name runs" iperf "$name" -c "$addr" -u -l "$len" -b $((pps * len * 8)) -t 2 "$@" || return
+	lost=$(jq -r '.end.sum.lost_percent' "$tmp/$name.json")
+	check "UDP $name: loss $lost % <= $max_loss %" at_most "$lost" "$max_loss"
+	check "UDP $name: packets were sent" at_least "$(jq -r '.end.sum.packets' "$tmp/$name.json")" $((pps))
+}
+
+# small_packets MODE ADDR: 64-byte UDP both ways, and the executor that carried it on both sides.
+small_packets()
+{
+	local mode=$1 addr=$2 side before after k u tag
+
+	tag=$(tr -c 'a-z0-9\n' _ <<<"$addr")
+	ping_ok "$addr" 3
+	before=$(counters client)/$(counters gateway)
+	check_udp "small_up_$tag" "$addr" 5000 64 5
+	check_udp "small_down_$tag" "$addr" 5000 64 5 -R
+	sleep 1.2
+	after=$(counters client)/$(counters gateway)
+	for side in client gateway; do
+		read -r k u < <(awk -v b="${before%/*}" -v a="${after%/*}" 'BEGIN { split(b, x, " "); split(a, y, " "); print y[1] - x[1], y[2] - x[2] }')
+		[ $side = client ] && { before=${before#*/}/ after=${after#*/}/; }
+		echo "# $addr $side: kernel $k, user space $u"
+		check "$side carried the run" at_least $((k + u)) 18000
+		case $mode in
+		kernel) check "$side: >= 95 % by the kernel" at_least $((100 * k)) $((95 * (k + u))) ;;
+		user) check "$side: none by the kernel" [ "$k" = 0 ] ;;
+		esac
+	done
+}
+
+# everything MODE
+everything()
+{
+	local mode=$1
+
+	check "path is direct" [ "$(lab ctl gateway peers --json | jq -r '.peers[0].path')" = direct ]
+	iperf_server 5201
+	check_ping $SERVER_V4
+	check_ping $SERVER_V6
+	check_tcp up4 $SERVER_V4
+	check_tcp down4 $SERVER_V4 -R
+	check_tcp up6 $SERVER_V6
+	check_tcp down6 $SERVER_V6 -R
+	check_udp big_up4 $SERVER_V4 1000 1150 5
+	check_udp big_down6 $SERVER_V6 1000 1150 5 -R
+	small_packets "$mode" $SERVER_V4
+	small_packets "$mode" $SERVER_V6
+}
