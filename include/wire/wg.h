@@ -2,21 +2,17 @@
  *
  * WireGuard on the wire: message structs, sizes and the classification of a UDP payload. Shared by
  * BPF, daemon and tests. All integers are little endian; fields named _le are kept in wire order.
- * The structs are packed so that they may lie over any byte of a datagram.
- *
- * initiation, 148 bytes              response, 92                  cookie reply, 64       data, 32
- * + n
- * +------------+------------+   +------------+------------+   +---------+----------+
- * +---------+----------+ | type 1 (4) | sender (4) |   | type 2 (4) | sender (4) |   | type 3  |
- * receiver |   | type 4  | receiver |
- * +------------+------------+   +------------+------------+   +---------+----------+
- * +---------+----------+ | ephemeral (32)          |   | receiver (4)            |   | nonce (24)
- * |   | counter (8)        | | static, sealed (32+16)  |   | ephemeral (32)          |   | cookie,
- * sealed     |   | packet, sealed     | | stamp, sealed (12+16)   |   | nothing, sealed (16)    |
- * |   (16+16)          |   |   (n+16)           | | mac1 (16) | mac2 (16)   |   | mac1 (16) | mac2
- * (16)   |   +--------------------+   +--------------------+
- * +-------------------------+   +-------------------------+
+ * The structs are packed so that they may lie over any byte of a datagram. */
+/* clang-format off */
+/*
+ * initiation, 148 bytes           response, 92                 cookie reply, 64     data, 32 + n
+ * | type 1 (4) | sender (4)  |   | type 2 (4) | sender (4) |   | type 3 | recv (4)| | type 4 | recv (4)|
+ * | ephemeral (32)           |   | receiver (4)            |   | nonce (24)       | | counter (8)      |
+ * | static, sealed (32+16)   |   | ephemeral (32)          |   | cookie, sealed   | | packet, sealed   |
+ * | stamp, sealed (12+16)    |   | nothing, sealed (16)    |   |   (16+16)        | |   (n+16)         |
+ * | mac1 (16) | mac2 (16)    |   | mac1 (16) | mac2 (16)   |
  */
+/* clang-format on */
 #ifndef PENSTOCK_WIRE_WG_H
 #define PENSTOCK_WIRE_WG_H
 #include <linux/types.h>

@@ -89,7 +89,6 @@ struct wg_session {
 	uint8_t pad;
 	uint32_t local_idx;
 	uint64_t birth_ns;
-	uint64_t answered_ns; /* responder: when our response was built */
 	uint64_t counter;
 };
 
@@ -98,8 +97,9 @@ struct wg_attempt {
 	enum wg_hs_state state;
 	uint32_t local_idx; /* valid with has_idx */
 	bool has_idx;
+	bool sent;  /* noise and sent_ns are valid: a response can be judged */
 	bool heard; /* authenticated data came in since `began` */
-	uint8_t pad[6];
+	uint8_t pad[5];
 	uint64_t began_ns;
 	uint64_t sent_ns;
 	uint64_t due_ns; /* WANTED: build it from then on; WAITING: retry */
@@ -116,10 +116,10 @@ struct wg_answer {
 	uint8_t remote_ephemeral[32];
 };
 
-/* Most events one call can make, and so the room a call must find: three dead, one new, current,
- * keepalive, done, released. */
+/* Most events one call can make: three dead, one new, current, done, keepalive, released. A call
+ * that may make events wants twice that free, so that wg_peer_reset always finds room. */
 #define WG_EV_ROOM 8
-#define WG_EV_CAP  (2 * WG_EV_ROOM)
+#define WG_EV_CAP  (3 * WG_EV_ROOM)
 
 struct wg_peer {
 	struct wg_peer_cfg cfg;
@@ -134,7 +134,7 @@ struct wg_peer {
 	bool has_spare;
 	bool has_initiated_us; /* last_initiation_ns is valid */
 	bool had_session;
-	bool gave_up; /* the dead_after timer has fired */
+	bool gave_up; /* EXPIRED was reported since the last session */
 	uint32_t ev_head, ev_count;
 	uint64_t ev_since_ns;
 	uint64_t last_initiation_ns; /* accepted from them */
