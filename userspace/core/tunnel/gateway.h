@@ -46,7 +46,7 @@ enum tgw_client_state {
 	TGW_CLIENT_LEAVING,   /* removed; waits for its event to be polled */
 };
 
-enum tgw_why { TGW_WHY_REJECTED, TGW_WHY_EXPIRED, TGW_WHY_RETAIN, TGW_WHY_REPLACED };
+enum tgw_why { TGW_WHY_REJECTED, TGW_WHY_EXPIRED, TGW_WHY_RETAIN };
 
 struct tgw_grant {
 	uint64_t expires_at; /* unix seconds */
@@ -101,14 +101,14 @@ struct tgw {
 	uint32_t free_client, free_grant, free_resource;
 	uint32_t event_head, event_tail;
 	uint32_t client_count, grant_count, resource_count;
-	uint32_t timed_count; /* finite grants, tombstones, lingering clients: is a sweep needed? */
+	bool timed; /* something can expire: finite grants, tombstones, lingering clients */
 	struct tgw_counters counters;
 };
 
 enum tgw_event_kind {
 	TGW_EVENT_NONE,
 	TGW_EVENT_PEER_ADDED,
-	TGW_EVENT_PEER_CHANGED,
+	TGW_EVENT_PEER_CHANGED, /* bump its generation, read its addresses again */
 	TGW_EVENT_PEER_REMOVED
 };
 
@@ -142,8 +142,7 @@ void tgw_set_interface(struct tgw *g, const struct ipaddr *v4, const struct ipad
  * addresses or resource are not usable; -EADDRINUSE: another client with live grants has the
  * address; -ENOSPC: a table is full (counted). On error nothing changed. An expiry in the past is
  * accepted and grants nothing. */
-int tgw_authorize(struct tgw *g, const struct tgw_authorization *a, uint32_t *slot,
-		  uint64_t now_unix, uint64_t now);
+int tgw_authorize(struct tgw *g, const struct tgw_authorization *a, uint32_t *slot, uint64_t now);
 /* Revoke one resource from one client; unknown ids are ignored. */
 void tgw_reject(struct tgw *g, const struct uuid *client, const struct uuid *resource,
 		uint64_t now);
@@ -152,19 +151,18 @@ void tgw_reject(struct tgw *g, const struct uuid *client, const struct uuid *res
 int tgw_resource_updated(struct tgw *g, const struct tunnel_resource *r);
 /* -ENOENT: no such live grant. */
 int tgw_expiry_update(struct tgw *g, const struct uuid *client, const struct uuid *resource,
-		      uint64_t expires_at, uint64_t now_unix, uint64_t now);
+		      uint64_t expires_at);
 /* The portal's `init`: every live grant of every client that is not listed is revoked; listed ones
  * take the listed expiry. */
-void tgw_retain(struct tgw *g, const struct tgw_retained *list, uint32_t count, uint64_t now_unix,
-		uint64_t now);
+void tgw_retain(struct tgw *g, const struct tgw_retained *list, uint32_t count, uint64_t now);
 
-/* Judge a decapsulated packet of peer `slot` (pkt is what meta was parsed from).
+/* Judge a decapsulated packet of peer `slot`.
  * PS_R_URX_DELIVERED: write it to the TUN device; else a URX_ drop reason. out is always set. */
-enum ps_reason_id tgw_check_in(const struct tgw *g, uint32_t slot, const uint8_t *pkt,
-			       const struct ip_meta *m, uint64_t now_unix,
-			       struct tunnel_flow_grant *out);
-/* Judge a packet read from the TUN device. PS_R_UTX_SENT: encrypt it to out->slot; else a UTX_ drop
- * reason (out->slot then is the addressed client or TUNNEL_NO_SLOT). */
+enum ps_reason_id tgw_check_in(const struct tgw *g, uint32_t slot, const struct ip_meta *m,
+			       uint64_t now_unix, struct tunnel_flow_grant *out);
+/* Judge a packet read from the TUN device (pkt is what m was parsed from). PS_R_UTX_SENT: encrypt
+ * it to out->slot; else a UTX_ drop reason (out->slot then is the addressed client or
+ * TUNNEL_NO_SLOT). */
 enum ps_reason_id tgw_check_out(const struct tgw *g, const uint8_t *pkt, const struct ip_meta *m,
 				uint64_t now_unix, struct tunnel_flow_grant *out);
 

@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The gateway's policy, case by case: who may reach what, when it ends, and what the shell is told.
+ */
+#include "core/tunnel/gateway.h"
+#include "core/tunnel/tgw_table.h"
+#include "tests/pkt.h"
+#include "tests/t.h"
+
+enum { CLIENTS = 8, RESOURCES = 8, GRANTS = 16 };
+
+static struct tgw_client clients[CLIENTS];
+static struct tgw_resource resources[RESOURCES];
+static struct tgw_grant grants[GRANTS];
+static struct idx_cell cells[128];
+static struct tgw gw;
+static uint64_t now, unix_now;
+
+static struct uuid id_of(uint8_t n)
+{
+	return (struct uuid){.b = {n, [15] = n}};
+}
+
+static void setup(void)
+{
+	struct tgw_mem mem = {.clients = clients,
+			      .resources = resources,
+			      .grants = grants,
+			      .cells = cells,
+			      .client_cap = CLIENTS,
+			      .resource_cap = RESOURCES,
+			      .grant_cap = GRANTS,
+			      .cell_cap = idx_cap_for(3 * CLIENTS + RESOURCES)};
+	struct ipaddr own4 = pkt_ip("100.64.0.1"), own6 = pkt_ip("fd00:2021:1111::1");
+
+	T(mem.cell_cap <= 128);
+	now = 1000 * NS_PER_SEC;
+	unix_now = 1900000000;
+	tgw_init(&gw, &mem, 7);
+	tgw_set_interface(&gw, &own4, &own6);
+}
+
+static struct tunnel_resource cidr(uint8_t n, const char *net)
+{
+	struct tunnel_resource r = {.id = id_of(n), .net = pkt_net(net)};
+
+	filter_set_init(&r.filters);
+	return r;
+}
+
+static struct tunnel_resource internet(uint8_t n)
+{
+	return (struct tunnel_resource){.id = id_of(n), .type = TUNNEL_RESOURCE_INTERNET};
+}
+
+/* Client n has tunnel address 100.64.1.n and fd00:2021:1111::1:n. */
+static int authorize_until(uint8_t n, const struct tunnel_resource *r, uint64_t expires,
+			   uint32_t *slot)
+{
+	struct tgw_authorization a = {.client = id_of(n), .resource = r, .expires_at = expires};
+
+	a.tun4 = ipaddr_v4(100, 64, 1, n);
+	a.tun6 = pkt_ip("fd00:2021:1111::1:0");
+	a.tun6.b[15] = n;
+	return tgw_authorize(&gw, &a, slot, now);
+}
+
+static uint32_t authorize(uint8_t n, const struct tunnel_resource *r)
+{
+	uint32_t slot = TUNNEL_NO_SLOT;
+
+	T_EQ(authorize_until(n, r, TUNNEL_NEVER_EXPIRES, &slot), 0);
+	return slot;
+}
+
+static enum ps_reason_id in(uint32_t slot, const char *src, const char *dst, uint8_t proto,
+			    uint16_t dport)
+{
+	struct tunnel_flow_grant grant;
+	struct pkt p = pkt_text(src, dst, proto, proto == IP_PROTO_ICMP ? 0 : 40000, dport);
+	enum ps_reason_id r = tgw_check_in(&gw, slot, &p.m, unix_now, &grant);
+
+	T_EQ(grant.allowed, r == PS_R_URX_DELIVERED);
+	T_EQ(grant.slot, slot);
+	return r;
+}
+
+static enum ps_reason_id out(const char *src, const char *dst, uint8_t proto, uint16_t sport)
+{
+	struct tunnel_flow_grant grant;
+	struct pkt p = pkt_text(src, dst, proto, sport, 40000);
+	enum ps_reason_id r = tgw_check_out(&gw, p.b, &p.m, unix_now, &grant);
+
+	T_EQ(grant.allowed, r == PS_R_UTX_SENT);
+	return r;
+}
+
+static struct tgw_event next_event(void)
+{
+	struct tgw_event e = {0};
+
+	(void)tgw_poll_event(&gw, &e);
+	return e;
+}
+
+static void drain(void)
+{
+	while (next_event().kind)
+		;
+}
+
+#define TCP IP_PROTO_TCP
+#define UDP IP_PROTO_UDP
+#define C1  "100.64.1.1"
+#define C2  "100.64.1.2"
+#define OWN "100.64.0.1"
+
+static void test_cidr_both_ways(void)
+{
+	struct tunnel_resource r;
+	uint32_t slot;
+
+	setup();
+	r = cidr(10, "10.0.0.0/8");
+	slot = authorize(1, &r);
+	T_EQ(in(slot, C1, "10.1.2.3", TCP, 80), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, "11.0.0.1", TCP, 80), PS_R_URX_POLICY);
+	T_EQ(in(slot, C1, OWN, UDP, 53535), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, "100.64.1.2", "10.1.2.3", TCP, 80), PS_R_URX_BAD_SOURCE);
+	T_EQ(in(slot, "10.0.0.1", "10.1.2.3", TCP, 80), PS_R_URX_BAD_SOURCE);
+	T_EQ(in(slot, "fd00:2021:1111::1:2", "fd00::1", TCP, 80), PS_R_URX_BAD_SOURCE);
+	T_EQ(in(slot + 1, C1, "10.1.2.3", TCP, 80), PS_R_URX_POLICY);
+	T_EQ(in(TUNNEL_NO_SLOT, C1, "10.1.2.3", TCP, 80), PS_R_URX_POLICY);
+	T_EQ(out("10.9.9.9", C1, TCP, 80), PS_R_UTX_SENT);
+	T_EQ(out("11.0.0.1", C1, TCP, 80), PS_R_UTX_POLICY);
+	T_EQ(out(OWN, C1, UDP, 53535), PS_R_UTX_SENT);
+	T_EQ(out("10.9.9.9", C2, TCP, 80), PS_R_UTX_NO_PEER);
+	T_EQ(out("10.9.9.9", "224.0.0.1", UDP, 80), PS_R_UTX_IGNORED);
+	T_EQ(out("fd00::1", "fe80::1", UDP, 80), PS_R_UTX_IGNORED);
+}
+
+/* Nothing but the own address is reachable inside the tunnel's ranges, whatever a network covers.
+ */
+static void test_no_way_to_other_clients(void)
+{
+	struct tunnel_resource wide, inside;
+	uint32_t slot;
+	struct tgw_authorization bad;
+
+	setup();
+	wide = cidr(10, "100.0.0.0/8");
+	slot = authorize(1, &wide);
+	authorize(2, &wide);
+	T_EQ(in(slot, C1, "100.1.1.1", TCP, 80), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, C2, TCP, 80), PS_R_URX_POLICY);
+	T_EQ(in(slot, C1, "100.96.0.1", TCP, 80), PS_R_URX_POLICY);
+	T_EQ(out(C1, C2, TCP, 80), PS_R_UTX_POLICY);
+	inside = cidr(11, "100.64.1.2/32");
+	bad = (struct tgw_authorization){.client = id_of(3),
+					 .tun4 = pkt_ip("100.64.1.3"),
+					 .tun6 = pkt_ip("fd00:2021:1111::1:3"),
+					 .resource = &inside};
+	T_EQ(tgw_authorize(&gw, &bad, &slot, now), -EINVAL);
+}
+
+static void test_filters_are_additive(void)
+{
+	struct tunnel_resource wide, narrow;
+	uint32_t slot;
+
+	setup();
+	wide = cidr(10, "10.0.0.0/8");
+	narrow = cidr(11, "10.1.0.0/16");
+	T_EQ(filter_set_add_ports(&wide.filters, TCP, 80, 80), 0);
+	T_EQ(filter_set_add_ports(&narrow.filters, UDP, 53, 53), 0);
+	slot = authorize(1, &wide);
+	T_EQ(authorize(1, &narrow), slot);
+	T_EQ(in(slot, C1, "10.1.0.1", TCP, 80), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, "10.1.0.1", UDP, 53), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, "10.2.0.1", UDP, 53), PS_R_URX_FILTERED);
+	T_EQ(in(slot, C1, "10.1.0.1", TCP, 81), PS_R_URX_FILTERED);
+	T_EQ(in(slot, C1, "10.1.0.1", IP_PROTO_ICMP, 7), PS_R_URX_FILTERED);
+	T_EQ(out("10.1.0.1", C1, TCP, 80), PS_R_UTX_SENT);
+	T_EQ(out("10.1.0.1", C1, TCP, 81), PS_R_UTX_FILTERED);
+	filter_set_init(&narrow.filters);
+	T_EQ(tgw_resource_updated(&gw, &narrow), 0);
+	T_EQ(in(slot, C1, "10.1.0.1", IP_PROTO_ICMP, 7), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, "10.2.0.1", IP_PROTO_ICMP, 7), PS_R_URX_FILTERED);
+}
+
+static void test_most_specific_is_named(void)
+{
+	struct tunnel_resource wide, narrow, all;
+	struct tunnel_flow_grant grant;
+	struct pkt p = pkt_text(C1, "10.1.0.1", TCP, 1, 80);
+	uint32_t slot;
+
+	setup();
+	wide = cidr(10, "10.0.0.0/8");
+	narrow = cidr(11, "10.1.0.0/16");
+	all = internet(12);
+	slot = authorize(1, &wide);
+	authorize(1, &all);
+	T_EQ(tgw_check_in(&gw, slot, &p.m, unix_now, &grant), PS_R_URX_DELIVERED);
+	T_EQ(tgw_resource_at(&gw, grant.resource)->id.b[0], 10);
+	T_EQ(authorize_until(1, &narrow, unix_now + 5, &slot), 0);
+	T_EQ(tgw_check_in(&gw, slot, &p.m, unix_now, &grant), PS_R_URX_DELIVERED);
+	T_EQ(tgw_resource_at(&gw, grant.resource)->id.b[0], 11);
+	T_EQ(grant.expires_at, unix_now + 5);
+	T(grant.cacheable);
+	T_EQ(tgw_check_in(&gw, slot, &p.m, unix_now + 5, &grant), PS_R_URX_DELIVERED);
+	T_EQ(tgw_resource_at(&gw, grant.resource)->id.b[0], 10);
+	T_EQ(grant.expires_at, TUNNEL_NEVER_EXPIRES);
+}
+
+static void test_internet(void)
+{
+	static const char *const refused[] = {"10.0.0.1",
+					      "172.31.255.255",
+					      "192.168.1.1",
+					      "127.0.0.1",
+					      "169.254.1.1",
+					      "100.64.1.2",
+					      "224.0.0.1",
+					      "240.0.0.1",
+					      "255.255.255.255",
+					      "0.1.2.3",
+					      "::1",
+					      "::ffff:1.2.3.4",
+					      "fc00::1",
+					      "fd12::1",
+					      "fe80::1",
+					      "ff02::1",
+					      "::"};
+	struct tunnel_resource r, lan;
+	struct tunnel_flow_grant grant;
+	uint32_t slot;
+
+	setup();
+	r = internet(10);
+	slot = authorize(1, &r);
+	T_EQ(in(slot, C1, "8.8.8.8", UDP, 53), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, "172.32.0.1", UDP, 53), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, "fd00:2021:1111::1:1", "2001:db8::1", TCP, 1), PS_R_URX_DELIVERED);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
+		bool v6 = strchr(refused[i], ':');
+		struct pkt p = pkt_text(v6 ? "fd00:2021:1111::1:1" : C1, refused[i], UDP, 1, 2);
+
+		if (!T_EQ(tgw_check_in(&gw, slot, &p.m, unix_now, &grant), PS_R_URX_POLICY))
+			t_note("%s", refused[i]);
+	}
+	T_EQ(out("8.8.8.8", C1, UDP, 53), PS_R_UTX_SENT);
+	T_EQ(out("192.168.1.1", C1, UDP, 53), PS_R_UTX_POLICY);
+	{
+		struct pkt p = pkt_text(C1, "192.168.1.1", UDP, 1, 2);
+
+		T_EQ(tgw_check_in(&gw, slot, &p.m, unix_now, &grant), PS_R_URX_POLICY);
+		T_EQ(grant.reply, ICMP_ERROR_UNREACHABLE);
+	}
+	lan = cidr(11, "192.168.1.0/24");
+	authorize(1, &lan);
+	T_EQ(in(slot, C1, "192.168.1.1", UDP, 53), PS_R_URX_DELIVERED);
+}
+
+static void test_dns_resource_carries_nothing(void)
+{
+	struct tunnel_resource r = {
+		.id = id_of(10), .type = TUNNEL_RESOURCE_DNS, .address = "*.example.com"};
+	uint32_t slot;
+
+	setup();
+	slot = authorize(1, &r);
+	T_EQ(in(slot, C1, "100.96.0.1", TCP, 80), PS_R_URX_POLICY);
+	T_EQ(in(slot, C1, OWN, UDP, 53535), PS_R_URX_DELIVERED);
+}
+
+static void test_expiry_to_the_second(void)
+{
+	struct tunnel_resource r;
+	struct tgw_event e;
+	uint32_t slot;
+
+	setup();
+	r = cidr(10, "10.0.0.0/8");
+	T_EQ(authorize_until(1, &r, unix_now + 10, &slot), 0);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_ADDED);
+	T(tgw_deadline(&gw).at != TIME_NEVER);
+	unix_now += 9;
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_DELIVERED);
+	T_EQ(out("10.0.0.1", C1, TCP, 1), PS_R_UTX_SENT);
+	tgw_timeout(&gw, unix_now, now);
+	T_EQ(next_event().kind, TGW_EVENT_NONE);
+	unix_now += 1; /* no sweep needed for it to end */
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_AUTH_EXPIRED);
+	T_EQ(in(slot, C1, OWN, TCP, 1), PS_R_URX_AUTH_EXPIRED);
+	T_EQ(out("10.0.0.1", C1, TCP, 1), PS_R_UTX_AUTH_EXPIRED);
+	now += NS_PER_SEC;
+	tgw_timeout(&gw, unix_now, now);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_CHANGED);
+	T_EQ(next_event().kind, TGW_EVENT_NONE);
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_AUTH_EXPIRED);
+	now += TGW_LINGER_NS;
+	tgw_timeout(&gw, unix_now + 3, now);
+	e = next_event();
+	T_EQ(e.kind, TGW_EVENT_PEER_REMOVED);
+	T_EQ(e.why, TGW_WHY_EXPIRED);
+	T_EQ(e.slot, slot);
+	T(uuid_eq(&e.client, &(struct uuid){.b = {1, [15] = 1}}));
+	drain();
+	T_EQ(gw.client_count + gw.grant_count + gw.resource_count, 0);
+	T_EQ(gw.idx.used, 0);
+	tgw_timeout(&gw, unix_now, now);
+	T_EQ(tgw_deadline(&gw).at, TIME_NEVER);
+}
+
+static void test_renewal_replaces_filters_and_expiry(void)
+{
+	struct tunnel_resource r;
+	uint32_t slot;
+
+	setup();
+	r = cidr(10, "10.0.0.0/8");
+	T_EQ(authorize_until(1, &r, unix_now + 10, &slot), 0);
+	drain();
+	T_EQ(authorize_until(1, &r, unix_now + 100, &slot), 0);
+	T_EQ(next_event().kind, TGW_EVENT_NONE); /* longer: nothing to invalidate */
+	unix_now += 50;
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 80), PS_R_URX_DELIVERED);
+	T_EQ(filter_set_add_ports(&r.filters, TCP, 443, 443), 0);
+	T_EQ(authorize_until(1, &r, unix_now + 5, &slot), 0);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_CHANGED);
+	T_EQ(next_event().kind, TGW_EVENT_NONE);
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 80), PS_R_URX_FILTERED);
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 443), PS_R_URX_DELIVERED);
+	T_EQ(tgw_expiry_update(&gw, &(struct uuid){.b = {1, [15] = 1}}, &r.id, unix_now + 2), 0);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_CHANGED);
+	unix_now += 2;
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 443), PS_R_URX_AUTH_EXPIRED);
+	T_EQ(tgw_expiry_update(&gw, &(struct uuid){.b = {9}}, &r.id, 1), -ENOENT);
+}
+
+/* Another address under the same id replaces it for this client; the other one keeps what it was
+ * given. */
+static void test_address_change(void)
+{
+	struct tunnel_resource before, after;
+	uint32_t one, two;
+
+	setup();
+	before = cidr(10, "10.0.0.0/8");
+	after = cidr(10, "172.16.0.0/12");
+	one = authorize(1, &before);
+	two = authorize(2, &before);
+	drain();
+	authorize(1, &after);
+	T_EQ(next_event().slot, one);
+	T_EQ(next_event().kind, TGW_EVENT_NONE);
+	T_EQ(in(one, C1, "172.16.0.1", TCP, 1), PS_R_URX_DELIVERED);
+	T_EQ(in(one, C1, "10.0.0.1", TCP, 1), PS_R_URX_REVOKED);
+	T_EQ(in(two, C2, "10.0.0.1", TCP, 1), PS_R_URX_DELIVERED);
+	T_EQ(in(two, C2, "172.16.0.1", TCP, 1), PS_R_URX_POLICY);
+}
+
+static void test_reject(void)
+{
+	struct tunnel_resource a, b;
+	struct uuid c1 = id_of(1);
+	struct tgw_event e;
+	uint32_t slot;
+
+	setup();
+	a = cidr(10, "10.0.0.0/8");
+	b = cidr(11, "172.16.0.0/12");
+	slot = authorize(1, &a);
+	authorize(1, &b);
+	drain();
+	tgw_reject(&gw, &c1, &(struct uuid){.b = {99}}, now);
+	tgw_reject(&gw, &(struct uuid){.b = {99}}, &a.id, now);
+	T_EQ(next_event().kind, TGW_EVENT_NONE);
+	tgw_reject(&gw, &c1, &a.id, now);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_CHANGED);
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_REVOKED);
+	T_EQ(out("10.0.0.1", C1, TCP, 1), PS_R_UTX_REVOKED);
+	T_EQ(in(slot, C1, "172.16.0.1", TCP, 1), PS_R_URX_DELIVERED);
+	now += TGW_TOMBSTONE_NS;
+	tgw_timeout(&gw, unix_now, now);
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_POLICY);
+	tgw_reject(&gw, &c1, &b.id, now);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_CHANGED);
+	T_EQ(in(slot, C1, OWN, UDP, 53), PS_R_URX_REVOKED);
+	now += TGW_LINGER_NS;
+	tgw_timeout(&gw, unix_now, now);
+	T_EQ(in(slot, C1, "172.16.0.1", TCP, 1), PS_R_URX_POLICY);
+	e = next_event();
+	T_EQ(e.kind, TGW_EVENT_PEER_REMOVED);
+	T_EQ(e.why, TGW_WHY_REJECTED);
+}
+
+/* Granted again while lingering, and while its removal was not polled yet: same slot, no goodbye.
+ */
+static void test_granted_again(void)
+{
+	struct tunnel_resource r;
+	struct uuid c1 = id_of(1);
+	uint32_t slot;
+
+	setup();
+	r = cidr(10, "10.0.0.0/8");
+	slot = authorize(1, &r);
+	tgw_reject(&gw, &c1, &r.id, now);
+	drain();
+	T_EQ(authorize(1, &r), slot);
+	T_EQ(next_event().kind, TGW_EVENT_NONE);
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_DELIVERED);
+	tgw_reject(&gw, &c1, &r.id, now);
+	now += TGW_LINGER_NS;
+	tgw_timeout(&gw, unix_now, now);
+	T_EQ(tgw_find_client(&gw, &c1), TUNNEL_NO_SLOT);
+	T_EQ(authorize(1, &r), slot);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_CHANGED);
+	T_EQ(next_event().kind, TGW_EVENT_NONE);
+	T_EQ(tgw_find_client(&gw, &c1), slot);
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_DELIVERED);
+}
+
+static void test_retain(void)
+{
+	struct tunnel_resource a, b;
+	struct tgw_retained list[3];
+	uint32_t one, two;
+
+	setup();
+	a = cidr(10, "10.0.0.0/8");
+	b = cidr(11, "172.16.0.0/12");
+	one = authorize(1, &a);
+	authorize(1, &b);
+	two = authorize(2, &a);
+	drain();
+	list[0] = (struct tgw_retained){.client = id_of(1),
+					.resource = b.id,
+					.has_expiry = true,
+					.expires_at = unix_now + 9};
+	list[1] = (struct tgw_retained){.client = id_of(1),
+					.resource = b.id,
+					.has_expiry = true,
+					.expires_at = unix_now + 4};
+	list[2] = (struct tgw_retained){.client = id_of(7), .resource = b.id};
+	tgw_retain(&gw, list, 3, now);
+	T_EQ(in(one, C1, "10.0.0.1", TCP, 1), PS_R_URX_REVOKED);
+	T_EQ(in(two, C2, "10.0.0.1", TCP, 1), PS_R_URX_REVOKED); /* not listed at all */
+	unix_now += 8;
+	T_EQ(in(one, C1, "172.16.0.1", TCP, 1), PS_R_URX_DELIVERED); /* the later of the two */
+	unix_now += 1;
+	T_EQ(in(one, C1, "172.16.0.1", TCP, 1), PS_R_URX_AUTH_EXPIRED);
+	tgw_retain(&gw, NULL, 0, now);
+	T_EQ(clients[one].live_count, 0);
+}
+
+static void test_icmp_errors(void)
+{
+	struct ipaddr router = pkt_ip("192.0.2.1");
+	struct tunnel_flow_grant grant;
+	struct tunnel_resource r;
+	struct pkt sent, other, err;
+	uint32_t slot;
+
+	setup();
+	r = cidr(10, "10.0.0.0/8");
+	T_EQ(filter_set_add_ports(&r.filters, TCP, 80, 80), 0);
+	slot = authorize(1, &r);
+	sent = pkt_text(C1, "10.0.0.1", TCP, 1234, 80);
+	err = pkt_error(&router, &sent);
+	T_EQ(tgw_check_out(&gw, err.b, &err.m, unix_now, &grant), PS_R_UTX_SENT);
+	T(!grant.cacheable);
+	other = pkt_text(C1, "10.0.0.1", TCP, 1234, 81);
+	err = pkt_error(&router, &other);
+	T_EQ(tgw_check_out(&gw, err.b, &err.m, unix_now, &grant), PS_R_UTX_FILTERED);
+	other = pkt_text(C1, "11.0.0.1", TCP, 1234, 80);
+	err = pkt_error(&router, &other);
+	T_EQ(tgw_check_out(&gw, err.b, &err.m, unix_now, &grant), PS_R_UTX_POLICY);
+	/* from the client: refused, and never answered */
+	other = pkt_text("10.0.0.1", C1, TCP, 80, 1234);
+	err = pkt_error(&sent.m.src, &other);
+	T_EQ(tgw_check_in(&gw, slot, &err.m, unix_now, &grant), PS_R_URX_FILTERED);
+	T_EQ(grant.reply, ICMP_ERROR_NONE);
+}
+
+static void test_fragments_and_source_routes(void)
+{
+	struct tunnel_flow_grant grant;
+	struct tunnel_resource r;
+	struct pkt p = pkt_text(C1, "10.0.0.1", UDP, 1, 80), frag;
+	uint32_t slot;
+
+	setup();
+	r = cidr(10, "10.0.0.0/8");
+	slot = authorize(1, &r);
+	frag = p;
+	be16_put(frag.b + 6, 0x2000);
+	T_EQ(ip_packet_parse(frag.b, frag.len, &frag.m), 0);
+	T_EQ(tgw_check_in(&gw, slot, &frag.m, unix_now, &grant), PS_R_URX_DELIVERED);
+	T(!grant.cacheable);
+	T_EQ(filter_set_add_ports(&r.filters, UDP, 80, 80), 0);
+	authorize(1, &r);
+	T_EQ(tgw_check_in(&gw, slot, &p.m, unix_now, &grant), PS_R_URX_DELIVERED);
+	T_EQ(tgw_check_in(&gw, slot, &frag.m, unix_now, &grant), PS_R_URX_FILTERED);
+	p.m.source_routed = true;
+	T_EQ(tgw_check_in(&gw, slot, &p.m, unix_now, &grant), PS_R_URX_POLICY);
+}
+
+static void test_addresses(void)
+{
+	struct tunnel_resource r;
+	struct tgw_authorization a;
+	uint32_t slot, other;
+
+	setup();
+	r = cidr(10, "10.0.0.0/8");
+	slot = authorize(1, &r);
+	drain();
+	a = (struct tgw_authorization){.client = id_of(2),
+				       .tun4 = pkt_ip(C1),
+				       .tun6 = pkt_ip("fd00:2021:1111::9"),
+				       .resource = &r};
+	a.expires_at = TUNNEL_NEVER_EXPIRES;
+	T_EQ(tgw_authorize(&gw, &a, &other, now), -EADDRINUSE);
+	T_EQ(gw.client_count, 1);
+	a.client = id_of(1);
+	a.tun4 = pkt_ip("100.64.7.7");
+	T_EQ(tgw_authorize(&gw, &a, &other, now), 0); /* the client moved */
+	T_EQ(other, slot);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_CHANGED);
+	T_EQ(in(slot, "100.64.7.7", "10.0.0.1", TCP, 1), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_BAD_SOURCE);
+	T_EQ(tgw_find_address(&gw, &(struct ipaddr){.family = 4, .b = {100, 64, 1, 1}}),
+	     TUNNEL_NO_SLOT);
+	/* whoever holds nothing any more yields its address at once */
+	tgw_reject(&gw, &a.client, &r.id, now);
+	drain();
+	a.client = id_of(2);
+	T_EQ(tgw_authorize(&gw, &a, &other, now), 0);
+	T(other != slot);
+	T_EQ(tgw_find_address(&gw, &a.tun4), other);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_REMOVED);
+	T_EQ(next_event().kind, TGW_EVENT_PEER_ADDED);
+	T_EQ(tgw_find_address(&gw, &a.tun4), other);
+	a.client = id_of(3);
+	a.tun4 = pkt_ip(OWN);
+	T_EQ(tgw_authorize(&gw, &a, &other, now), -EINVAL);
+	a.tun4 = pkt_ip("224.0.0.1");
+	T_EQ(tgw_authorize(&gw, &a, &other, now), -EINVAL);
+	a.tun4 = a.tun6;
+	T_EQ(tgw_authorize(&gw, &a, &other, now), -EINVAL);
+}
+
+static void test_tables_full(void)
+{
+	struct tunnel_resource r[RESOURCES + 1];
+	uint32_t slot;
+
+	setup();
+	for (uint8_t i = 0; i <= RESOURCES; i++) {
+		r[i] = cidr((uint8_t)(100 + i), "10.0.0.0/8");
+		r[i].net.ip.b[0] = (uint8_t)(11 + i);
+	}
+	for (uint8_t i = 0; i < CLIENTS; i++)
+		authorize((uint8_t)(1 + i), &r[0]);
+	T_EQ(authorize_until(CLIENTS + 1, &r[0], TUNNEL_NEVER_EXPIRES, &slot), -ENOSPC);
+	T_EQ(gw.counters.client_table_full, 1);
+	for (uint8_t i = 1; i < RESOURCES; i++)
+		authorize(1, &r[i]);
+	T_EQ(authorize_until(1, &r[RESOURCES], TUNNEL_NEVER_EXPIRES, &slot), -ENOSPC);
+	T_EQ(gw.counters.resource_table_full, 1);
+	authorize(2, &r[1]);
+	T_EQ(gw.grant_count, GRANTS);
+	T_EQ(authorize_until(2, &r[2], TUNNEL_NEVER_EXPIRES, &slot), -ENOSPC);
+	T_EQ(gw.counters.grant_table_full, 1);
+	tgw_reject(&gw, &(struct uuid){.b = {1, [15] = 1}}, &r[3].id, now);
+	T_EQ(authorize(2, &r[2]), 1); /* the tombstone gave way */
+	T_EQ(gw.grant_count, GRANTS);
+	T_EQ(gw.resource_count, RESOURCES - 1);
+}
+
+int main(int argc, char **argv)
+{
+	t_init(argc, argv);
+	T_RUN(test_cidr_both_ways);
+	T_RUN(test_no_way_to_other_clients);
+	T_RUN(test_filters_are_additive);
+	T_RUN(test_most_specific_is_named);
+	T_RUN(test_internet);
+	T_RUN(test_dns_resource_carries_nothing);
+	T_RUN(test_expiry_to_the_second);
+	T_RUN(test_renewal_replaces_filters_and_expiry);
+	T_RUN(test_address_change);
+	T_RUN(test_reject);
+	T_RUN(test_granted_again);
+	T_RUN(test_retain);
+	T_RUN(test_icmp_errors);
+	T_RUN(test_fragments_and_source_routes);
+	T_RUN(test_addresses);
+	T_RUN(test_tables_full);
+	return t_done();
+}
