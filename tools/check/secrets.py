@@ -6,7 +6,7 @@ import re
 from lintlib import Report, files, read, strip_comments
 
 CALL = re.compile(r"\b((?:\w*_)?(?:log|printf|snprintf|vprintf|fprintf|dprintf|asprintf|syslog|warnx?|errx?)(?:_\w+)?|"
-                  r"\w*_log_\w+|log_\w+|fputs|puts|fwrite|sd_journal_\w+)\s*\(")
+                  r"\w*_log_\w+|log_\w+|LOG_[A-Z]+|fputs|puts|fwrite|sd_journal_\w+)\s*\(")
 SECRET = re.compile(r"(?:^|_)(key|keys|privkey|pwd|passwd|password|psk|token|secret|private)(?:_|$)")
 HARMLESS = re.compile(r"(_|^)(path|file|len|id|ids|name|hash|hashed|sha256|count|env|cap|idx|index|public|pub|n|num|kind|"
                       r"type|state|slot|fd|ok|err|size|field|digest|prefix|b64_len|max|min|given|present|reason|where|str_of)"
@@ -40,7 +40,7 @@ def main():
         for m in CALL.finditer(text):
             args = argument_text(text, m.end())
             # Members count by their last name: cfg->token is a token, token.path is a path.
-            for expr in re.findall(r"[A-Za-z_]\w*(?:\s*(?:->|\.)\s*[A-Za-z_]\w*)*(?!\s*\()", args):
+            for expr in re.findall(r"(?<![\w.])[A-Za-z_]\w*(?:\s*(?:->|\.)\s*[A-Za-z_]\w*)*(?!\s*\()", args):
                 last = re.split(r"->|\.", expr.replace(" ", ""))[-1].lower()
                 if last.isupper() or not SECRET.search(last) or HARMLESS.search(last):
                     continue

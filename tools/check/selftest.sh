@@ -96,6 +96,9 @@ expect symbols 'num2.c:[0-9]*: symbols: helper carries none'
 source_file userspace/io/x.c '#include <stdio.h>\n\nstruct x {\n\tconst char *psk;\n};\nvoid x_say(struct x *x);\nvoid x_say(struct x *x)\n{\n\tprintf("%s",\n\t       x->psk);\n}\n'
 expect secrets 'x.c:12: secrets: printf\(\) is given x->psk'
 
+source_file userspace/io/x.c '#define LOG_INFO(...) (void)0\nstruct x {\n\tconst char *token;\n};\nvoid x_say(struct x *x);\nvoid x_say(struct x *x)\n{\n\tLOG_INFO("portal", "joined", x->token);\n}\n'
+expect secrets 'x.c:11: secrets: LOG_INFO\(\) is given x->token'
+
 long=$(for i in $(seq 90); do printf '\\tx += %d;\\n' "$i"; done)
 source_file userspace/base/big.c "int big_sum(int x);\n\nint big_sum(int x)\n{\n$long\treturn x;\n}\n"
 expect sizes 'big.c:6: sizes: big_sum\(\) has 91 lines'
