@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A discrete-event network in virtual time for sans-IO machines. Hosts have addresses, possibly behind a
- * NAT, and one link each (latency range, loss, duplication, reordering, MTU); a datagram pays the sender's
- * and the receiver's link. The portal path carries opaque messages between hosts, ordered, with a latency of
- * its own. Everything random comes from the seed; the same seed and script give the same trace hash.
+ * A discrete-event network in virtual time for sans-IO machines. Hosts have addresses, possibly
+ * behind a NAT, and one link each (latency range, loss, duplication, reordering, MTU); a datagram
+ * pays the sender's and the receiver's link. The portal path carries opaque messages between hosts,
+ * ordered, with a latency of its own. Everything random comes from the seed; the same seed and
+ * script give the same trace hash.
  *
- * The loop jumps to the earliest of arrivals, script steps and deadlines. It fails the run (sim_failed, with
- * SEED= and SCN= on stdout) when a machine asks to be woken in the past, or when it never comes to rest at
- * one instant.
+ * The loop jumps to the earliest of arrivals, script steps and deadlines. It fails the run
+ * (sim_failed, with SEED= and SCN= on stdout) when a machine asks to be woken in the past, or when
+ * it never comes to rest at one instant.
  *
- * Not here: what hosts run. An endpoint is a vtable over a machine; sim_ice.h has one for an ICE agent. */
+ * Not here: what hosts run. An endpoint is a vtable over a machine; sim_ice.h has one for an ICE
+ * agent. */
 #ifndef PENSTOCK_SIM_H
 #define PENSTOCK_SIM_H
 #include <stdbool.h>
@@ -41,8 +43,8 @@ struct sim_out {
 	uint8_t buf[SIM_PAYLOAD_MAX];
 };
 
-/* What a host runs. All may be NULL except deadline and timeout. After input and portal the loop calls
- * timeout and poll_tx by itself. */
+/* What a host runs. All may be NULL except deadline and timeout. After input and portal the loop
+ * calls timeout and poll_tx by itself. */
 struct sim_ops {
 	void (*input)(void *self, const struct sim_dgram *in, uint64_t now);
 	void (*portal)(void *self, unsigned from, const void *msg, size_t len, uint64_t now);
@@ -75,7 +77,8 @@ struct sim_nat_cfg {
 
 /* Counters of what the network did. */
 struct sim_stats {
-	uint64_t sent, delivered, lost, duplicated, reordered, too_big, unroutable, filtered, blocked;
+	uint64_t sent, delivered, lost, duplicated, reordered, too_big, unroutable, filtered,
+		blocked;
 	uint64_t portal_sent, portal_delivered;
 };
 
@@ -84,7 +87,8 @@ struct sim *sim_new(const char *scn, uint64_t seed);
 void sim_free(struct sim *s);
 
 unsigned sim_nat_add(struct sim *s, const struct sim_nat_cfg *cfg);
-unsigned sim_host_add(struct sim *s, const struct sim_ops *ops, void *self, const struct sim_link *link);
+unsigned sim_host_add(struct sim *s, const struct sim_ops *ops, void *self,
+		      const struct sim_link *link);
 #define SIM_NO_NAT UINT32_MAX
 /* nat: the NAT the address is behind; hosts behind the same one reach each other directly. */
 void sim_addr_add(struct sim *s, unsigned host, const struct ipaddr *ip, unsigned nat);
@@ -104,7 +108,8 @@ void sim_portal_send(struct sim *s, unsigned from, unsigned to, const void *msg,
 
 /* A step of the script. */
 void sim_at(struct sim *s, uint64_t at, void (*fn)(void *ctx, uint64_t now), void *ctx);
-/* Run until virtual time `until`, or until stop (may be NULL) says true. Returns false when the run failed. */
+/* Run until virtual time `until`, or until stop (may be NULL) says true. Returns false when the run
+ * failed. */
 bool sim_run(struct sim *s, uint64_t until, bool (*stop)(void *ctx), void *ctx);
 /* Drive a host that the script has touched. */
 void sim_kick(struct sim *s, unsigned host);
@@ -144,7 +149,8 @@ bool sim_nat_out(struct sim_nat *n, const struct endpoint *inside, const struct 
 bool sim_nat_in(struct sim_nat *n, const struct endpoint *outside, const struct endpoint *src,
 		struct endpoint *inside, uint64_t now);
 
-/* Naive oracle: can two single-address hosts, each behind a NAT (NULL: public), get a request and its reply
- * through, both knowing each other's address and mapped address, sending as often as they like? */
+/* Naive oracle: can two single-address hosts, each behind a NAT (NULL: public), get a request and
+ * its reply through, both knowing each other's address and mapped address, sending as often as they
+ * like? */
 bool sim_direct_possible(const struct sim_nat_cfg *a, const struct sim_nat_cfg *b);
 #endif

@@ -208,7 +208,8 @@ unsigned sim_nat_add(struct sim *s, const struct sim_nat_cfg *cfg)
 	return s->n_nats++;
 }
 
-unsigned sim_host_add(struct sim *s, const struct sim_ops *ops, void *self, const struct sim_link *link)
+unsigned sim_host_add(struct sim *s, const struct sim_ops *ops, void *self,
+		      const struct sim_link *link)
 {
 	if (s->n_hosts == SIM_HOSTS_MAX)
 		abort();
@@ -239,11 +240,6 @@ void sim_addr_del(struct sim *s, unsigned host, const struct ipaddr *ip)
 void sim_link_set(struct sim *s, unsigned host, const struct sim_link *link)
 {
 	s->hosts[host].link = *link;
-}
-
-void sim_host_up(struct sim *s, unsigned host, bool up)
-{
-	s->hosts[host].down = !up;
 }
 
 void sim_block(struct sim *s, const struct ipaddr *a, const struct ipaddr *b, bool blocked)
@@ -294,7 +290,8 @@ static bool realm_find(const struct sim *s, unsigned nat, const struct ipaddr *i
 }
 
 /* From a source in the public realm to the host behind dst. */
-static bool route_public(struct sim *s, const struct endpoint *src, struct endpoint *dst, unsigned *host)
+static bool route_public(struct sim *s, const struct endpoint *src, struct endpoint *dst,
+			 unsigned *host)
 {
 	if (realm_find(s, SIM_NO_NAT, &dst->ip, host))
 		return true;
@@ -315,7 +312,8 @@ static bool route_public(struct sim *s, const struct endpoint *src, struct endpo
 }
 
 /* Rewrites src and dst to what the receiver sees. */
-static bool route(struct sim *s, unsigned from, struct endpoint *src, struct endpoint *dst, unsigned *host)
+static bool route(struct sim *s, unsigned from, struct endpoint *src, struct endpoint *dst,
+		  unsigned *host)
 {
 	const struct sim_addr *a = host_addr(&s->hosts[from], &src->ip);
 	struct sim_nat *nat;
@@ -394,7 +392,8 @@ static void dgram_send(struct sim *s, unsigned from, const struct sim_out *out)
 		copies++;
 	}
 	while (copies--) {
-		struct ev *e = ev_new(EV_DGRAM, s->now + latency(s, up) + latency(s, down), out->buf, out->len);
+		struct ev *e = ev_new(EV_DGRAM, s->now + latency(s, up) + latency(s, down),
+				      out->buf, out->len);
 
 		e->from = from;
 		e->to = to;
@@ -468,10 +467,17 @@ void sim_kick(struct sim *s, unsigned host)
 	sim_fail(s, "host %u never rests: \"%s\"", host, h->ops->deadline(h->self).why);
 }
 
+void sim_host_up(struct sim *s, unsigned host, bool up)
+{
+	s->hosts[host].down = !up;
+	sim_kick(s, host);
+}
+
 static void ev_run(struct sim *s, struct ev *e)
 {
 	struct sim_host *h = &s->hosts[e->to];
-	struct sim_dgram d = {.local = e->local, .remote = e->remote, .data = e->data, .len = e->len};
+	struct sim_dgram d = {
+		.local = e->local, .remote = e->remote, .data = e->data, .len = e->len};
 
 	if (e->kind == EV_STEP) {
 		e->fn(e->ctx, s->now);
@@ -525,7 +531,8 @@ bool sim_run(struct sim *s, uint64_t until, bool (*stop)(void *ctx), void *ctx)
 		sim_kick(s, i);
 	while (!s->failed && !(stop && stop(ctx))) {
 		unsigned host = 0;
-		uint64_t wake = earliest(s, &host), arrival = s->n_heap ? s->heap[0]->at : TIME_NEVER;
+		uint64_t wake = earliest(s, &host),
+			 arrival = s->n_heap ? s->heap[0]->at : TIME_NEVER;
 
 		if ((wake < arrival ? wake : arrival) > until) {
 			s->now = until;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * NAT after RFC 4787: mapping and filtering behaviour chosen independently; filters belong to a mapping. */
+ * NAT after RFC 4787: mapping and filtering behaviour chosen independently; filters belong to a
+ * mapping. */
 #include <string.h>
 
 #include "tests/sim/sim.h"
@@ -36,7 +37,8 @@ static struct sim_mapping *mapping_for(struct sim_nat *n, const struct endpoint 
 
 	for (unsigned i = 0; i < n->n_mappings; i++) {
 		m = &n->mappings[i];
-		if (endpoint_eq(&m->inside, inside) && endpoint_eq(&m->key, &key) && !expired(n, m, now))
+		if (endpoint_eq(&m->inside, inside) && endpoint_eq(&m->key, &key) &&
+		    !expired(n, m, now))
 			return m;
 		if (!oldest || m->used_at < oldest->used_at)
 			oldest = m;

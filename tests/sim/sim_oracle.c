@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Is a direct path possible at all? Two sides shout at every address of the other they know of, learn from
- * what arrives, and repeat; a path exists when a request arrived and its reply found the way back. No ICE here. */
+ * Is a direct path possible at all? Two sides shout at every address of the other they know of,
+ * learn from what arrives, and repeat; a path exists when a request arrived and its reply found the
+ * way back. No ICE here. */
 #include "tests/sim/sim.h"
 
 #define KNOWN_MAX 12
@@ -24,7 +25,8 @@ static void learn(struct side *s, const struct endpoint *e)
 }
 
 /* One datagram; true when it arrived, with the source the receiver saw. */
-static bool deliver(struct side *from, struct side *to, const struct endpoint *dst, struct endpoint *src)
+static bool deliver(struct side *from, struct side *to, const struct endpoint *dst,
+		    struct endpoint *src)
 {
 	struct endpoint inside;
 
@@ -33,8 +35,8 @@ static bool deliver(struct side *from, struct side *to, const struct endpoint *d
 		return false;
 	if (!to->natted)
 		return endpoint_eq(dst, &to->own);
-	return ipaddr_eq(&dst->ip, &to->nat.cfg.public_ip) && sim_nat_in(&to->nat, dst, src, &inside, 0) &&
-	       endpoint_eq(&inside, &to->own);
+	return ipaddr_eq(&dst->ip, &to->nat.cfg.public_ip) &&
+	       sim_nat_in(&to->nat, dst, src, &inside, 0) && endpoint_eq(&inside, &to->own);
 }
 
 static void side_init(struct side *s, const struct sim_nat_cfg *cfg, uint8_t last)

@@ -136,13 +136,11 @@ enum stun_verdict stun_decode(struct stun_msg *m, const void *data, size_t len)
 bool stun_integrity_ok(const struct stun_msg *m, const void *key, size_t key_len)
 {
 	uint8_t hdr[STUN_HDR_LEN], mac[SHA1_LEN];
-	const struct crypto_span spans[] = {
-		{hdr, sizeof(hdr)},
-		{m->data + STUN_HDR_LEN, m->mi_off - (size_t)STUN_HDR_LEN},
-	};
+	struct crypto_span spans[] = {{hdr, sizeof(hdr)}, {m->data + STUN_HDR_LEN, 0}};
 
 	if (!m->mi_off)
 		return false;
+	spans[1].len = m->mi_off - (size_t)STUN_HDR_LEN;
 	memcpy(hdr, m->data, sizeof(hdr));
 	be16_put(hdr + 2, (uint16_t)(m->mi_off + ATTR_HDR + MI_LEN - STUN_HDR_LEN));
 	hmac_sha1_spans(key, key_len, spans, 2, mac);

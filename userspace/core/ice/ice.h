@@ -135,6 +135,13 @@ struct ice_event {
 	struct ice_path path;		     /* ICE_EV_NOMINATED */
 };
 
+/* RFC 8445 §7.3.1.1: both sides claim the same role; the larger tie-breaker controls. */
+enum ice_conflict {
+	ICE_CONFLICT_KEEP,   /* keep the role, answer 487 */
+	ICE_CONFLICT_SWITCH, /* take the other role and go on */
+};
+enum ice_conflict ice_role_on_conflict(bool controlling, uint64_t mine, uint64_t theirs);
+
 enum ice_pair_state {
 	ICE_PAIR_WAITING,     /* no check sent yet */
 	ICE_PAIR_IN_PROGRESS, /* checked, never answered */
@@ -145,6 +152,7 @@ struct ice_check {
 	uint64_t at;
 	uint8_t tid_tail[8]; /* after the agent's tag */
 	bool answered;
+	bool controlling; /* the role it claimed */
 };
 
 struct ice_pair {
@@ -189,13 +197,14 @@ struct ice {
 	struct rng rng;
 	struct ice_timing timing;
 	uint64_t tie_breaker;
-	uint64_t dirty_at; /* something changed: evaluate; TIME_NEVER when clean */
+	uint64_t dirty_at;  /* something changed: evaluate; TIME_NEVER when clean */
+	uint64_t queued_at; /* when the last reply or event was queued */
 	uint32_t tag;
 	enum ice_state state;
 	bool controlling;
 	int8_t nominated; /* index into pairs, or -1 */
 	uint8_t n_locals, n_remotes, n_pairs;
-	uint8_t replies_head, n_replies, events_head, n_events;
+	uint8_t replies_head, n_replies, events_head, n_events, n_optimistic;
 	uint64_t nominated_prio;
 	struct ice_cand locals[ICE_LOCALS_MAX];
 	struct ice_cand remotes[ICE_REMOTES_MAX];
