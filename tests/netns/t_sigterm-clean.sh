@@ -17,6 +17,7 @@ snapshot()
 		ip rule show; ip -6 rule show
 		ip route show table all | sort; ip -6 route show table all | sed "s/ expires [0-9]*sec//" | sort
 		nft list ruleset
+		sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv4.conf.all.src_valid_mark
 		bpftool net show 2>/dev/null | grep -c ps_'
 	find "/sys/fs/bpf/penstock/$PENSTOCK_LAB-$host" "/run/penstock/$PENSTOCK_LAB-$host.sock" 2>/dev/null
 }

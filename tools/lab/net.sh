@@ -77,7 +77,8 @@ net_hosts()
 			net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 || return 1
 		ip -n "$P-$h" link set lo up || return 1
 	done
-	for h in rc core rg gateway; do
+	# The gateway's forwarding is its program's business.
+	for h in rc core rg; do
 		in_host "$h" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 || return 1
 	done
 }
