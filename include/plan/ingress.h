@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+ *
+ * What becomes of a packet that arrived on the WAN interface, decided from values alone: no map, no
+ * clock, nothing is changed. bpf/rx.bpf.h strings these steps together in the order of this file;
+ * the tests run them natively beside the program.
+ *
+ *   classify outer -> session -> peer -> (replay check, decrypt) -> inner -> source -> flow
+ *   -> (replay commit)
+ *
+ * Every step returns the fate of the packet or PS_GO_ON. */
+#ifndef PENSTOCK_PLAN_INGRESS_H
+#define PENSTOCK_PLAN_INGRESS_H
+#include "abi/maps.h"
+#include "plan/inner.h"
+#include "plan/verdict.h"
+#include "wire/eth.h"
+#include "wire/stun.h"
+#include "wire/wg.h"
+
+/* A WireGuard data packet for our port. */
+struct ps_outer {
+	__u32 link_len;	   /* Ethernet and VLAN headers */
+	__u32 wg_off;	   /* of the data header, from the start of the frame */
+	__u32 payload_len; /* of UDP: data header, ciphertext, tag */
+	__u32 receiver;
+	__u64 counter;
+	__u8 ecn;
+	__u8 pad[7];
+};
+
+/* The fields of ps_peer that judging takes, read under its seq. */
+struct ps_peer_view {
+	__u32 flags;
+	__u32 generation;
+	__u8 tun4[4];
+	__u8 tun6[16];
+};
+
+static __always_inline enum ps_reason_id ps_rx_of_ip(enum ps_ip_result r)
+{
+	switch (r) {
+	case PS_IP_OK:
+		return PS_GO_ON;
+	case PS_IP_VERSION:
+		return PS_R_XDP_NOT_IP;
+	case PS_IP_OPTIONS:
+		return PS_R_XDP_IP_OPTIONS;
+	case PS_IP_FRAGMENT:
+		return PS_R_XDP_FRAGMENT;
+	case PS_IP_TRUNCATED:
+		break;
+	}
+	return PS_R_XDP_TRUNCATED;
+}
+
+/* UDP and WireGuard data header at p, after `off` bytes of link and IP header. */
+static __always_inline enum ps_reason_id ps_rx_classify_udp(const __u8 *p, const __u8 *end,
+							    const struct ps_ip *ip, __u32 off,
+							    __be16 our_port, struct ps_outer *o)
+{
+	if (ip->proto != PS_IPPROTO_UDP)
+		return PS_R_XDP_NOT_UDP;
+	if (!ps_udp_parse(p, end, ip->len - ip->hlen, &o->payload_len))
+		return PS_R_XDP_TRUNCATED;
+	if (!our_port || ps_be16_at(p + PS_UDP_DPORT) != our_port)
+		return PS_R_XDP_OTHER_PORT;
+	p += PS_UDP_HLEN;
+	if (o->payload_len < 8 || p + 8 > end)
+		return PS_R_XDP_NOT_DATA;
+	if (stun_is_message(p, o->payload_len))
+		return PS_R_XDP_STUN;
+	if (wg_msg_classify_word(ps_le32_at(p), o->payload_len) != WG_MSG_DATA ||
+	    p + WG_DATA_HDR_LEN > end)
+		return PS_R_XDP_NOT_DATA;
+	o->wg_off = off + PS_UDP_HLEN;
+	o->receiver = ps_le32_at(p + 4);
+	o->counter = ps_le64_at(p + 8);
+	o->ecn = ip->tos & PS_ECN_MASK;
+	return PS_GO_ON;
+}
+
+/* Is the frame at p a WireGuard data packet for our port? Fills *o when it is. */
+static __always_inline enum ps_reason_id ps_rx_classify(const __u8 *p, const __u8 *end,
+							const struct ps_config *cfg,
+							struct ps_outer *o)
+{
+	enum ps_reason_id id;
+	struct ps_ip ip = {0};
+	__u16 type;
+	__u32 link = ps_eth_parse(p, end, &type);
+
+	o->link_len = link;
+	if (!link)
+		return PS_R_XDP_TRUNCATED;
+	if (type == PS_ETHERTYPE_IP4) {
+		id = ps_rx_of_ip(ps_ip4_parse(p + link, end, &ip));
+		if (id != PS_GO_ON)
+			return id;
+		return ps_rx_classify_udp(p + link + PS_IP4_HLEN, end, &ip, link + PS_IP4_HLEN,
+					  cfg->port4, o);
+	}
+	if (type == PS_ETHERTYPE_IP6) {
+		id = ps_rx_of_ip(ps_ip6_parse(p + link, end, &ip));
+		if (id != PS_GO_ON)
+			return id;
+		return ps_rx_classify_udp(p + link + PS_IP6_HLEN, end, &ip, link + PS_IP6_HLEN,
+					  cfg->port6, o);
+	}
+	return PS_R_XDP_NOT_IP;
+}
+
+/* s: the session in the slot that the receiver index names; NULL when there is no such slot. */
+static __always_inline enum ps_reason_id ps_rx_session(const struct ps_session *s, __u32 receiver,
+						       __u64 now)
+{
+	if (!s || !receiver || PS_READ_ONCE(s->local_idx) != receiver || !(s->flags & PS_SESS_USED))
+		return PS_R_XDP_NO_SESSION;
+	if (!(s->flags & PS_SESS_CONFIRMED))
+		return PS_R_XDP_UNCONFIRMED;
+	if (now >= s->rx_until_ns)
+		return PS_R_XDP_EXPIRED;
+	return PS_GO_ON;
+}
+
+/* What the kernel takes from a session it serves: payloads that hold a packet and fit the cipher.
+ */
+static __always_inline enum ps_reason_id ps_rx_peer(const struct ps_peer_view *v,
+						    const struct ps_outer *o)
+{
+	if (!(v->flags & PS_PEER_USED) || !(v->flags & PS_PEER_KERNEL))
+		return PS_R_XDP_USER_MODE;
+	if (o->payload_len == WG_DATA_OVERHEAD)
+		return PS_R_XDP_KEEPALIVE;
+	if (o->payload_len - WG_DATA_OVERHEAD > PS_INNER_MAX)
+		return PS_R_XDP_TOO_BIG;
+	return PS_GO_ON;
+}
+
+/* The decrypted packet, len bytes with padding. */
+static __always_inline enum ps_reason_id ps_rx_inner(const __u8 *p, const __u8 *end,
+						     struct ps_inner *in)
+{
+	switch (ps_inner_parse(p, end, in)) {
+	case PS_INNER_FLOW:
+		return PS_GO_ON;
+	case PS_INNER_OTHER:
+		return PS_R_XDP_INNER_OTHER;
+	case PS_INNER_MALFORMED:
+		break;
+	}
+	return PS_R_XDP_INNER_MALFORMED;
+}
+
+static __always_inline enum ps_reason_id ps_rx_source(const struct ps_peer_view *v,
+						      const struct ps_inner *in)
+{
+	int same;
+
+	if (!(v->flags & PS_PEER_CHECK_SOURCE))
+		return PS_GO_ON;
+	if (in->key.family == 4)
+		same = ps_words_equal(in->key.saddr, v->tun4, 4);
+	else
+		same = ps_words_equal(in->key.saddr, v->tun6, 16);
+	return same ? PS_GO_ON : PS_R_XDP_BAD_SOURCE;
+}
+
+/* f: the entry of ps_flow_in, NULL when there is none. */
+static __always_inline enum ps_reason_id ps_rx_flow(const struct ps_flow *f, __u32 peer,
+						    __u32 generation, __u64 now)
+{
+	if (!f || f->peer != peer)
+		return PS_R_XDP_NO_FLOW;
+	if (f->generation != generation)
+		return PS_R_XDP_FLOW_STALE;
+	if (now >= f->expires_ns)
+		return PS_R_XDP_FLOW_EXPIRED;
+	return PS_GO_ON;
+}
+#endif
