@@ -2,118 +2,7 @@
  *
  * The gateway's policy, case by case: who may reach what, when it ends, and what the shell is told.
  */
-#include "core/tunnel/gateway.h"
-#include "core/tunnel/tgw_table.h"
-#include "tests/pkt.h"
-#include "tests/t.h"
-
-enum { CLIENTS = 8, RESOURCES = 8, GRANTS = 16 };
-
-static struct tgw_client clients[CLIENTS];
-static struct tgw_resource resources[RESOURCES];
-static struct tgw_grant grants[GRANTS];
-static struct idx_cell cells[128];
-static struct tgw gw;
-static uint64_t now, unix_now;
-
-static struct uuid id_of(uint8_t n)
-{
-	return (struct uuid){.b = {n, [15] = n}};
-}
-
-static void setup(void)
-{
-	struct tgw_mem mem = {.clients = clients,
-			      .resources = resources,
-			      .grants = grants,
-			      .cells = cells,
-			      .client_cap = CLIENTS,
-			      .resource_cap = RESOURCES,
-			      .grant_cap = GRANTS,
-			      .cell_cap = idx_cap_for(3 * CLIENTS + RESOURCES)};
-	struct ipaddr own4 = pkt_ip("100.64.0.1"), own6 = pkt_ip("fd00:2021:1111::1");
-
-	T(mem.cell_cap <= 128);
-	now = 1000 * NS_PER_SEC;
-	unix_now = 1900000000;
-	tgw_init(&gw, &mem, 7);
-	tgw_set_interface(&gw, &own4, &own6);
-}
-
-static struct tunnel_resource cidr(uint8_t n, const char *net)
-{
-	struct tunnel_resource r = {.id = id_of(n), .net = pkt_net(net)};
-
-	filter_set_init(&r.filters);
-	return r;
-}
-
-static struct tunnel_resource internet(uint8_t n)
-{
-	return (struct tunnel_resource){.id = id_of(n), .type = TUNNEL_RESOURCE_INTERNET};
-}
-
-/* Client n has tunnel address 100.64.1.n and fd00:2021:1111::1:n. */
-static int authorize_until(uint8_t n, const struct tunnel_resource *r, uint64_t expires,
-			   uint32_t *slot)
-{
-	struct tgw_authorization a = {.client = id_of(n), .resource = r, .expires_at = expires};
-
-	a.tun4 = ipaddr_v4(100, 64, 1, n);
-	a.tun6 = pkt_ip("fd00:2021:1111::1:0");
-	a.tun6.b[15] = n;
-	return tgw_authorize(&gw, &a, slot, now);
-}
-
-static uint32_t authorize(uint8_t n, const struct tunnel_resource *r)
-{
-	uint32_t slot = TUNNEL_NO_SLOT;
-
-	T_EQ(authorize_until(n, r, TUNNEL_NEVER_EXPIRES, &slot), 0);
-	return slot;
-}
-
-static enum ps_reason_id in(uint32_t slot, const char *src, const char *dst, uint8_t proto,
-			    uint16_t dport)
-{
-	struct tunnel_flow_grant grant;
-	struct pkt p = pkt_text(src, dst, proto, proto == IP_PROTO_ICMP ? 0 : 40000, dport);
-	enum ps_reason_id r = tgw_check_in(&gw, slot, &p.m, unix_now, &grant);
-
-	T_EQ(grant.allowed, r == PS_R_URX_DELIVERED);
-	T_EQ(grant.slot, slot);
-	return r;
-}
-
-static enum ps_reason_id out(const char *src, const char *dst, uint8_t proto, uint16_t sport)
-{
-	struct tunnel_flow_grant grant;
-	struct pkt p = pkt_text(src, dst, proto, sport, 40000);
-	enum ps_reason_id r = tgw_check_out(&gw, p.b, &p.m, unix_now, &grant);
-
-	T_EQ(grant.allowed, r == PS_R_UTX_SENT);
-	return r;
-}
-
-static struct tgw_event next_event(void)
-{
-	struct tgw_event e = {0};
-
-	(void)tgw_poll_event(&gw, &e);
-	return e;
-}
-
-static void drain(void)
-{
-	while (next_event().kind)
-		;
-}
-
-#define TCP IP_PROTO_TCP
-#define UDP IP_PROTO_UDP
-#define C1  "100.64.1.1"
-#define C2  "100.64.1.2"
-#define OWN "100.64.0.1"
+#include "tests/tgw_world.h"
 
 static void test_cidr_both_ways(void)
 {
@@ -508,79 +397,6 @@ static void test_fragments_and_source_routes(void)
 	T_EQ(tgw_check_in(&gw, slot, &p.m, unix_now, &grant), PS_R_URX_POLICY);
 }
 
-static void test_addresses(void)
-{
-	struct tunnel_resource r;
-	struct tgw_authorization a;
-	uint32_t slot, other;
-
-	setup();
-	r = cidr(10, "10.0.0.0/8");
-	slot = authorize(1, &r);
-	drain();
-	a = (struct tgw_authorization){.client = id_of(2),
-				       .tun4 = pkt_ip(C1),
-				       .tun6 = pkt_ip("fd00:2021:1111::9"),
-				       .resource = &r};
-	a.expires_at = TUNNEL_NEVER_EXPIRES;
-	T_EQ(tgw_authorize(&gw, &a, &other, now), -EADDRINUSE);
-	T_EQ(gw.client_count, 1);
-	a.client = id_of(1);
-	a.tun4 = pkt_ip("100.64.7.7");
-	T_EQ(tgw_authorize(&gw, &a, &other, now), 0); /* the client moved */
-	T_EQ(other, slot);
-	T_EQ(next_event().kind, TGW_EVENT_PEER_CHANGED);
-	T_EQ(in(slot, "100.64.7.7", "10.0.0.1", TCP, 1), PS_R_URX_DELIVERED);
-	T_EQ(in(slot, C1, "10.0.0.1", TCP, 1), PS_R_URX_BAD_SOURCE);
-	T_EQ(tgw_find_address(&gw, &(struct ipaddr){.family = 4, .b = {100, 64, 1, 1}}),
-	     TUNNEL_NO_SLOT);
-	/* whoever holds nothing any more yields its address at once */
-	tgw_reject(&gw, &a.client, &r.id, now);
-	drain();
-	a.client = id_of(2);
-	T_EQ(tgw_authorize(&gw, &a, &other, now), 0);
-	T(other != slot);
-	T_EQ(tgw_find_address(&gw, &a.tun4), other);
-	T_EQ(next_event().kind, TGW_EVENT_PEER_REMOVED);
-	T_EQ(next_event().kind, TGW_EVENT_PEER_ADDED);
-	T_EQ(tgw_find_address(&gw, &a.tun4), other);
-	a.client = id_of(3);
-	a.tun4 = pkt_ip(OWN);
-	T_EQ(tgw_authorize(&gw, &a, &other, now), -EINVAL);
-	a.tun4 = pkt_ip("224.0.0.1");
-	T_EQ(tgw_authorize(&gw, &a, &other, now), -EINVAL);
-	a.tun4 = a.tun6;
-	T_EQ(tgw_authorize(&gw, &a, &other, now), -EINVAL);
-}
-
-static void test_tables_full(void)
-{
-	struct tunnel_resource r[RESOURCES + 1];
-	uint32_t slot;
-
-	setup();
-	for (uint8_t i = 0; i <= RESOURCES; i++) {
-		r[i] = cidr((uint8_t)(100 + i), "10.0.0.0/8");
-		r[i].net.ip.b[0] = (uint8_t)(11 + i);
-	}
-	for (uint8_t i = 0; i < CLIENTS; i++)
-		authorize((uint8_t)(1 + i), &r[0]);
-	T_EQ(authorize_until(CLIENTS + 1, &r[0], TUNNEL_NEVER_EXPIRES, &slot), -ENOSPC);
-	T_EQ(gw.counters.client_table_full, 1);
-	for (uint8_t i = 1; i < RESOURCES; i++)
-		authorize(1, &r[i]);
-	T_EQ(authorize_until(1, &r[RESOURCES], TUNNEL_NEVER_EXPIRES, &slot), -ENOSPC);
-	T_EQ(gw.counters.resource_table_full, 1);
-	authorize(2, &r[1]);
-	T_EQ(gw.grant_count, GRANTS);
-	T_EQ(authorize_until(2, &r[2], TUNNEL_NEVER_EXPIRES, &slot), -ENOSPC);
-	T_EQ(gw.counters.grant_table_full, 1);
-	tgw_reject(&gw, &(struct uuid){.b = {1, [15] = 1}}, &r[3].id, now);
-	T_EQ(authorize(2, &r[2]), 1); /* the tombstone gave way */
-	T_EQ(gw.grant_count, GRANTS);
-	T_EQ(gw.resource_count, RESOURCES - 1);
-}
-
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -598,7 +414,5 @@ int main(int argc, char **argv)
 	T_RUN(test_retain);
 	T_RUN(test_icmp_errors);
 	T_RUN(test_fragments_and_source_routes);
-	T_RUN(test_addresses);
-	T_RUN(test_tables_full);
 	return t_done();
 }

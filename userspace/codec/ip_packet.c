@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * IPv4, IPv6 and transport header parsing, ECN and the Internet checksum; contracts in ip_packet.h. */
+ * IPv4, IPv6 and transport header parsing, ECN and the Internet checksum; contracts in ip_packet.h.
+ */
 #include "codec/ip_packet.h"
 
 #include <errno.h>

@@ -67,10 +67,10 @@ struct tcl_site {
 
 struct tcl_held {
 	uint32_t next;
-	uint32_t hash;
+	uint32_t hash; /* of data */
 	uint16_t len;
-	uint16_t pad;
 	uint32_t tcp_seq;
+	bool syn; /* TCP SYN without ACK: a retransmission replaces it */
 	uint8_t data[TCL_PACKET_CAP];
 };
 
@@ -126,6 +126,7 @@ struct tcl {
 	struct uuid disabled[TCL_DISABLED_CAP];
 	struct tcl_gone gone[TCL_GONE_CAP];
 	uint32_t recent_count, disabled_count, gone_next;
+	uint32_t resource_high; /* slots in use lie below */
 	uint32_t resource_count, gateway_count;
 	uint32_t held_free;
 	uint32_t routes_count; /* of mem.routes, as last announced */
@@ -195,7 +196,7 @@ uint16_t tcl_held_pop(struct tcl *c, uint32_t resource, const uint8_t **pkt);
  * resource; -EALREADY: no flow is pending for it (ignore the message); -EINVAL: addresses unusable;
  * -EADDRINUSE: another gateway has them; -ENOSPC (counted; the flow stays pending). If the
  * connection cannot be started, call tcl_gateway_gone. */
-int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot, uint64_t now);
+int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot);
 void tcl_flow_failed(struct tcl *c, const struct uuid *resource, enum tcl_failure why,
 		     uint64_t now);
 /* From the connection: usable; or failed, closed or said goodbye (its mappings and held packets
