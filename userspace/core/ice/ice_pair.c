@@ -25,6 +25,8 @@ static void schedule(struct ice_pair *p, const struct ice_timing *t, uint64_t no
 	p->next_at = time_add(p->last_at, ice_delay(t, k));
 	if (p->next_at > latest)
 		p->next_at = latest;
+	if (p->next_at < now)
+		p->next_at = now;
 }
 
 struct ice_pair ice_pair_make(uint8_t local, uint8_t remote, uint64_t prio, uint64_t now)
