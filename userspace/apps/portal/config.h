@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The portal's one configuration file, checked and turned into plain tables. docs/portal-config.md is
+ * its documentation for operators. A struct config is immutable once loaded; a reload makes a new one
+ * and compares. Strings point into the JSON document the config owns.
+ *
+ * Every rejection names the line and the field. */
+#ifndef PENSTOCK_PORTAL_CONFIG_H
+#define PENSTOCK_PORTAL_CONFIG_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "apps/portal/derive.h"
+#include "apps/portal/token.h"
+#include "base/addr.h"
+
+#define CONFIG_FILE_MAX	 (8u << 20) /* bytes; 10,000 clients take about 2 MB */
+#define CONFIG_LIST_MAX	 65536	    /* entries in any one list */
+#define CONFIG_NAME_MAX	 255
+#define CONFIG_DNS_MAX	 16
+#define CONFIG_FILTER_MAX 256
+
+enum portal_role { ROLE_CLIENT, ROLE_GATEWAY, ROLE_RELAY, ROLE_N };
+
+struct config_error {
+	unsigned line;	/* 1-based; 0 when the file could not be read */
+	char field[160]; /* e.g. "policies[2].resource"; empty for syntax errors */
+	char msg[256];
+};
+
+struct config_listen {
+	struct endpoint addr;
+	const char *cert_file, *key_file; /* both NULL: plain ws */
+};
+
+struct config_site {
+	char id[UUID_STRLEN];
+	const char *name;
+};
+
+struct config_token {
+	enum portal_role role;
+	const char *name;
+	const char *actor;   /* clients: who this is; policies and device identity hang on it */
+	const char **groups; /* clients */
+	size_t n_groups;
+	size_t site; /* gateways: index into sites */
+	uint8_t hash[TOKEN_HASH_LEN];
+	uint64_t expires_at; /* EXPIRY_NEVER or unix seconds */
+};
+
+enum filter_proto { FILTER_TCP, FILTER_UDP, FILTER_ICMP };
+
+struct config_filter {
+	enum filter_proto proto;
+	bool has_ports;
+	uint16_t start, end;
+};
+
+struct config_resource {
+	char id[UUID_STRLEN];
+	const char *name, *description; /* description may be NULL */
+	struct ipnet address;
+	size_t site;
+	struct config_filter *filters;
+	size_t n_filters;
+	size_t first_policy, n_policies; /* its slice of the policies */
+};
+
+struct config_policy {
+	const char *actor, *group; /* exactly one is set */
+	size_t resource;
+	uint64_t expires_at;
+	bool enabled;
+	bool orphan; /* names nobody in "clients": worth a warning */
+};
+
+struct config_limits {
+	unsigned max_connections, max_connections_per_address;
+};
+
+struct config {
+	const char *account_slug, *state_file, *search_domain; /* search_domain may be NULL */
+	struct config_limits limits;
+	struct endpoint dns[CONFIG_DNS_MAX];
+	size_t n_dns;
+	struct config_listen *listen;
+	size_t n_listen;
+	struct config_site *sites;
+	size_t n_sites;
+	struct config_token *tokens; /* of all three roles */
+	size_t n_tokens;
+	const struct config_token **by_hash; /* the same, sorted */
+	struct config_resource *resources;
+	size_t n_resources;
+	struct config_policy *policies; /* grouped by resource */
+	size_t n_policies;
+	void *root; /* the JSON document */
+};
+
+/* NULL and *err when the text is not a valid configuration. */
+struct config *config_parse(const char *text, size_t len, struct config_error *err);
+/* The same from a file. */
+struct config *config_load(const char *path, struct config_error *err);
+void config_free(struct config *cfg);
+
+/* The token with this hash and role, or NULL. Looks at every token, each in constant time, so that the
+ * time taken says nothing about which ones exist. Expiry is the caller's business. */
+const struct config_token *config_find_token(const struct config *cfg, enum portal_role role,
+					     const uint8_t hash[TOKEN_HASH_LEN]);
+/* The same, fast, for a hash we took from a token that was accepted before. */
+const struct config_token *config_known_token(const struct config *cfg, enum portal_role role,
+					      const uint8_t hash[TOKEN_HASH_LEN]);
+const struct config_resource *config_find_resource(const struct config *cfg, const char *id);
+
+/* Until when this client token may use the resource: the latest expiry among its enabled, unexpired
+ * policies, but not beyond the token's own. False when there is none. */
+bool config_grant(const struct config *cfg, const struct config_token *client,
+		  const struct config_resource *res, uint64_t wall, uint64_t *expires_at);
+/* The next time after wall at which some policy ends. */
+uint64_t config_next_expiry(const struct config *cfg, uint64_t wall);
+
+/* "gateway" and so on, as in URL paths and topics. */
+const char *role_name(enum portal_role role);
+#endif

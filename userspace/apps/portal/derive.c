@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apps/portal/derive.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+/* RFC 4648 §6, lower case, no padding. 32 bytes give 52 characters. */
+static void base32_lower(const uint8_t in[32], char out[53])
+{
+	static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
+	uint32_t acc = 0;
+	unsigned bits = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < 32; i++) {
+		acc = acc << 8 | in[i];
+		for (bits += 8; bits >= 5; bits -= 5)
+			out[n++] = alphabet[acc >> (bits - 5) & 31];
+	}
+	out[n++] = alphabet[acc << (5 - bits) & 31];
+	out[n] = '\0';
+}
+
+static void cut(struct ice_creds *c, const char *h)
+{
+	memcpy(c->username, h, 4);
+	c->username[4] = '\0';
+	memcpy(c->password, h + 4, 22);
+	c->password[22] = '\0';
+}
+
+void derive_ice(const struct pair_ids *p, struct ice_creds *client, struct ice_creds *gateway)
+{
+	char seed[256], h[53];
+	uint8_t digest[32];
+	int n = snprintf(seed, sizeof(seed), "%s:%s:%s:%s", p->client_id, p->client_key,
+			 p->gateway_id, p->gateway_key);
+
+	if (n < 0 || (size_t)n >= sizeof(seed))
+		n = (int)sizeof(seed) - 1; /* unreachable: ids and keys have fixed lengths */
+	SHA256((const unsigned char *)seed, (size_t)n, digest);
+	base32_lower(digest, h);
+	cut(client, h);
+	cut(gateway, h + 26);
+	OPENSSL_cleanse(h, sizeof(h));
+	OPENSSL_cleanse(digest, sizeof(digest));
+}
+
+bool derive_psk(const struct pair_ids *p, const uint8_t client_base[PSK_BASE_LEN],
+		const uint8_t gateway_base[PSK_BASE_LEN], char out[KEY_B64_STRLEN])
+{
+	uint8_t secret[2 * PSK_BASE_LEN], psk[32];
+	char salt[256];
+	int n = snprintf(salt, sizeof(salt), "WG_PSK|C_ID:%s|G_ID:%s|C_PK:%s|G_PK:%s", p->client_id,
+			 p->gateway_id, p->client_key, p->gateway_key);
+	bool ok;
+
+	memcpy(secret, client_base, PSK_BASE_LEN);
+	memcpy(secret + PSK_BASE_LEN, gateway_base, PSK_BASE_LEN);
+	ok = n > 0 && (size_t)n < sizeof(salt) &&
+	     PKCS5_PBKDF2_HMAC((const char *)secret, sizeof(secret), (const unsigned char *)salt, n,
+			       1, EVP_sha256(), sizeof(psk), psk) == 1;
+	if (ok)
+		EVP_EncodeBlock((unsigned char *)out, psk, sizeof(psk));
+	OPENSSL_cleanse(secret, sizeof(secret));
+	OPENSSL_cleanse(psk, sizeof(psk));
+	return ok;
+}
+
+static void digest_parts(const char *const *parts, uint8_t digest[32])
+{
+	unsigned len = 32;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+	memset(digest, 0, 32);
+	if (!ctx)
+		return;
+	EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+	for (; *parts; parts++)
+		EVP_DigestUpdate(ctx, *parts, strlen(*parts) + 1);
+	EVP_DigestFinal_ex(ctx, digest, &len);
+	EVP_MD_CTX_free(ctx);
+}
+
+void derive_uuid(const char *const *parts, char out[UUID_STRLEN])
+{
+	uint8_t d[32];
+
+	digest_parts(parts, d);
+	d[6] = (uint8_t)((d[6] & 0x0f) | 0x40);
+	d[8] = (uint8_t)((d[8] & 0x3f) | 0x80);
+	snprintf(out, UUID_STRLEN,
+		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1],
+		 d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14],
+		 d[15]);
+}
+
+uint64_t derive_offset(const char *const *parts)
+{
+	uint8_t d[32];
+
+	digest_parts(parts, d);
+	return be64_get(d);
+}
+
+bool uuid_text_normalise(const char *s, char out[UUID_STRLEN])
+{
+	for (size_t i = 0; i < UUID_STRLEN - 1; i++) {
+		char c = s[i];
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (c >= 'A' && c <= 'F')
+			c = (char)(c - 'A' + 'a');
+		if (dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return false;
+		out[i] = c;
+	}
+	out[UUID_STRLEN - 1] = '\0';
+	return s[UUID_STRLEN - 1] == '\0';
+}
+
+bool uuid_text_valid(const char *s)
+{
+	char norm[UUID_STRLEN];
+
+	return uuid_text_normalise(s, norm) && !strcmp(s, norm);
+}
+
+bool key_b64_valid(const char *s)
+{
+	uint8_t raw[36];
+	char again[KEY_B64_STRLEN];
+
+	if (strlen(s) != KEY_B64_STRLEN - 1 || s[43] != '=')
+		return false;
+	/* Decoding and encoding again refuses stray bits, inner padding and white space alike. */
+	if (EVP_DecodeBlock(raw, (const unsigned char *)s, KEY_B64_STRLEN - 1) != 33)
+		return false;
+	EVP_EncodeBlock((unsigned char *)again, raw, 32);
+	return !strcmp(again, s);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of the control-plane machine share: state.c (life, queue), connect.c (HTTP upgrade),
+ * channel.c (frames), channel_peers.c (client and gateway messages), access.c (flows and what clients
+ * see). Not for anybody else. */
+#ifndef PENSTOCK_PORTAL_STATE_PRIV_H
+#define PENSTOCK_PORTAL_STATE_PRIV_H
+#include <jansson.h>
+
+#include "apps/portal/state.h"
+
+/* state.c */
+struct session *session_find(struct portal *p, uint64_t id);
+/* Keeps the device's pointer to its joined session as well. */
+void session_set_phase(struct session *s, enum session_phase phase);
+void session_forget_told(struct session *s);
+/* Queue a push on the session's topic if it has joined. Consumes payload. */
+void session_push(struct portal *p, struct session *s, const char *event, json_t *payload);
+/* Queue any frame. Consumes payload. */
+void session_send(struct portal *p, struct session *s, const char *topic, const char *event,
+		  const json_t *ref, json_t *payload);
+void session_close(struct portal *p, struct session *s, int code);
+/* "disconnect" with token_expired, then close: the component will not come back. */
+void session_expel(struct portal *p, struct session *s, const char *why, uint64_t wall);
+
+/* channel_peers.c: false when the event, or its payload, is not one the role may send. */
+bool client_event(struct portal *p, struct session *s, const char *event, const json_t *payload,
+		  uint64_t now, uint64_t wall);
+bool gateway_event(struct portal *p, struct session *s, const char *event, const json_t *payload,
+		   const json_t *ref, uint64_t wall);
+/* The gateway did not answer in time. */
+void pending_expire(struct portal *p, uint64_t now, uint64_t wall);
+void pending_drop_gateway(struct portal *p, uint64_t gateway);
+
+/* access.c */
+/* The client's init payload; remembers what it was told. */
+json_t *access_client_init(struct portal *p, struct session *s, uint64_t wall);
+/* Push what changed since the client was last told. */
+void access_sync(struct portal *p, struct session *s, uint64_t wall);
+/* Takes a flow back: tells the gateway, leaves a tombstone, marks the client's resource for a flap. */
+void access_revoke(struct portal *p, struct flow *f, uint64_t wall);
+/* Revokes every flow the current configuration does not grant as it stands. */
+void access_revoke_invalid(struct portal *p, uint64_t wall);
+/* Revokes all flows through a gateway that must not come back; its clients will ask for another. */
+void access_drop_gateway(struct portal *p, struct device *gateway, uint64_t wall);
+/* Removes expired flows and old tombstones. */
+void access_expire(struct portal *p, uint64_t wall);
+/* After a gateway's init: repeat what was revoked lately, for those that keep what is not listed. */
+void access_repeat_revocations(struct portal *p, struct session *gateway);
+#endif
