@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Who may use what, and telling those concerned. A client's view is compared with what it was last
- * told, so configuration changes, policies that run out and flows that end all take the same road. */
+ * told, so configuration changes, policies that run out and flows that end all take the same road.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@
 #include "apps/portal/state_priv.h"
 #include "base/log.h"
 
-/* ---- what a client sees ------------------------------------------------------------------------ */
+/* ---- what a client sees ------------------------------------------------------------------------
+ */
 
 /* The resources the client may use now, as a new told list. NULL when out of memory. */
 static struct told *visible(struct portal *p, const struct session *s, size_t *n, uint64_t wall)
@@ -77,15 +79,15 @@ void access_sync(struct portal *p, struct session *s, uint64_t wall)
 		const struct told *was = told_find(s->told, s->n_told, now[i].id);
 
 		if (!was || was->flap || !json_equal(was->view, now[i].view))
-			session_push(p, s, "resource_created_or_updated",
-				     json_incref(now[i].view));
+			session_push(p, s, "resource_created_or_updated", json_incref(now[i].view));
 	}
 	session_forget_told(s);
 	s->told = now;
 	s->n_told = n;
 }
 
-/* ---- flows ------------------------------------------------------------------------------------- */
+/* ---- flows -------------------------------------------------------------------------------------
+ */
 
 static void mark_flap(const struct flow *f)
 {

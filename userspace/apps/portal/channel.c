@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Frames of the channel protocol, serializer version 1: one JSON object with topic, event, payload and
- * ref. What is no such object ends the connection, as it does where this protocol comes from. */
+ * Frames of the channel protocol, serializer version 1: one JSON object with topic, event, payload
+ * and ref. What is no such object ends the connection, as it does where this protocol comes from.
+ */
 #include <string.h>
 
 #include "apps/portal/expiry.h"
@@ -52,8 +53,8 @@ static const char *join_fault(const struct session *s, const struct frame *f, ui
 	return NULL;
 }
 
-/* The newest connection of a device is the device: an older one is most likely dead already, left over
- * from before a change of network. */
+/* The newest connection of a device is the device: an older one is most likely dead already, left
+ * over from before a change of network. */
 static void replace_older(struct portal *p, const struct session *s)
 {
 	struct session *old = s->dev ? s->dev->session : NULL;

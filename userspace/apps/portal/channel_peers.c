@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What clients and gateways say once joined: a client asks for a way to a resource, the chosen gateway
- * confirms, both exchange ICE candidates. Nothing here trusts an id it is given. */
+ * What clients and gateways say once joined: a client asks for a way to a resource, the chosen
+ * gateway confirms, both exchange ICE candidates. Nothing here trusts an id it is given. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,8 @@
 #include "base/log.h"
 #include "base/time.h"
 
-/* ---- candidates -------------------------------------------------------------------------------- */
+/* ---- candidates --------------------------------------------------------------------------------
+ */
 
 static bool strings_only(const json_t *list, size_t max)
 {
@@ -25,7 +26,8 @@ static bool strings_only(const json_t *list, size_t max)
 	return true;
 }
 
-/* Pass candidates on to each listed peer that is here and has a flow with the sender; best effort. */
+/* Pass candidates on to each listed peer that is here and has a flow with the sender; best effort.
+ */
 static bool candidates(struct portal *p, struct session *from, const json_t *payload,
 		       const char *ids_key, const char *event)
 {
@@ -53,7 +55,8 @@ static bool candidates(struct portal *p, struct session *from, const json_t *pay
 	return true;
 }
 
-/* ---- pending flows ----------------------------------------------------------------------------- */
+/* ---- pending flows -----------------------------------------------------------------------------
+ */
 
 static void pending_remove(struct portal *p, size_t i)
 {
@@ -90,7 +93,8 @@ void pending_drop_gateway(struct portal *p, uint64_t gateway)
 			pending_remove(p, i);
 }
 
-/* A request nobody answered must leave nothing behind: the flow goes, and the client hears about it. */
+/* A request nobody answered must leave nothing behind: the flow goes, and the client hears about
+ * it. */
 static void pending_fail(struct portal *p, const struct pending *q, uint64_t wall)
 {
 	struct session *client = session_find(p, q->client), *gateway = session_find(p, q->gateway);
@@ -118,7 +122,8 @@ void pending_expire(struct portal *p, uint64_t now, uint64_t wall)
 	}
 }
 
-/* ---- create_flow ------------------------------------------------------------------------------- */
+/* ---- create_flow -------------------------------------------------------------------------------
+ */
 
 static size_t load_of(const struct portal *p, const struct device *gateway)
 {
@@ -137,8 +142,9 @@ static bool listed(const json_t *ids, const char *id)
 	return false;
 }
 
-/* The gateway for a resource, or NULL and the reason. One the client is connected to already wins, and
- * must win: old clients cannot bear a second one for the same resource. Otherwise the least loaded. */
+/* The gateway for a resource, or NULL and the reason. One the client is connected to already wins,
+ * and must win: old clients cannot bear a second one for the same resource. Otherwise the least
+ * loaded. */
 static struct session *choose_gateway(struct portal *p, const struct session *client,
 				      const char *site_id, const json_t *connected,
 				      const char **reason)
@@ -261,7 +267,8 @@ bool client_event(struct portal *p, struct session *s, const char *event, const 
 	return false;
 }
 
-/* ---- flow_authorized --------------------------------------------------------------------------- */
+/* ---- flow_authorized ---------------------------------------------------------------------------
+ */
 
 static void flow_created(struct portal *p, const struct pending *q, struct session *gateway)
 {

@@ -13,7 +13,7 @@
 #include "apps/portal/config_sections.h"
 #include "apps/portal/expiry.h"
 
-static const char *const root_keys[] = {"account_slug", "state_file", "listen",	   "dns",
+static const char *const root_keys[] = {"account_slug", "state_file", "listen",	  "dns",
 					"limits",	"sites",      "gateways", "clients",
 					"relays",	"resources",  "policies", NULL};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The portal's one configuration file, checked and turned into plain tables. docs/portal-config.md is
- * its documentation for operators. A struct config is immutable once loaded; a reload makes a new one
- * and compares. Strings point into the JSON document the config owns.
+ * The portal's one configuration file, checked and turned into plain tables. docs/portal-config.md
+ * is its documentation for operators. A struct config is immutable once loaded; a reload makes a
+ * new one and compares. Strings point into the JSON document the config owns.
  *
  * Every rejection names the line and the field. */
 #ifndef PENSTOCK_PORTAL_CONFIG_H
@@ -15,16 +15,16 @@
 #include "apps/portal/token.h"
 #include "base/addr.h"
 
-#define CONFIG_FILE_MAX	 (8u << 20) /* bytes; 10,000 clients take about 2 MB */
-#define CONFIG_LIST_MAX	 65536	    /* entries in any one list */
-#define CONFIG_NAME_MAX	 255
-#define CONFIG_DNS_MAX	 16
+#define CONFIG_FILE_MAX	  (8u << 20) /* bytes; 10,000 clients take about 2 MB */
+#define CONFIG_LIST_MAX	  65536	     /* entries in any one list */
+#define CONFIG_NAME_MAX	  255
+#define CONFIG_DNS_MAX	  16
 #define CONFIG_FILTER_MAX 256
 
 enum portal_role { ROLE_CLIENT, ROLE_GATEWAY, ROLE_RELAY, ROLE_N };
 
 struct config_error {
-	unsigned line;	/* 1-based; 0 when the file could not be read */
+	unsigned line;	 /* 1-based; 0 when the file could not be read */
 	char field[160]; /* e.g. "policies[2].resource"; empty for syntax errors */
 	char msg[256];
 };
@@ -105,8 +105,8 @@ struct config *config_parse(const char *text, size_t len, struct config_error *e
 struct config *config_load(const char *path, struct config_error *err);
 void config_free(struct config *cfg);
 
-/* The token with this hash and role, or NULL. Looks at every token, each in constant time, so that the
- * time taken says nothing about which ones exist. Expiry is the caller's business. */
+/* The token with this hash and role, or NULL. Looks at every token, each in constant time, so that
+ * the time taken says nothing about which ones exist. Expiry is the caller's business. */
 const struct config_token *config_find_token(const struct config *cfg, enum portal_role role,
 					     const uint8_t hash[TOKEN_HASH_LEN]);
 /* The same, fast, for a hash we took from a token that was accepted before. */

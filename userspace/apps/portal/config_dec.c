@@ -72,7 +72,8 @@ bool dec_object(struct dec *d, const json_t *v, const char *const *keys)
 
 	if (!json_is_object(v))
 		return dec_fail(d, "must be an object");
-	json_object_foreach((json_t *)(uintptr_t)v, key, member) {
+	json_object_foreach((json_t *)(uintptr_t)v, key, member)
+	{
 		if (!listed(key, keys))
 			return dec_fail_key(d, key, "is not a known field here");
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Typed reading of a JSON document with errors that know where they are. The decoder carries the path
- * of the value in hand; the first failure is recorded with its line and field, later ones are ignored.
- * Every function returns false when something is wrong, and only then. */
+ * Typed reading of a JSON document with errors that know where they are. The decoder carries the
+ * path of the value in hand; the first failure is recorded with its line and field, later ones are
+ * ignored. Every function returns false when something is wrong, and only then. */
 #ifndef PENSTOCK_PORTAL_CONFIG_DEC_H
 #define PENSTOCK_PORTAL_CONFIG_DEC_H
 #include <jansson.h>
@@ -34,8 +34,8 @@ bool dec_fail_key(struct dec *d, const char *key, const char *fmt, ...)
 
 /* v is an object and has no members but these (NULL-terminated). */
 bool dec_object(struct dec *d, const json_t *v, const char *const *keys);
-/* A member's text of min..max bytes without control characters; *out is NULL when it is optional and
- * absent or null. The text belongs to the document. */
+/* A member's text of min..max bytes without control characters; *out is NULL when it is optional
+ * and absent or null. The text belongs to the document. */
 bool dec_str(struct dec *d, const json_t *obj, const char *key, enum dec_need need, size_t min,
 	     size_t max, const char **out);
 bool dec_bool(struct dec *d, const json_t *obj, const char *key, bool fallback, bool *out);

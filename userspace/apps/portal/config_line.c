@@ -64,8 +64,8 @@ static void skip_value(struct cursor *c)
 	} while (depth && c->p < c->end);
 }
 
-/* Move from the container's opening bracket to the wanted child; *line is that of the child (or of its
- * key). False when there is none. */
+/* Move from the container's opening bracket to the wanted child; *line is that of the child (or of
+ * its key). False when there is none. */
 static bool enter(struct cursor *c, const struct config_step *want, unsigned *line)
 {
 	size_t index = 0;

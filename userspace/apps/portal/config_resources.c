@@ -90,8 +90,8 @@ static bool cidr(struct dec *d, const json_t *v, struct config_resource *r)
 static bool resource_one(struct dec *d, const json_t *v, const struct config *cfg,
 			 struct config_resource *r)
 {
-	static const char *const keys[] = {"name",  "id",   "type",    "address", "address_description",
-					   "site", "filters", NULL};
+	static const char *const keys[] = {
+		"name", "id", "type", "address", "address_description", "site", "filters", NULL};
 	const char *site;
 
 	if (!dec_object(d, v, keys) ||
@@ -125,10 +125,11 @@ bool section_resources(struct dec *d, const json_t *root, struct config *cfg)
 		ok = resource_one(d, json_array_get(list, i), cfg, r);
 		for (size_t j = 0; ok && j < i; j++) {
 			if (!strcmp(cfg->resources[j].name, r->name))
-				ok = dec_fail_key(d, "name", "is already the name of resources[%zu]",
-						  j);
+				ok = dec_fail_key(d, "name",
+						  "is already the name of resources[%zu]", j);
 			else if (!strcmp(cfg->resources[j].id, r->id))
-				ok = dec_fail_key(d, "id", "is already the id of resources[%zu]", j);
+				ok = dec_fail_key(d, "id", "is already the id of resources[%zu]",
+						  j);
 		}
 		dec_leave(d);
 	}
@@ -157,8 +158,8 @@ static bool subject_exists(const struct config *cfg, const struct config_policy 
 static bool policy_one(struct dec *d, const json_t *v, const struct config *cfg,
 		       struct config_policy *p)
 {
-	static const char *const keys[] = {"actor",   "group", "resource", "expires_at",
-					   "enabled", NULL};
+	static const char *const keys[] = {"actor",	 "group",   "resource",
+					   "expires_at", "enabled", NULL};
 	const char *resource;
 
 	if (!dec_object(d, v, keys) ||

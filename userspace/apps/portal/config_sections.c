@@ -34,7 +34,8 @@ static bool listen_one(struct dec *d, const json_t *v, struct config_listen *out
 	    !dec_str(d, v, "address", DEC_REQUIRED, 1, ENDPOINT_STRLEN, &address))
 		return false;
 	if (endpoint_parse(address, &out->addr))
-		return dec_fail_key(d, "address", "must be IP:port, such as 0.0.0.0:8443 or [::]:8443");
+		return dec_fail_key(d, "address",
+				    "must be IP:port, such as 0.0.0.0:8443 or [::]:8443");
 	tls = json_object_get(v, "tls");
 	if (!tls || json_is_null(tls))
 		return true;
@@ -67,7 +68,8 @@ static bool listeners(struct dec *d, const json_t *root, struct config *cfg)
 		ok = listen_one(d, json_array_get(list, i), l);
 		for (size_t j = 0; ok && j < i; j++)
 			if (endpoint_eq(&cfg->listen[j].addr, &l->addr) && l->addr.port)
-				ok = dec_fail_key(d, "address", "is already listed in listen[%zu]", j);
+				ok = dec_fail_key(d, "address", "is already listed in listen[%zu]",
+						  j);
 		dec_leave(d);
 	}
 	dec_leave(d);
@@ -191,7 +193,8 @@ bool section_sites(struct dec *d, const json_t *root, struct config *cfg)
 		     dec_id(d, v, "site", s->name, s->id);
 		for (size_t j = 0; ok && j < i; j++) {
 			if (!strcmp(cfg->sites[j].name, s->name))
-				ok = dec_fail_key(d, "name", "is already the name of sites[%zu]", j);
+				ok = dec_fail_key(d, "name", "is already the name of sites[%zu]",
+						  j);
 			else if (!strcmp(cfg->sites[j].id, s->id))
 				ok = dec_fail_key(d, "id", "is already the id of sites[%zu]", j);
 		}
@@ -243,8 +246,8 @@ static bool token_site(struct dec *d, const json_t *v, const struct config *cfg,
 static bool token_one(struct dec *d, const json_t *v, const struct config *cfg,
 		      struct config_token *t)
 {
-	static const char *const client_keys[] = {"name",	  "actor", "groups", "token_sha256",
-						  "expires_at", NULL};
+	static const char *const client_keys[] = {"name",	  "actor",	"groups",
+						  "token_sha256", "expires_at", NULL};
 	static const char *const gateway_keys[] = {"name", "site", "token_sha256", "expires_at",
 						   NULL};
 	static const char *const relay_keys[] = {"name", "token_sha256", "expires_at", NULL};
@@ -318,7 +321,8 @@ bool section_tokens(struct dec *d, const json_t *root, struct config *cfg)
 	bool ok = true;
 
 	for (int r = 0; r < ROLE_N; r++)
-		if (!dec_array(d, root, token_lists[r], DEC_OPTIONAL, CONFIG_LIST_MAX, &list[r], &n[r]))
+		if (!dec_array(d, root, token_lists[r], DEC_OPTIONAL, CONFIG_LIST_MAX, &list[r],
+			       &n[r]))
 			return false;
 	cfg->tokens = calloc(n[0] + n[1] + n[2] + 1, sizeof(*cfg->tokens));
 	if (!cfg->tokens)

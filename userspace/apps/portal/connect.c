@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The HTTP upgrade: who is this, may it come in, and which device is it? Answers and their texts follow
- * what components of this protocol know: 401 for the token, 422 for parameters, 403 for the rest. */
+ * The HTTP upgrade: who is this, may it come in, and which device is it? Answers and their texts
+ * follow what components of this protocol know: 401 for the token, 422 for parameters, 403 for the
+ * rest. */
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -60,7 +61,9 @@ static bool agent_version(const char *agent, char *out, size_t cap)
 {
 	while (agent && *agent) {
 		size_t word = strcspn(agent, " ");
-		size_t skip = !strncmp(agent, "connlib/", 8) ? 8 : !strncmp(agent, "relay/", 6) ? 6 : 0;
+		size_t skip = !strncmp(agent, "connlib/", 8) ? 8
+			      : !strncmp(agent, "relay/", 6) ? 6
+							     : 0;
 
 		if (skip && word > skip && word - skip < cap) {
 			memcpy(out, agent + skip, word - skip);
@@ -120,7 +123,8 @@ static void answer(struct connect_res *res, int status, const char *fmt, ...)
 	va_end(ap);
 }
 
-static const struct config_token *authenticate(const struct portal *p, const struct connect_req *req,
+static const struct config_token *authenticate(const struct portal *p,
+					       const struct connect_req *req,
 					       struct connect_res *res, uint64_t wall)
 {
 	uint8_t hash[TOKEN_HASH_LEN];

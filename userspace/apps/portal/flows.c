@@ -82,13 +82,13 @@ json_t *flows_save(const struct flows *t)
 
 		token_hash_fmt(f->token, token);
 		if (json_array_append_new(
-			    list,
-			    json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}", "client_id",
-				      f->client->id, "gateway_id", f->gateway->id, "resource_id",
-				      f->resource_id, "site_id", f->site_id, "address",
-				      ipnet_fmt(&f->address, net), "token_sha256", token,
-				      "expires_at", expires, "created_at", (json_int_t)f->created_at,
-				      "revoked_at", (json_int_t)f->revoked_at))) {
+			    list, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}", "client_id",
+					    f->client->id, "gateway_id", f->gateway->id,
+					    "resource_id", f->resource_id, "site_id", f->site_id,
+					    "address", ipnet_fmt(&f->address, net), "token_sha256",
+					    token, "expires_at", expires, "created_at",
+					    (json_int_t)f->created_at, "revoked_at",
+					    (json_int_t)f->revoked_at))) {
 			json_decref(list);
 			list = NULL;
 		}
@@ -103,10 +103,10 @@ static const char *load_one(struct flows *t, const struct registry *reg, const j
 	json_t *expires;
 	struct flow f = {0}, *slot;
 
-	if (json_unpack((json_t *)(uintptr_t)v, "{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}", "client_id",
-			&client, "gateway_id", &gateway, "resource_id", &resource, "site_id", &site,
-			"address", &net, "token_sha256", &token, "expires_at", &expires,
-			"created_at", &created, "revoked_at", &revoked))
+	if (json_unpack((json_t *)(uintptr_t)v, "{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}",
+			"client_id", &client, "gateway_id", &gateway, "resource_id", &resource,
+			"site_id", &site, "address", &net, "token_sha256", &token, "expires_at",
+			&expires, "created_at", &created, "revoked_at", &revoked))
 		return "is not a flow";
 	if (!uuid_text_normalise(resource, f.resource_id) || !uuid_text_normalise(site, f.site_id))
 		return "has an id that is not a UUID";

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Authorisations given out: which client may use which resource through which gateway, under which
- * token, until when. One per triple, the newest wins. A revoked one stays for a day as a tombstone, so
- * that a gateway that was away when it happened is told when it comes back. */
+ * token, until when. One per triple, the newest wins. A revoked one stays for a day as a tombstone,
+ * so that a gateway that was away when it happened is told when it comes back. */
 #ifndef PENSTOCK_PORTAL_FLOWS_H
 #define PENSTOCK_PORTAL_FLOWS_H
 #include <jansson.h>
@@ -31,7 +31,8 @@ struct flows {
 void flows_fini(struct flows *t);
 struct flow *flows_find(const struct flows *t, const struct device *client,
 			const struct device *gateway, const char *resource_id);
-/* The flow of the triple, a zeroed one with the ids set if it is new; NULL when the table is full. */
+/* The flow of the triple, a zeroed one with the ids set if it is new; NULL when the table is full.
+ */
 struct flow *flows_upsert(struct flows *t, struct device *client, struct device *gateway,
 			  const char *resource_id);
 /* Removes entry i; the last one takes its place. */

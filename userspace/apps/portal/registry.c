@@ -159,13 +159,13 @@ json_t *registry_save(const struct registry *r)
 		struct ipaddr a4 = device_ipv4(d), a6 = device_ipv6(d);
 
 		b64_encode(d->psk_base, sizeof(d->psk_base), psk);
-		if (json_array_append_new(
-			    list, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "id", d->id,
-					    "role", role_name(d->role), "owner", d->owner,
-					    "external_id", d->external_id, "name", d->name, "ipv4",
-					    ipaddr_fmt(&a4, v4), "ipv6", ipaddr_fmt(&a6, v6),
-					    "psk_base", psk, "last_seen",
-					    (json_int_t)d->last_seen))) {
+		if (json_array_append_new(list,
+					  json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "id",
+						    d->id, "role", role_name(d->role), "owner",
+						    d->owner, "external_id", d->external_id, "name",
+						    d->name, "ipv4", ipaddr_fmt(&a4, v4), "ipv6",
+						    ipaddr_fmt(&a6, v6), "psk_base", psk,
+						    "last_seen", (json_int_t)d->last_seen))) {
 			json_decref(list);
 			list = NULL;
 		}

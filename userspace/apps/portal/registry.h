@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every device (client or gateway) that ever connected: its identifier, tunnel addresses and secret.
- * A device is (role, owner, external id); owner is the actor's name or the site's identifier. What it
- * was given once it keeps: nothing is ever handed out twice or taken back.
+ * Every device (client or gateway) that ever connected: its identifier, tunnel addresses and
+ * secret. A device is (role, owner, external id); owner is the actor's name or the site's
+ * identifier. What it was given once it keeps: nothing is ever handed out twice or taken back.
  *
  * Not here: who is connected now (state.h), nor storage (store.h). */
 #ifndef PENSTOCK_PORTAL_REGISTRY_H
@@ -19,7 +19,7 @@ struct device {
 	char id[UUID_STRLEN];
 	enum portal_role role;
 	char *owner, *external_id, *name;
-	uint32_t slot; /* offset of both tunnel addresses in their ranges */
+	uint32_t slot;			/* offset of both tunnel addresses in their ranges */
 	uint8_t psk_base[PSK_BASE_LEN]; /* secret: goes into preshared keys, never out */
 	uint64_t last_seen;		/* unix seconds */
 	struct session *session;	/* joined now, or NULL; kept by the state machine */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Notices that the configuration file changed: watches its directory (editors replace files by
- * renaming), waits until it has been quiet for a moment, and looks whether the file is another one. */
+ * renaming), waits until it has been quiet for a moment, and looks whether the file is another one.
+ */
 #ifndef PENSTOCK_PORTAL_RELOAD_H
 #define PENSTOCK_PORTAL_RELOAD_H
 #include <stdbool.h>

@@ -112,8 +112,7 @@ json_t *render_gateway_init(const struct config *cfg, const struct device *dev,
 	for (size_t i = 0; i < flows->n; i++) {
 		const struct flow *f = &flows->f[i];
 
-		if (f->revoked_at || expiry_passed(f->expires_at, wall) ||
-		    f->gateway != dev)
+		if (f->revoked_at || expiry_passed(f->expires_at, wall) || f->gateway != dev)
 			continue;
 		json_array_append_new(list, json_pack("{s:s,s:s,s:o}", "client_id", f->client->id,
 						      "resource_id", f->resource_id, "expires_at",

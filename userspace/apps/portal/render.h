@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * JSON views of what the portal knows, exactly as they go on the wire: frames, interfaces, resources as
- * clients and as gateways see them, and the payloads of the pushes. Every function returns a new
- * reference, NULL when out of memory; payload parameters are consumed. */
+ * JSON views of what the portal knows, exactly as they go on the wire: frames, interfaces,
+ * resources as clients and as gateways see them, and the payloads of the pushes. Every function
+ * returns a new reference, NULL when out of memory; payload parameters are consumed. */
 #ifndef PENSTOCK_PORTAL_RENDER_H
 #define PENSTOCK_PORTAL_RENDER_H
 #include <jansson.h>

@@ -14,11 +14,11 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#define HANDSHAKE_SEC	10    /* TCP to the end of the HTTP request */
-#define HEADER_BYTES	16384 /* request line and headers together: tokens travel in the query */
-#define HEADER_POOL	256   /* requests being read at once */
-#define ACCEPT_BATCH	64
-#define LISTEN_BACKLOG	1024
+#define HANDSHAKE_SEC  10    /* TCP to the end of the HTTP request */
+#define HEADER_BYTES   16384 /* request line and headers together: tokens travel in the query */
+#define HEADER_POOL    256   /* requests being read at once */
+#define ACCEPT_BATCH   64
+#define LISTEN_BACKLOG 1024
 
 uint64_t server_now(void)
 {
@@ -33,7 +33,8 @@ uint64_t server_wall(void)
 	return (uint64_t)time(NULL);
 }
 
-/* ---- accepting --------------------------------------------------------------------------------- */
+/* ---- accepting ---------------------------------------------------------------------------------
+ */
 
 static struct ipaddr peer_ip(const struct sockaddr_storage *ss)
 {
@@ -80,8 +81,9 @@ static void adopt(struct listener *l, int fd, const struct ipaddr *ip)
 		c->next->prev = c;
 	sv->conns = c;
 	sv->n_conns++;
-	c->wsi = lws_adopt_descriptor_vhost(
-		l->vhost, LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL, desc, NULL, NULL);
+	c->wsi = lws_adopt_descriptor_vhost(l->vhost,
+					    LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | LWS_ADOPT_ALLOW_SSL,
+					    desc, NULL, NULL);
 	if (c->wsi)
 		lws_set_opaque_user_data(c->wsi, c);
 	else
@@ -111,15 +113,16 @@ static void on_accept(uv_poll_t *h, int status, int events)
 	}
 }
 
-/* ---- starting ---------------------------------------------------------------------------------- */
+/* ---- starting ----------------------------------------------------------------------------------
+ */
 
 static int bind_socket(const struct endpoint *ep)
 {
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(ep->port)};
 	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(ep->port)};
 	bool is4 = ep->ip.family == 4;
-	int on = 1, rc, fd = socket(is4 ? AF_INET : AF_INET6,
-				    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, rc,
+	    fd = socket(is4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
@@ -150,7 +153,8 @@ static uint16_t bound_port(int fd)
 
 static bool make_vhost(struct server *sv, struct listener *l, const struct config_listen *cfg)
 {
-	/* All zero: never ping, never hang up by itself. Idle connections are the machine's business. */
+	/* All zero: never ping, never hang up by itself. Idle connections are the machine's
+	 * business. */
 	static const lws_retry_bo_t no_pings = {0};
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
@@ -222,8 +226,8 @@ struct server *server_start(uv_loop_t *loop, struct portal *p)
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN,
 		.foreign_loops = loops,
-		.gid = (gid_t)-1,
-		.uid = (uid_t)-1,
+		.gid = -1,
+		.uid = -1,
 		.max_http_header_data = HEADER_BYTES,
 		.max_http_header_data2 = HEADER_BYTES,
 		.max_http_header_pool = HEADER_POOL,
@@ -253,7 +257,8 @@ struct server *server_start(uv_loop_t *loop, struct portal *p)
 	return NULL;
 }
 
-/* ---- running and stopping ---------------------------------------------------------------------- */
+/* ---- running and stopping ----------------------------------------------------------------------
+ */
 
 void server_pump(struct server *sv)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sockets around the control-plane machine: listeners, TLS, HTTP and WebSocket by libwebsockets on the
- * caller's libuv loop. Turns connections into the machine's inputs and its queue into writes. Neither
- * compresses nor pings: old components take an empty ping for the end of their document. */
+ * Sockets around the control-plane machine: listeners, TLS, HTTP and WebSocket by libwebsockets on
+ * the caller's libuv loop. Turns connections into the machine's inputs and its queue into writes.
+ * Neither compresses nor pings: old components take an empty ping for the end of their document. */
 #ifndef PENSTOCK_PORTAL_SERVER_H
 #define PENSTOCK_PORTAL_SERVER_H
 #include <uv.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * WebSocket frames: pieces are put together and given to the machine, its answers written one frame per
- * writable callback. A reader slower than its queue allows is cut off. */
+ * WebSocket frames: pieces are put together and given to the machine, its answers written one frame
+ * per writable callback. A reader slower than its queue allows is cut off. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -15,9 +15,10 @@
 #include "base/log.h"
 #include "base/time.h"
 
-/* Silence after which a connection counts as dead. Components send a heartbeat every 10 to 30 s; old
- * clients count any frame they send, so they get longer. */
-static const uint64_t idle_sec[ROLE_N] = {[ROLE_CLIENT] = 307, [ROLE_GATEWAY] = 37, [ROLE_RELAY] = 41};
+/* Silence after which a connection counts as dead. Components send a heartbeat every 10 to 30 s;
+ * old clients count any frame they send, so they get longer. */
+static const uint64_t idle_sec[ROLE_N] = {
+	[ROLE_CLIENT] = 307, [ROLE_GATEWAY] = 37, [ROLE_RELAY] = 41};
 
 static void views_free(json_t **views, size_t n)
 {
@@ -74,7 +75,8 @@ void portal_fini(struct portal *p)
 	*p = (struct portal){0};
 }
 
-/* ---- sessions ---------------------------------------------------------------------------------- */
+/* ---- sessions ----------------------------------------------------------------------------------
+ */
 
 struct session *session_find(struct portal *p, uint64_t id)
 {
@@ -105,7 +107,8 @@ void session_forget_told(struct session *s)
 	s->n_told = 0;
 }
 
-/* ---- output ------------------------------------------------------------------------------------ */
+/* ---- output ------------------------------------------------------------------------------------
+ */
 
 static void queue(struct portal *p, uint64_t session, char *text, int code)
 {
@@ -154,7 +157,8 @@ void session_send(struct portal *p, struct session *s, const char *topic, const 
 	if (text)
 		queue(p, s->id, text, 0);
 	else
-		session_close(p, s, CLOSE_RESTART); /* out of memory: better gone than out of step */
+		session_close(p, s,
+			      CLOSE_RESTART); /* out of memory: better gone than out of step */
 }
 
 void session_push(struct portal *p, struct session *s, const char *event, json_t *payload)
@@ -217,7 +221,8 @@ void portal_disconnect(struct portal *p, uint64_t session)
 	}
 }
 
-/* ---- time -------------------------------------------------------------------------------------- */
+/* ---- time --------------------------------------------------------------------------------------
+ */
 
 static void sync_clients(struct portal *p, uint64_t wall)
 {
@@ -248,7 +253,8 @@ void portal_tick(struct portal *p, uint64_t now, uint64_t wall)
 	}
 }
 
-/* ---- reload ------------------------------------------------------------------------------------ */
+/* ---- reload ------------------------------------------------------------------------------------
+ */
 
 static bool dns_equal(const struct config *a, const struct config *b)
 {
@@ -263,8 +269,8 @@ static bool dns_equal(const struct config *a, const struct config *b)
 	return true;
 }
 
-/* Re-bind the session to its token in the new configuration. A token that is gone expels; one that now
- * stands for somebody else only closes, so that the component comes back as who it now is. */
+/* Re-bind the session to its token in the new configuration. A token that is gone expels; one that
+ * now stands for somebody else only closes, so that the component comes back as who it now is. */
 static void rebind_token(struct portal *p, struct session *s, const struct config *old,
 			 const struct config *cfg, uint64_t wall)
 {
@@ -278,8 +284,7 @@ static void rebind_token(struct portal *p, struct session *s, const struct confi
 	}
 	s->token = is;
 	if ((s->role == ROLE_CLIENT && strcmp(was->actor, is->actor)) ||
-	    (s->role == ROLE_GATEWAY &&
-	     strcmp(old->sites[was->site].id, cfg->sites[is->site].id)))
+	    (s->role == ROLE_GATEWAY && strcmp(old->sites[was->site].id, cfg->sites[is->site].id)))
 		session_close(p, s, CLOSE_RESTART);
 }
 
@@ -320,7 +325,8 @@ static void push_filters(struct portal *p, const struct config *old)
 
 			if (s->role == ROLE_GATEWAY && s->phase == SESSION_JOINED &&
 			    has_flow(p, s->dev, res->id))
-				session_push(p, s, "resource_updated", render_gateway_resource(res));
+				session_push(p, s, "resource_updated",
+					     render_gateway_resource(res));
 		}
 	}
 }

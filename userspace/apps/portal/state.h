@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The control plane as a machine without sockets or clocks. In: connection requests, text frames,
- * disconnections, new configurations, the passing of time. Out: a queue of frames and closings, each
- * for one session, in the order they must be sent. One thread, one account.
+ * disconnections, new configurations, the passing of time. Out: a queue of frames and closings,
+ * each for one session, in the order they must be sent. One thread, one account.
  *
  *     HTTP upgrade ── portal_connect ──► CONNECTED ── phx_join ──► JOINED
  *                          │ refused: status + body       ▲  phx_leave  │
  *                          ▼                              └─────────────┘
- *     any: malformed frame, idle, expelled, replaced ──► CLOSING (a close is queued, input is ignored)
+ *     any: malformed frame, idle, expelled, replaced ──► CLOSING (a close is queued, input is
+ * ignored)
  *
- * `now` is monotonic ns, `wall` unix seconds. Memory comes from malloc; every table has a cap, and a
- * full one is an answer on the wire, never a crash. */
+ * `now` is monotonic ns, `wall` unix seconds. Memory comes from malloc; every table has a cap, and
+ * a full one is an answer on the wire, never a crash. */
 #ifndef PENSTOCK_PORTAL_STATE_H
 #define PENSTOCK_PORTAL_STATE_H
 #include "apps/portal/config.h"
@@ -53,7 +54,7 @@ struct session {
 };
 
 struct pending {
-	char ref[33]; /* 128 random bits in hex, unguessable for the gateway */
+	char ref[33];		  /* 128 random bits in hex, unguessable for the gateway */
 	uint64_t client, gateway; /* sessions */
 	char resource_id[UUID_STRLEN];
 	uint64_t deadline;
@@ -98,7 +99,7 @@ void portal_fini(struct portal *p);
 struct connect_req {
 	enum portal_role role;
 	const char *token, *external_id, *name, *public_key; /* query or header */
-	const char *ipv4, *ipv6, *port;			      /* relays */
+	const char *ipv4, *ipv6, *port;			     /* relays */
 	const char *vsn, *user_agent;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the parts of the control-plane machine share: state.c (life, queue), connect.c (HTTP upgrade),
- * channel.c (frames), channel_peers.c (client and gateway messages), access.c (flows and what clients
- * see). Not for anybody else. */
+ * What the parts of the control-plane machine share: state.c (life, queue), connect.c (HTTP
+ * upgrade), channel.c (frames), channel_peers.c (client and gateway messages), access.c (flows and
+ * what clients see). Not for anybody else. */
 #ifndef PENSTOCK_PORTAL_STATE_PRIV_H
 #define PENSTOCK_PORTAL_STATE_PRIV_H
 #include <jansson.h>
@@ -37,7 +37,8 @@ void pending_drop_gateway(struct portal *p, uint64_t gateway);
 json_t *access_client_init(struct portal *p, struct session *s, uint64_t wall);
 /* Push what changed since the client was last told. */
 void access_sync(struct portal *p, struct session *s, uint64_t wall);
-/* Takes a flow back: tells the gateway, leaves a tombstone, marks the client's resource for a flap. */
+/* Takes a flow back: tells the gateway, leaves a tombstone, marks the client's resource for a flap.
+ */
 void access_revoke(struct portal *p, struct flow *f, uint64_t wall);
 /* Revokes every flow the current configuration does not grant as it stands. */
 void access_revoke_invalid(struct portal *p, uint64_t wall);
@@ -45,6 +46,7 @@ void access_revoke_invalid(struct portal *p, uint64_t wall);
 void access_drop_gateway(struct portal *p, struct device *gateway, uint64_t wall);
 /* Removes expired flows and old tombstones. */
 void access_expire(struct portal *p, uint64_t wall);
-/* After a gateway's init: repeat what was revoked lately, for those that keep what is not listed. */
+/* After a gateway's init: repeat what was revoked lately, for those that keep what is not listed.
+ */
 void access_repeat_revocations(struct portal *p, struct session *gateway);
 #endif

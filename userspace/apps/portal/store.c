@@ -70,7 +70,8 @@ int store_load(const char *path, struct portal *p, struct store_error *err)
 		return errno == ENOENT ? 0 : wrong(err, -errno, NULL, 0, strerror(errno));
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_mode & 077)) {
 		close(fd);
-		return wrong(err, -EPERM, NULL, 0, "must be a file with mode 0600: it holds secrets");
+		return wrong(err, -EPERM, NULL, 0,
+			     "must be a file with mode 0600: it holds secrets");
 	}
 	doc = json_loadfd(fd, JSON_REJECT_DUPLICATES, &jerr);
 	close(fd);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The state file: devices (with their secrets) and flows, so that a restarted portal hands out the same
- * addresses and gateways need not drop anybody. One JSON document, mode 0600, replaced atomically. */
+ * The state file: devices (with their secrets) and flows, so that a restarted portal hands out the
+ * same addresses and gateways need not drop anybody. One JSON document, mode 0600, replaced
+ * atomically. */
 #ifndef PENSTOCK_PORTAL_STORE_H
 #define PENSTOCK_PORTAL_STORE_H
 #include "apps/portal/state.h"
@@ -13,7 +14,8 @@ struct store_error {
 /* Takes the lock "<path>.lock", which keeps a second portal off; held until the process ends. 0 or
  * -errno. */
 int store_lock(const char *path);
-/* Fills p from the file; a missing one is an empty one. Refuses a file others can read. 0 or -errno. */
+/* Fills p from the file; a missing one is an empty one. Refuses a file others can read. 0 or
+ * -errno. */
 int store_load(const char *path, struct portal *p, struct store_error *err);
 /* The document; free with store_text_free(). NULL when out of memory. */
 char *store_text(const struct portal *p);

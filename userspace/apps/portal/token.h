@@ -2,10 +2,11 @@
  *
  * Access tokens: how they are made, stored and compared.
  *
- * A token is 32 random bytes as 43 characters of unpadded base64url. The configuration holds only its
- * SHA-256. A fast, unsalted hash is the right one here: with 256 bits of entropy there is nothing to
- * guess, so neither stretching nor salt would add anything, while a slow hash would let strangers burn
- * our CPU with every handshake. This is not a password store; do not use it for chosen secrets. */
+ * A token is 32 random bytes as 43 characters of unpadded base64url. The configuration holds only
+ * its SHA-256. A fast, unsalted hash is the right one here: with 256 bits of entropy there is
+ * nothing to guess, so neither stretching nor salt would add anything, while a slow hash would let
+ * strangers burn our CPU with every handshake. This is not a password store; do not use it for
+ * chosen secrets. */
 #ifndef PENSTOCK_PORTAL_TOKEN_H
 #define PENSTOCK_PORTAL_TOKEN_H
 #include <stdbool.h>
