@@ -25,7 +25,7 @@ declare -A R # results: R[mode.what]
 why=
 
 say() { echo "$*"; }
-step() { printf '  %-44s' "$*"; }
+step() { printf '  %-52s' "$*"; }
 
 give_up()
 {
@@ -105,14 +105,17 @@ run_ping()
 
 iperf()
 {
-	local try
+	local try rc
 
-	# A server of the previous run may still be closing its socket: "the server is busy" is worth a second try.
+	# Two things are worth another try: a server still closing the previous run ("busy"), and iperf3's own
+	# handshake of a UDP run, one datagram that it never repeats.
 	for try in 1 2 3; do
-		timeout $((SECS + 20)) $LAB exec client iperf3 --connect-timeout 5000 -J -t "$SECS" "$@" >"$tmp/iperf" 2>"$tmp/err" &&
-			return 0
-		grep -q 'busy' "$tmp/iperf" || break
-		sleep 0.3
+		timeout $((SECS + 6)) $LAB exec client iperf3 --connect-timeout 5000 -J -t "$SECS" "$@" >"$tmp/iperf" 2>"$tmp/err"
+		rc=$?
+		[ $rc = 0 ] && return 0
+		[ $rc = 124 ] || grep -q 'busy' "$tmp/iperf" || break
+		printf '(try %d: %s) ' $try "$([ $rc = 124 ] && echo "no answer" || echo busy)"
+		sleep 0.5
 	done
 	give_up "iperf3 $*: $(jq -r '.error // empty' "$tmp/iperf" 2>/dev/null) $(tail -n 1 "$tmp/err")"
 }
@@ -132,7 +135,7 @@ run_udp()
 {
 	local mode=$1 dir=$2 fam=$3 addr=$4 loss
 
-	step "UDP $dir, IPv$fam, $SMALL bytes, $KPPS k packets/s offered"
+	step "UDP $dir, IPv$fam, $SMALL bytes, $KPPS k packets/s"
 	iperf -c "$addr" -u -l $SMALL -b "$((KPPS * 1000 * SMALL * 8))" $([ "$dir" = down ] && echo -R)
 	R[$mode.udp_$dir$fam]=$(jq -r '.end.sum | (.packets - .lost_packets) / .seconds / 1000 * 10 | floor / 10' "$tmp/iperf")
 	loss=$(jq -r '.end.sum.lost_percent * 100 | floor / 100' "$tmp/iperf")

@@ -97,7 +97,8 @@ net_addresses()
 		addr portal eth0 $PORTAL_V4/24 $PORTAL_V6/64 &&
 		addr gateway eth1 10.20.0.1/24 fd00:20::1/64 inside &&
 		addr server eth0 $SERVER_V4/24 $SERVER_V6/64 inside &&
-		addr server eth0 $DENIED_V4/24 $DENIED_V6/64 inside
+		addr server eth0 $DENIED_V4/24 - inside &&
+		ip -n "$P-server" addr add $DENIED_V6/64 dev eth0 nodad preferred_lft 0 # never a source by choice
 }
 
 net_routes()
