@@ -22,7 +22,9 @@ denied_seen()
 	sleep 0.5
 	kill $pid
 	wait $pid 2>/dev/null
-	grep -vc 'ARP\|neighbor' "$tmp/denied"
+	grep ' IP6\? ' "$tmp/denied" | grep -v neighbor >"$tmp/seen"
+	sed 's/^/# seen: /' "$tmp/seen" >&2
+	wc -l <"$tmp/seen"
 }
 
 attempts()
