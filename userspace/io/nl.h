@@ -11,6 +11,14 @@
 
 #define NL_BUF_LEN 32768 /* a dump part; the kernel never sends larger ones */
 
+/* The attributes behind a family header of head_len bytes (libmnl's loop, without its narrowing).
+ */
+#define nl_attr_each(attr, msg, head_len)                                              \
+	for ((attr) = mnl_nlmsg_get_payload_offset((msg), (head_len));                 \
+	     mnl_attr_ok((attr), (int)((const char *)mnl_nlmsg_get_payload_tail(msg) - \
+				       (const char *)(attr)));                         \
+	     (attr) = mnl_attr_next(attr))
+
 struct nl;
 struct nlmsghdr;
 

@@ -30,9 +30,9 @@ struct nl_route_diff {
 int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *want,
 		 size_t want_len, struct nl_route_diff *diff, struct io_err *err);
 
-/* Remove every rule of ours (by priority and table) of both families, then add one for each family
- * in question. family 4 or 6. A kernel without the family is -EOPNOTSUPP, for the caller to shrug.
- */
+/* Remove every rule of ours of the family (by priority and table: also what a killed run left),
+ * then add the one above. family 4 or 6. A kernel without the family is -EOPNOTSUPP, for the caller
+ * to shrug. */
 int nl_rule_install(struct nl *nl, int family, uint32_t fwmark, uint32_t table, struct io_err *err);
 /* Remove every rule of ours of the family; *removed (may be NULL) counts. None there is fine. */
 int nl_rule_remove(struct nl *nl, int family, uint32_t table, size_t *removed, struct io_err *err);

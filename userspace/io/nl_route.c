@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * RTM_*ROUTE and RTM_*RULE. Both lists are read from the kernel before they are changed, so there
+ * is no state of our own that could disagree with it. */
+#include "io/nl_route.h"
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct route_list {
+	uint32_t table;
+	int ifindex;
+	struct ipnet *net; /* [NL_ROUTES_MAX] */
+	size_t len;
+};
+
+static int af_of(int family)
+{
+	return family == 4 ? AF_INET : AF_INET6;
+}
+
+static int route_collect(const struct nlmsghdr *msg, void *arg)
+{
+	const struct rtmsg *rt = mnl_nlmsg_get_payload(msg);
+	struct route_list *list = arg;
+	uint8_t family = rt->rtm_family == AF_INET ? 4 : 6;
+	size_t want = family == 4 ? 4 : 16;
+	uint32_t table = rt->rtm_table;
+	struct ipnet net = {.ip.family = family, .len = rt->rtm_dst_len};
+	struct nlattr *attr;
+	int oif = 0;
+
+	if (msg->nlmsg_type != RTM_NEWROUTE || rt->rtm_type != RTN_UNICAST)
+		return 0;
+	nl_attr_each (attr, msg, sizeof(*rt)) {
+		unsigned type = mnl_attr_get_type(attr);
+
+		if (type == RTA_TABLE)
+			table = mnl_attr_get_u32(attr);
+		else if (type == RTA_OIF)
+			oif = (int)mnl_attr_get_u32(attr);
+		else if (type == RTA_DST && mnl_attr_get_payload_len(attr) == want)
+			net.ip = ipaddr_from(family, mnl_attr_get_payload(attr));
+	}
+	if (table != list->table || oif != list->ifindex)
+		return 0;
+	if (list->len == NL_ROUTES_MAX)
+		return -E2BIG;
+	list->net[list->len++] = net;
+	return 0;
+}
+
+static int routes_read(struct nl *nl, int family, struct route_list *list)
+{
+	struct rtmsg *rt;
+	struct nlmsghdr *msg;
+	size_t len = list->len;
+	int rc = 0;
+
+	/* A dump that another change interrupted is incomplete: once more, from where we began. */
+	for (int try = 0; try < 8; try++) {
+		msg = nl_begin(nl, RTM_GETROUTE, NLM_F_DUMP, sizeof(*rt), &rt);
+		rt->rtm_family = (uint8_t)af_of(family);
+		list->len = len;
+		rc = nl_run(nl, msg, route_collect, list);
+		if (rc != -EAGAIN)
+			break;
+	}
+	return rc;
+}
+
+static int route_change(struct nl *nl, uint16_t type, uint16_t flags, uint32_t table, int ifindex,
+			const struct ipnet *net)
+{
+	struct rtmsg *rt;
+	struct nlmsghdr *msg = nl_begin(nl, type, flags, sizeof(*rt), &rt);
+	int rc;
+
+	rt->rtm_family = (uint8_t)af_of(net->ip.family);
+	rt->rtm_dst_len = net->len;
+	rt->rtm_table = RT_TABLE_UNSPEC;
+	rt->rtm_protocol = RTPROT_STATIC;
+	rt->rtm_scope = RT_SCOPE_UNIVERSE;
+	rt->rtm_type = RTN_UNICAST;
+	mnl_attr_put(msg, RTA_DST, ipaddr_size(&net->ip), net->ip.b);
+	mnl_attr_put_u32(msg, RTA_OIF, (uint32_t)ifindex);
+	mnl_attr_put_u32(msg, RTA_TABLE, table);
+	rc = nl_run(nl, msg, NULL, NULL);
+	switch (rc) {
+	case -EEXIST:
+	case -ENOENT:
+	case -ESRCH:
+	case -EOPNOTSUPP:
+	case -EAFNOSUPPORT:
+		return 0;
+	default:
+		return rc;
+	}
+}
+
+static bool net_in(const struct ipnet *set, size_t len, const struct ipnet *net)
+{
+	for (size_t i = 0; i < len; i++)
+		if (ipnet_eq(&set[i], net))
+			return true;
+	return false;
+}
+
+static int routes_apply(struct nl *nl, const struct route_list *have, const struct ipnet *want,
+			size_t want_len, struct nl_route_diff *diff, struct io_err *err)
+{
+	char text[IPNET_STRLEN];
+	int first = 0, rc;
+
+	for (size_t i = 0; i < have->len; i++) {
+		if (net_in(want, want_len, &have->net[i])) {
+			diff->kept++;
+			continue;
+		}
+		diff->removed++;
+		rc = route_change(nl, RTM_DELROUTE, 0, have->table, have->ifindex, &have->net[i]);
+		if (rc < 0 && !first)
+			first = io_fail(err, rc, "removing route %s: %s",
+					ipnet_fmt(&have->net[i], text), strerror(-rc));
+	}
+	for (size_t i = 0; i < want_len; i++) {
+		if (net_in(have->net, have->len, &want[i]) || net_in(want, i, &want[i]))
+			continue;
+		diff->added++;
+		rc = route_change(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, have->table,
+				  have->ifindex, &want[i]);
+		if (rc < 0 && !first)
+			first = io_fail(err, rc, "route %s: %s", ipnet_fmt(&want[i], text),
+					strerror(-rc));
+	}
+	return first;
+}
+
+int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *want,
+		 size_t want_len, struct nl_route_diff *diff, struct io_err *err)
+{
+	struct route_list have = {.table = table, .ifindex = ifindex};
+	struct nl_route_diff unused;
+	int rc;
+
+	if (!diff)
+		diff = &unused;
+	*diff = (struct nl_route_diff){0};
+	if (want_len > NL_ROUTES_MAX)
+		return io_fail(err, -E2BIG, "%zu routes are more than %d", want_len, NL_ROUTES_MAX);
+	have.net = calloc(NL_ROUTES_MAX, sizeof(*have.net));
+	if (!have.net)
+		return io_fail(err, -ENOMEM, "no memory for the route list");
+	rc = routes_read(nl, 4, &have);
+	if (rc == 0) {
+		rc = routes_read(nl, 6, &have);
+		if (rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT)
+			rc = 0;
+	}
+	if (rc < 0)
+		io_fail(err, rc, "reading routes of table 0x%x: %s", table, strerror(-rc));
+	else
+		rc = routes_apply(nl, &have, want, want_len, diff, err);
+	free(have.net);
+	return rc;
+}
+
+/* ---- policy rules -------------------------------------------------------------------------------
+ */
+
+struct rule_count {
+	uint32_t table;
+	size_t ours;
+};
+
+static int rule_count_one(const struct nlmsghdr *msg, void *arg)
+{
+	const struct fib_rule_hdr *hdr = mnl_nlmsg_get_payload(msg);
+	struct rule_count *count = arg;
+	uint32_t table = hdr->table, priority = 0;
+	struct nlattr *attr;
+
+	if (msg->nlmsg_type != RTM_NEWRULE)
+		return 0;
+	nl_attr_each (attr, msg, sizeof(*hdr)) {
+		unsigned type = mnl_attr_get_type(attr);
+
+		if (type == FRA_TABLE)
+			table = mnl_attr_get_u32(attr);
+		else if (type == FRA_PRIORITY)
+			priority = mnl_attr_get_u32(attr);
+	}
+	if (table == count->table && priority == NL_RULE_PRIORITY)
+		count->ours++;
+	return 0;
+}
+
+static int rules_count(struct nl *nl, int family, uint32_t table, size_t *ours)
+{
+	struct rule_count count = {.table = table};
+	struct fib_rule_hdr *hdr;
+	struct nlmsghdr *msg = nl_begin(nl, RTM_GETRULE, NLM_F_DUMP, sizeof(*hdr), &hdr);
+	int rc;
+
+	hdr->family = (uint8_t)af_of(family);
+	rc = nl_run(nl, msg, rule_count_one, &count);
+	*ours = count.ours;
+	return rc;
+}
+
+/* Deleting by priority and table alone: whatever a rule of ours looked like in an older version. */
+static int rule_del_one(struct nl *nl, int family, uint32_t table)
+{
+	struct fib_rule_hdr *hdr;
+	struct nlmsghdr *msg = nl_begin(nl, RTM_DELRULE, 0, sizeof(*hdr), &hdr);
+
+	hdr->family = (uint8_t)af_of(family);
+	hdr->action = FR_ACT_TO_TBL;
+	mnl_attr_put_u32(msg, FRA_TABLE, table);
+	mnl_attr_put_u32(msg, FRA_PRIORITY, NL_RULE_PRIORITY);
+	return nl_run(nl, msg, NULL, NULL);
+}
+
+static bool family_lacking(int rc)
+{
+	return rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT;
+}
+
+int nl_rule_remove(struct nl *nl, int family, uint32_t table, size_t *removed, struct io_err *err)
+{
+	size_t ours = 0, done = 0;
+	int rc = rules_count(nl, family, table, &ours);
+
+	while (rc == 0 && done < ours) {
+		rc = rule_del_one(nl, family, table);
+		if (rc == -ENOENT || rc == -ESRCH) { /* somebody was faster */
+			rc = 0;
+			break;
+		}
+		done++;
+	}
+	if (removed)
+		*removed = done;
+	if (family_lacking(rc))
+		return 0;
+	if (rc < 0)
+		return io_fail(err, rc, "removing IPv%d policy rule %u: %s", family,
+			       NL_RULE_PRIORITY, strerror(-rc));
+	return 0;
+}
+
+int nl_rule_install(struct nl *nl, int family, uint32_t fwmark, uint32_t table, struct io_err *err)
+{
+	struct fib_rule_hdr *hdr;
+	struct nlmsghdr *msg;
+	int rc = nl_rule_remove(nl, family, table, NULL, err);
+
+	if (rc < 0)
+		return rc;
+	msg = nl_begin(nl, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*hdr), &hdr);
+	hdr->family = (uint8_t)af_of(family);
+	hdr->action = FR_ACT_TO_TBL;
+	hdr->flags = FIB_RULE_INVERT;
+	mnl_attr_put_u32(msg, FRA_TABLE, table);
+	mnl_attr_put_u32(msg, FRA_PRIORITY, NL_RULE_PRIORITY);
+	mnl_attr_put_u32(msg, FRA_FWMARK, fwmark);
+	/* "kernel": network managers delete rules they do not know, but leave the kernel's alone.
+	 */
+	mnl_attr_put_u8(msg, FRA_PROTOCOL, RTPROT_KERNEL);
+	rc = nl_run(nl, msg, NULL, NULL);
+	if (rc == 0 || rc == -EEXIST)
+		return 0;
+	if (family_lacking(rc))
+		rc = -EOPNOTSUPP;
+	return io_fail(err, rc, "IPv%d policy rule %u (not fwmark 0x%x lookup 0x%x): %s", family,
+		       NL_RULE_PRIORITY, fwmark, table, strerror(-rc));
+}
