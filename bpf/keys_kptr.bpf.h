@@ -85,6 +85,9 @@ static __always_inline int key_set(struct key_slot *slot, const struct ps_key_ar
 	return 0;
 }
 
+/* May an skb change between IPv4 and IPv6? bpf_skb_adjust_room can from 6.3 on. */
+#define SKB_FAMILY_SWITCH 1
+
 /* Is the skb's L4 checksum still to be computed by the device? Then *start and *field are where
  * the sum starts and where it goes, from the first byte of data. */
 static __always_inline int skb_partial(struct __sk_buff *ctx, __u32 *start, __u32 *field)

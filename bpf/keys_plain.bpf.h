@@ -51,6 +51,8 @@ static __always_inline int key_set(struct key_slot *slot, const struct ps_key_ar
 	return 0;
 }
 
+#define SKB_FAMILY_SWITCH 0
+
 static __always_inline int skb_partial(struct __sk_buff *ctx, __u32 *start, __u32 *field)
 {
 	struct sk_buff *skb = (void *)ctx;

@@ -7,6 +7,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "abi/maps.h"
+#include "plan/egress.h"
 
 #define PS_DEF_SESSIONS 1024
 #define PS_DEF_PEERS	1024
@@ -82,6 +83,8 @@ struct {
 struct ps_scratch {
 	__u8 head[PS_SCRATCH_HEAD];
 	__u8 buf[PS_SCRATCH_BUF];
+	struct ps_inner inner; /* too large for the stack beside the cipher */
+	struct ps_path_view path;
 };
 _Static_assert(PS_SCRATCH_BUF >= ((PS_INNER_MAX + 63) / 64) * 64 + 32, "scratch buffer");
 

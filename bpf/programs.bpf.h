@@ -4,6 +4,9 @@
 #ifndef PENSTOCK_PROGRAMS_BPF_H
 #define PENSTOCK_PROGRAMS_BPF_H
 #include "account.bpf.h"
+#include "rx.bpf.h"
+#include "in.bpf.h"
+#include "tx.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -11,21 +14,31 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("xdp")
 int ps_wan_rx(struct xdp_md *ctx)
 {
-	return xdp_account(PS_R_XDP_NOT_IP, ctx->data_end - ctx->data);
+	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
+
+	return xdp_account(rx_packet(ctx, len), len);
 }
 
 /* TC ingress on the WAN interface: hands what ps_wan_rx decrypted to the tunnel device. */
 SEC("tc")
 int ps_wan_in(struct __sk_buff *ctx)
 {
-	return tc_account(PS_R_IN_NOT_OURS, ctx->len, TC_ACT_UNSPEC);
+	__u32 tun_ifindex = 0;
+	enum ps_reason_id id = in_packet(ctx, &tun_ifindex);
+	int done = id == PS_R_IN_DELIVERED ? (int)bpf_redirect(tun_ifindex, BPF_F_INGRESS) : 0;
+
+	return tc_account(id, ctx->len, done);
 }
 
 /* TC egress on the tunnel device: encrypts and sends packets of established flows. */
 SEC("tc")
 int ps_tun_out(struct __sk_buff *ctx)
 {
-	return tc_account(PS_R_TX_NOT_IP, ctx->len, TC_ACT_UNSPEC);
+	__u32 ifindex = 0, len = ctx->len;
+	enum ps_reason_id id = tx_packet(ctx, &ifindex);
+	int done = id == PS_R_TX_SENT ? (int)bpf_redirect_neigh(ifindex, 0, 0, 0) : 0;
+
+	return tc_account(id, len, done);
 }
 
 /* Run by the daemon: install or wipe the keys of one slot. The argument is wiped. 0 or -errno. */

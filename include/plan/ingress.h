@@ -67,11 +67,9 @@ static __always_inline enum ps_reason_id ps_rx_classify_udp(const __u8 *p, const
 	p += PS_UDP_HLEN;
 	if (o->payload_len < 8 || p + 8 > end)
 		return PS_R_XDP_NOT_DATA;
-	if (stun_is_message(p, o->payload_len))
-		return PS_R_XDP_STUN;
 	if (wg_msg_classify_word(ps_le32_at(p), o->payload_len) != WG_MSG_DATA ||
 	    p + WG_DATA_HDR_LEN > end)
-		return PS_R_XDP_NOT_DATA;
+		return stun_is_message(p, o->payload_len) ? PS_R_XDP_STUN : PS_R_XDP_NOT_DATA;
 	o->wg_off = off + PS_UDP_HLEN;
 	o->receiver = ps_le32_at(p + 4);
 	o->counter = ps_le64_at(p + 8);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+ *
+ * ps_wan_in: what ps_wan_rx decrypted comes up the WAN interface's receive path, perhaps merged by
+ * GRO, and is moved to the tunnel device here, so that routing, firewall and tcpdump see it there.
+ * When that device is gone the packet ends: nothing decrypted ever enters the WAN's own routing. */
+#ifndef PENSTOCK_IN_BPF_H
+#define PENSTOCK_IN_BPF_H
+#include "account.bpf.h"
+
+static __always_inline enum ps_reason_id in_packet(struct __sk_buff *ctx, __u32 *ifindex)
+{
+	const struct ps_meta *meta = (void *)(long)ctx->data_meta;
+	__u32 mtu = 0;
+
+	if (meta + 1 > (const struct ps_meta *)(long)ctx->data || meta->magic != PS_META_MAGIC)
+		return PS_R_IN_NOT_OURS;
+	*ifindex = meta->tun_ifindex;
+	/* Asked for its opinion on the device's existence only: a devmap belongs to one program
+	 * type, so ps_alive cannot be read here. */
+	if (!*ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, 0, 0) < 0)
+		return PS_R_IN_DAEMON_GONE;
+	return PS_R_IN_DELIVERED;
+}
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+ *
+ * ps_wan_rx: from a frame on the WAN to the inner packet it carries. The judgements are
+ * plan/ingress.h; here are the lookups, the cipher and the one place that changes the frame.
+ *
+ * The packet is decrypted into scratch, judged there, and only then touched: moving the start of
+ * the packet comes before the replay commit because it can fail, and is undone when the rest of it
+ * does; the commit comes before the first byte is written, because it decides. A frame that is
+ * passed on is therefore as it came. */
+#ifndef PENSTOCK_RX_BPF_H
+#define PENSTOCK_RX_BPF_H
+#include "account.bpf.h"
+#include "aead.bpf.h"
+#include "plan/ingress.h"
+
+/* Everything about one packet on its way through the steps. */
+struct rx {
+	struct ps_outer outer;
+	struct ps_peer_view view;
+	struct ps_session *session;
+	struct ps_peer *peer;
+	struct ps_scratch *scratch;
+	__u64 now;
+	__u32 slot;
+	__u32 peer_id;
+	__u32 peer_seq;
+	__u32 text_len; /* inner packet and padding */
+	__u32 tun_ifindex;
+	__u32 frame_len;
+};
+
+/* Copy what judging takes from the peer. 0: somebody is writing it. */
+static __always_inline int rx_peer_read(struct rx *r)
+{
+	struct ps_peer *p = r->peer;
+
+	r->peer_seq = PS_READ_ONCE(p->seq);
+	if (r->peer_seq & 1)
+		return 0;
+	r->view.flags = PS_READ_ONCE(p->flags);
+	r->view.generation = PS_READ_ONCE(p->generation);
+	ps_words_copy(r->view.tun4, p->tun4, 4);
+	ps_words_copy(r->view.tun6, p->tun6, 16);
+	return PS_READ_ONCE(p->seq) == r->peer_seq;
+}
+
+static __always_inline enum ps_reason_id rx_lookup(struct rx *r, const struct ps_config *cfg)
+{
+	enum ps_reason_id id;
+
+	if (!(cfg->flags & PS_CFG_RX))
+		return PS_R_XDP_USER_MODE;
+	r->slot = r->outer.receiver & cfg->slot_mask;
+	r->session = bpf_map_lookup_elem(&ps_session, &r->slot);
+	r->now = bpf_ktime_get_ns();
+	id = ps_rx_session(r->session, r->outer.receiver, r->now);
+	if (id != PS_GO_ON || !r->session)
+		return id;
+	r->peer_id = r->session->peer;
+	r->peer = bpf_map_lookup_elem(&ps_peer, &r->peer_id);
+	if (!r->peer || !rx_peer_read(r))
+		return PS_R_XDP_USER_MODE;
+	return ps_rx_peer(&r->view, &r->outer);
+}
+
+/* Decrypt into scratch. */
+static __always_inline enum ps_reason_id rx_open(struct xdp_md *ctx, struct rx *r)
+{
+	struct ps_replay *replay = bpf_map_lookup_elem(&ps_replay, &r->slot);
+	struct key_slot *slot = bpf_map_lookup_elem(&ps_key, &r->slot);
+	__u32 which = PS_SCRATCH_RX, len = r->outer.payload_len - WG_DATA_HDR_LEN, key_seq;
+	struct chacha c;
+
+	r->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
+	if (!replay || !slot || !r->scratch || !keys_load(slot, 0, chacha_key(&c), &key_seq) ||
+	    !keys_still(slot, key_seq))
+		return PS_R_XDP_NO_KEY;
+	if (!ps_replay_check(replay, r->outer.counter))
+		return PS_R_XDP_REPLAY;
+	if (len < AEAD_TAG_LEN || len > PS_INNER_MAX + AEAD_TAG_LEN)
+		return PS_R_XDP_TOO_BIG;
+	if (bpf_xdp_load_bytes(ctx, r->outer.wg_off + WG_DATA_HDR_LEN, r->scratch->buf, len))
+		return PS_R_XDP_TRUNCATED;
+	r->text_len = len - AEAD_TAG_LEN;
+	chacha_init(&c, r->outer.counter);
+	if (!aead_open(&c, r->scratch, r->text_len))
+		return PS_R_XDP_BAD_TAG;
+	return PS_GO_ON;
+}
+
+/* Does policy let the decrypted packet through here? */
+static __always_inline enum ps_reason_id rx_judge(struct rx *r, struct ps_inner *in,
+						  struct ps_flow **flow)
+{
+	const __u8 *p = r->scratch->buf;
+	enum ps_reason_id id;
+
+	id = ps_rx_inner(p, p + r->text_len, in);
+	if (id != PS_GO_ON)
+		return id;
+	id = ps_rx_source(&r->view, in);
+	if (id != PS_GO_ON)
+		return id;
+	in->key.peer = r->peer_id;
+	*flow = bpf_map_lookup_elem(&ps_flow_in, &in->key);
+	id = ps_rx_flow(*flow, r->peer_id, r->view.generation, r->now);
+	if (id != PS_GO_ON)
+		return id;
+	return PS_READ_ONCE(r->peer->seq) == r->peer_seq ? PS_GO_ON : PS_R_XDP_USER_MODE;
+}
+
+/* Build the new frame's header in front of the inner packet in scratch: MAC addresses stay. */
+static __always_inline int rx_put_eth(struct xdp_md *ctx, struct rx *r, const struct ps_ip *ip)
+{
+	const __u8 *data = (const __u8 *)(long)ctx->data;
+	const __u8 *end = (const __u8 *)(long)ctx->data_end;
+	__u8 *eth = r->scratch->buf - PS_ETH_HLEN;
+
+	if (data + PS_ETH_HLEN > end)
+		return 0;
+	ps_words_copy(eth, data, 12);
+	ps_be16_put(eth + PS_ETH_TYPE_OFF, ip->family == 4 ? PS_ETHERTYPE_IP4 : PS_ETHERTYPE_IP6);
+	return 1;
+}
+
+/* Move start and end of the frame to what the inner packet needs, with room for the metadata. Bytes
+ * are left alone. On failure the frame is as it was. */
+static __always_inline int rx_reshape(struct xdp_md *ctx, const struct rx *r, __u32 len)
+{
+	int head = (int)(r->outer.wg_off + WG_DATA_HDR_LEN - PS_ETH_HLEN);
+	int tail = (int)r->frame_len - head - PS_ETH_HLEN - (int)len;
+	int meta = sizeof(struct ps_meta);
+
+	if (bpf_xdp_adjust_head(ctx, head))
+		return 0;
+	if (!bpf_xdp_adjust_meta(ctx, -meta)) {
+		if (!bpf_xdp_adjust_tail(ctx, -tail))
+			return 1;
+		bpf_xdp_adjust_meta(ctx, meta);
+	}
+	bpf_xdp_adjust_head(ctx, -head);
+	return 0;
+}
+
+static __always_inline void rx_bump(const struct rx *r, struct ps_flow *flow, __u64 len)
+{
+	__sync_fetch_and_add(&r->session->rx_kernel_packets, 1);
+	__sync_fetch_and_add(&r->session->rx_kernel_bytes, len);
+	PS_WRITE_ONCE(r->session->last_rx_ns, r->now);
+	__sync_fetch_and_add(&flow->packets, 1);
+	__sync_fetch_and_add(&flow->bytes, len);
+	PS_WRITE_ONCE(flow->last_ns, r->now);
+}
+
+/* The point of no return. */
+static __always_inline enum ps_reason_id rx_deliver(struct xdp_md *ctx, struct rx *r,
+						    const struct ps_ip *ip, struct ps_flow *flow)
+{
+	struct ps_replay *replay = bpf_map_lookup_elem(&ps_replay, &r->slot);
+	__u32 len = ip->len;
+	struct ps_meta *meta;
+
+	if (!replay || len == 0 || len > PS_INNER_MAX || !flow || !rx_put_eth(ctx, r, ip) ||
+	    !rx_reshape(ctx, r, len))
+		return PS_R_XDP_ADJUST_FAILED;
+	meta = (void *)(long)ctx->data_meta;
+	if (meta + 1 > (struct ps_meta *)(long)ctx->data)
+		return PS_R_XDP_REPLAY; /* cannot be: the room was just made */
+	if (!ps_replay_commit(replay, r->outer.counter))
+		return PS_R_XDP_REPLAY;
+	meta->magic = PS_META_MAGIC;
+	meta->tun_ifindex = r->tun_ifindex;
+	if (r->outer.ecn == PS_ECN_CE)
+		ps_inner_mark_ce(r->scratch->buf, ip);
+	bpf_xdp_store_bytes(ctx, 0, r->scratch->buf - PS_ETH_HLEN, len + PS_ETH_HLEN);
+	rx_bump(r, flow, len);
+	return PS_R_XDP_DELIVERED;
+}
+
+/* From the decrypted packet to its end. */
+static __always_inline enum ps_reason_id rx_inner(struct xdp_md *ctx, struct rx *r)
+{
+	struct ps_flow *flow = 0;
+	struct ps_inner *in = &r->scratch->inner;
+	enum ps_reason_id id = rx_judge(r, in, &flow);
+
+	return id == PS_GO_ON ? rx_deliver(ctx, r, &in->ip, flow) : id;
+}
+
+static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx, __u64 frame_len)
+{
+	const __u8 *data = (const __u8 *)(long)ctx->data;
+	const __u8 *end = (const __u8 *)(long)ctx->data_end;
+	struct ps_config *cfg = config_get();
+	enum ps_reason_id id;
+	struct rx r = {0};
+
+	r.frame_len = (__u32)frame_len;
+	r.tun_ifindex = alive_ifindex();
+	if (!cfg || !r.tun_ifindex)
+		return PS_R_XDP_DAEMON_GONE;
+	id = ps_rx_classify(data, end, cfg, &r.outer);
+	if (id != PS_GO_ON)
+		return id;
+	id = rx_lookup(&r, cfg);
+	if (id != PS_GO_ON)
+		return id;
+	id = rx_open(ctx, &r);
+	return id == PS_GO_ON ? rx_inner(ctx, &r) : id;
+}
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+ *
+ * ps_tun_out: from an inner packet on the tunnel device to a WireGuard packet on the WAN. The
+ * judgements and headers are plan/egress.h; here are the lookups, the cipher and the skb.
+ *
+ * Until the counter is taken and the packet is sealed in scratch the skb is untouched, and passing
+ * it on leaves it as it was. After that it is sent or lost (no memory for the headers).
+ *
+ * Checksums. TC egress comes before the stack completes L4 checksums, so TCP from this host and
+ * what GRO or a virtual link handed over have CHECKSUM_PARTIAL: the field holds the pseudo header's
+ * sum and the skb says where to sum from. The sum is completed in scratch, exactly as the device
+ * would have; checksums of other packets are never touched, a corrupt one stays corrupt. The mark
+ * on the skb must go as well, or the WAN device would write a sum into ciphertext: no helper does
+ * that as such, but pulling data beyond the place where the sum starts makes the kernel drop it
+ * (skb_postpull_rcsum), and what bpf_skb_adjust_room removes is rewritten afterwards anyway. */
+#ifndef PENSTOCK_TX_BPF_H
+#define PENSTOCK_TX_BPF_H
+#include "account.bpf.h"
+#include "aead.bpf.h"
+#include "plan/egress.h"
+
+/* <linux/bpf.h> from 6.3 on; the build's may be older. */
+#define DECAP_L3_IP4 (1ULL << 7)
+#define DECAP_L3_IP6 (1ULL << 8)
+
+/* Link header of the tunnel device: none, it carries IP. BPF_PROG_TEST_RUN has Ethernet skbs only:
+ * tests set 14 before load. */
+const volatile __u32 ps_tun_l2_len = 0;
+
+#define TX_HEAD4 (PS_ETH_HLEN + PS_IP4_HLEN + PS_UDP_HLEN + WG_DATA_HDR_LEN)
+#define TX_HEAD6 (PS_ETH_HLEN + PS_IP6_HLEN + PS_UDP_HLEN + WG_DATA_HDR_LEN)
+
+struct tx {
+	struct ps_flow *flow;
+	struct ps_session *session;
+	struct ps_scratch *scratch;
+	__u64 now;
+	__u32 peer_id;
+	__u32 fwmark;
+	__u32 l2_len;
+	__u32 len; /* of the inner packet */
+};
+
+/* 0: no such peer, or somebody is writing it. */
+static __always_inline int tx_peer_read(struct tx *t)
+{
+	struct ps_peer *p = bpf_map_lookup_elem(&ps_peer, &t->peer_id);
+	struct ps_path_view *v = &t->scratch->path;
+	__u32 seq;
+
+	if (!p)
+		return 0;
+	seq = PS_READ_ONCE(p->seq);
+	if (seq & 1)
+		return 0;
+	v->flags = PS_READ_ONCE(p->flags);
+	v->generation = PS_READ_ONCE(p->generation);
+	v->tx_slot = PS_READ_ONCE(p->tx_slot);
+	v->ifindex = PS_READ_ONCE(p->path_ifindex);
+	v->family = PS_READ_ONCE(p->path_family);
+	v->local_port = PS_READ_ONCE(p->path_local_port);
+	v->remote_port = PS_READ_ONCE(p->path_remote_port);
+	ps_words_copy(v->local, p->path_local, 16);
+	ps_words_copy(v->remote, p->path_remote, 16);
+	return PS_READ_ONCE(p->seq) == seq;
+}
+
+/* Parse the headers, find the flow. */
+static __always_inline enum ps_reason_id tx_flow(struct __sk_buff *ctx, struct tx *t)
+{
+	__u32 which = PS_SCRATCH_TX, head = t->len < PS_INNER_HEAD ? t->len : PS_INNER_HEAD;
+	enum ps_reason_id id;
+	struct ps_inner *in;
+
+	t->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
+	if (!t->scratch || head == 0 || bpf_skb_load_bytes(ctx, t->l2_len, t->scratch->buf, head))
+		return PS_R_TX_NOT_IP;
+	in = &t->scratch->inner;
+	id = ps_tx_inner(t->scratch->buf, t->scratch->buf + t->len, in);
+	if (id != PS_GO_ON)
+		return id;
+	t->flow = bpf_map_lookup_elem(&ps_flow_out, &in->key);
+	id = ps_tx_flow(t->flow, t->now);
+	if (id != PS_GO_ON || !t->flow)
+		return id;
+	t->peer_id = t->flow->peer;
+	return PS_GO_ON;
+}
+
+/* Peer, path and kind of packet. */
+static __always_inline enum ps_reason_id tx_judge(struct __sk_buff *ctx, struct tx *t,
+						  __u64 bulk_hold_ns)
+{
+	enum ps_reason_id id;
+
+	if (!tx_peer_read(t))
+		return PS_R_TX_USER_MODE;
+	id = ps_tx_peer(&t->scratch->path, t->flow);
+	if (id != PS_GO_ON)
+		return id;
+	if (!SKB_FAMILY_SWITCH && t->scratch->path.family != t->scratch->inner.ip.family)
+		return PS_R_TX_NO_PATH;
+	id = ps_tx_bulk(t->flow, ctx->gso_size != 0, t->len, t->now);
+	if (id == PS_R_TX_GSO)
+		PS_WRITE_ONCE(t->flow->bulk_until_ns, t->now + bulk_hold_ns);
+	if (id != PS_GO_ON)
+		return id;
+	/* Bytes behind the IP packet: not what a stack sends. */
+	if (t->scratch->inner.ip.len != t->len)
+		return PS_R_TX_INNER_OTHER;
+	t->session = bpf_map_lookup_elem(&ps_session, &t->scratch->path.tx_slot);
+	return ps_tx_session(t->session, t->peer_id, t->now);
+}
+
+/* Sum of the buffer's bytes from off (even) to len, in 32-bit words; the bytes behind are zeroed.
+ */
+__noinline int scratch_sum(struct ps_scratch *sc, __u32 off, __u32 len)
+{
+	__u64 sum = 0;
+
+	if (!sc || len > PS_INNER_MAX || off > PS_IP6_HLEN)
+		return 0;
+	PS_STORE(__u32, sc->buf + len, 0);
+	for (__u32 i = 0; i < PS_INNER_MAX / 4; i++) {
+		if (off + i * 4 >= len)
+			break;
+		sum += PS_LOAD(__u32, sc->buf + off + i * 4);
+	}
+	return ps_csum_fold(sum);
+}
+
+/* Finish a checksum the stack has left to the device. 0: it is not where a plain TCP or UDP packet
+ * has it. */
+static __always_inline int tx_complete(struct tx *t, __u32 start, __u32 field)
+{
+	__u32 at = t->scratch->inner.ip.hlen +
+		   (t->scratch->inner.ip.proto == PS_IPPROTO_TCP ? PS_TCP_CSUM : PS_UDP_CSUM);
+	__u16 check;
+
+	if (start != t->l2_len + t->scratch->inner.ip.hlen || field != t->l2_len + at ||
+	    (t->scratch->inner.ip.proto != PS_IPPROTO_TCP &&
+	     t->scratch->inner.ip.proto != PS_IPPROTO_UDP))
+		return 0;
+	check = (__u16)~scratch_sum(t->scratch, t->scratch->inner.ip.hlen, t->len);
+	if (!check && t->scratch->inner.ip.proto == PS_IPPROTO_UDP)
+		check = 0xffff;
+	if (at > PS_INNER_HEAD)
+		return 0;
+	PS_STORE(__u16, t->scratch->buf + at, check);
+	return 1;
+}
+
+/* Take a counter and seal the packet in scratch. The order is what keeps a nonce from being used
+ * with another session's key: the slot's keys are wiped before its session is rewritten, so a
+ * counter taken while the key's sequence stands belongs to that key. */
+static __always_inline enum ps_reason_id tx_seal(struct tx *t, struct ps_tx_plan *plan)
+{
+	struct key_slot *slot = bpf_map_lookup_elem(&ps_key, &t->scratch->path.tx_slot);
+	struct chacha c;
+	__u32 seq;
+
+	if (!slot || !keys_load(slot, 1, chacha_key(&c), &seq))
+		return PS_R_TX_NO_KEY;
+	plan->remote_idx = PS_READ_ONCE(t->session->remote_idx);
+	if (PS_READ_ONCE(t->session->peer) != t->peer_id)
+		return PS_R_TX_NO_PATH;
+	plan->counter = __sync_fetch_and_add(&t->session->tx_counter, 1);
+	if (!keys_still(slot, seq))
+		return PS_R_TX_NO_KEY;
+	if (plan->counter >= PS_REPLAY_LIMIT)
+		return PS_R_TX_EXPIRED;
+	chacha_init(&c, plan->counter);
+	if (!aead_seal(&c, t->scratch, t->len, &plan->sealed_sum))
+		return PS_R_TX_TOO_BIG;
+	plan->sealed_len = t->len + AEAD_TAG_LEN;
+	plan->ecn = t->scratch->inner.ip.tos & PS_ECN_MASK;
+	return PS_GO_ON;
+}
+
+/* Make the skb as long as the outer packet, free of the inner one's offloads, and of its family. */
+static __always_inline int tx_reshape(struct __sk_buff *ctx, const struct tx *t, int partial)
+{
+	__u32 head = PS_ETH_HLEN + ps_tx_outer_len(&t->scratch->path) - t->l2_len;
+	__u32 pull = 0;
+	__u64 flags = 0;
+
+	if (t->scratch->path.family != t->scratch->inner.ip.family)
+		flags = t->scratch->path.family == 4 ? DECAP_L3_IP4 : DECAP_L3_IP6;
+	if (partial || flags)
+		pull = t->l2_len + t->scratch->inner.ip.hlen + 4;
+	if (bpf_skb_change_tail(ctx, t->l2_len + t->len + AEAD_TAG_LEN + pull, 0))
+		return 0;
+	if (pull && bpf_skb_adjust_room(ctx, -(__s32)pull, BPF_ADJ_ROOM_MAC, flags))
+		return 0;
+	return !bpf_skb_change_head(ctx, head, 0);
+}
+
+/* Write the sealed packet with its headers over the skb. */
+static __always_inline int tx_write(struct __sk_buff *ctx, const struct tx *t,
+				    const struct ps_tx_plan *plan)
+{
+	const struct ps_path_view *v = &t->scratch->path;
+	__u32 len = plan->sealed_len;
+	__u8 *buf = t->scratch->buf;
+
+	asm volatile("" : "+r"(len)); /* keep the bounds check beside its use */
+	if (len == 0 || len > PS_INNER_MAX + AEAD_TAG_LEN)
+		return 0;
+	if (v->family == 4) {
+		ps_tx_put_eth(buf - TX_HEAD4, v);
+		ps_tx_put_outer4(buf - TX_HEAD4 + PS_ETH_HLEN, v, plan);
+		return !bpf_skb_store_bytes(ctx, 0, buf - TX_HEAD4, len + TX_HEAD4, 0);
+	}
+	ps_tx_put_eth(buf - TX_HEAD6, v);
+	ps_tx_put_outer6(buf - TX_HEAD6 + PS_ETH_HLEN, v, plan);
+	return !bpf_skb_store_bytes(ctx, 0, buf - TX_HEAD6, len + TX_HEAD6, 0);
+}
+
+static __always_inline void tx_bump(const struct tx *t)
+{
+	__sync_fetch_and_add(&t->session->tx_kernel_packets, 1);
+	__sync_fetch_and_add(&t->session->tx_kernel_bytes, t->len);
+	PS_WRITE_ONCE(t->session->last_tx_ns, t->now);
+	__sync_fetch_and_add(&t->flow->packets, 1);
+	__sync_fetch_and_add(&t->flow->bytes, t->len);
+	PS_WRITE_ONCE(t->flow->last_ns, t->now);
+}
+
+static __always_inline enum ps_reason_id tx_send(struct __sk_buff *ctx, struct tx *t)
+{
+	__u32 start = 0, field = 0, len = t->len;
+	struct ps_tx_plan plan = {0};
+	enum ps_reason_id id;
+	int partial;
+
+	if (len == 0 || len > PS_INNER_MAX)
+		return PS_R_TX_TOO_BIG;
+	if (bpf_skb_load_bytes(ctx, t->l2_len, t->scratch->buf, len))
+		return PS_R_TX_NOT_IP;
+	partial = skb_partial(ctx, &start, &field);
+	if (partial && !tx_complete(t, start, field))
+		return PS_R_TX_INNER_OTHER;
+	id = tx_seal(t, &plan);
+	if (id != PS_GO_ON)
+		return id;
+	if (!tx_reshape(ctx, t, partial) || !tx_write(ctx, t, &plan))
+		return PS_R_TX_NO_ROOM;
+	tx_bump(t);
+	return PS_R_TX_SENT;
+}
+
+/* *ifindex: where to send the packet, when it is PS_R_TX_SENT. */
+static __always_inline enum ps_reason_id tx_packet(struct __sk_buff *ctx, __u32 *ifindex)
+{
+	struct ps_config *cfg = config_get();
+	enum ps_reason_id id;
+	struct tx t = {0};
+
+	t.l2_len = ps_tun_l2_len;
+	if (!cfg || !(cfg->flags & PS_CFG_TX))
+		return PS_R_TX_USER_MODE;
+	if (ctx->len <= t.l2_len)
+		return PS_R_TX_NOT_IP;
+	t.len = ctx->len - t.l2_len;
+	t.fwmark = cfg->fwmark;
+	t.now = bpf_ktime_get_ns();
+	id = tx_flow(ctx, &t);
+	if (id != PS_GO_ON || !t.flow)
+		return id;
+	id = tx_judge(ctx, &t, cfg->bulk_hold_ns);
+	if (id != PS_GO_ON || !t.session)
+		return id;
+	id = tx_send(ctx, &t);
+	if (id == PS_R_TX_SENT) {
+		ctx->mark = t.fwmark;
+		*ifindex = t.scratch->path.ifindex;
+	}
+	return id;
+}
+#endif
