@@ -28,7 +28,6 @@ struct chacha {
 struct poly {
 	__u64 h[5]; /* not fully carried between blocks */
 	__u32 r[4];
-	__u32 wrap[4]; /* r[j] + r[j] / 4, j = 1..3 */
 	__u32 pad[4];
 	__u64 sum; /* of all 32-bit words taken in, for an outer checksum */
 };
@@ -108,8 +107,6 @@ __noinline int poly_begin(struct chacha *c, struct poly *m)
 	m->r[1] = (x1 + c->s[1]) & 0x0ffffffc;
 	m->r[2] = (x2 + c->s[2]) & 0x0ffffffc;
 	m->r[3] = (x3 + c->s[3]) & 0x0ffffffc;
-	for (int j = 1; j < 4; j++)
-		m->wrap[j] = m->r[j] + (m->r[j] >> 2);
 	m->pad[0] = x4 + c->s[4];
 	m->pad[1] = x5 + c->s[5];
 	m->pad[2] = x6 + c->s[6];
@@ -127,7 +124,7 @@ __noinline int poly_blocks(struct poly *m, struct ps_scratch *sc, __u32 n)
 		return -1;
 	h0 = m->h[0], h1 = m->h[1], h2 = m->h[2], h3 = m->h[3], h4 = m->h[4];
 	r0 = m->r[0], r1 = m->r[1], r2 = m->r[2], r3 = m->r[3];
-	s1 = m->wrap[1], s2 = m->wrap[2], s3 = m->wrap[3];
+	s1 = r1 + (r1 >> 2), s2 = r2 + (r2 >> 2), s3 = r3 + (r3 >> 2);
 	sum = m->sum;
 	for (__u32 i = 0; i < POLY_BLOCKS_MAX; i++) {
 		const __u32 *w = (const __u32 *)(sc->buf + i * POLY_BLOCK);

@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 #include "abi/maps.h"
 #include "plan/egress.h"
+#include "plan/ingress.h"
 
 #define PS_DEF_SESSIONS 1024
 #define PS_DEF_PEERS	1024
@@ -85,6 +86,7 @@ struct ps_scratch {
 	__u8 buf[PS_SCRATCH_BUF];
 	struct ps_inner inner; /* too large for the stack beside the cipher */
 	struct ps_path_view path;
+	struct ps_peer_view view;
 };
 _Static_assert(PS_SCRATCH_BUF >= ((PS_INNER_MAX + 63) / 64) * 64 + 32, "scratch buffer");
 

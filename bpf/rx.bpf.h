@@ -16,7 +16,6 @@
 /* Everything about one packet on its way through the steps. */
 struct rx {
 	struct ps_outer outer;
-	struct ps_peer_view view;
 	struct ps_session *session;
 	struct ps_peer *peer;
 	struct ps_scratch *scratch;
@@ -32,20 +31,22 @@ struct rx {
 /* Copy what judging takes from the peer. 0: somebody is writing it. */
 static __always_inline int rx_peer_read(struct rx *r)
 {
+	struct ps_peer_view *v = &r->scratch->view;
 	struct ps_peer *p = r->peer;
 
 	r->peer_seq = PS_READ_ONCE(p->seq);
 	if (r->peer_seq & 1)
 		return 0;
-	r->view.flags = PS_READ_ONCE(p->flags);
-	r->view.generation = PS_READ_ONCE(p->generation);
-	ps_words_copy(r->view.tun4, p->tun4, 4);
-	ps_words_copy(r->view.tun6, p->tun6, 16);
+	v->flags = PS_READ_ONCE(p->flags);
+	v->generation = PS_READ_ONCE(p->generation);
+	ps_words_copy(v->tun4, p->tun4, 4);
+	ps_words_copy(v->tun6, p->tun6, 16);
 	return PS_READ_ONCE(p->seq) == r->peer_seq;
 }
 
 static __always_inline enum ps_reason_id rx_lookup(struct rx *r, const struct ps_config *cfg)
 {
+	__u32 which = PS_SCRATCH_RX;
 	enum ps_reason_id id;
 
 	if (!(cfg->flags & PS_CFG_RX))
@@ -58,9 +59,10 @@ static __always_inline enum ps_reason_id rx_lookup(struct rx *r, const struct ps
 		return id;
 	r->peer_id = r->session->peer;
 	r->peer = bpf_map_lookup_elem(&ps_peer, &r->peer_id);
-	if (!r->peer || !rx_peer_read(r))
+	r->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
+	if (!r->peer || !r->scratch || !rx_peer_read(r))
 		return PS_R_XDP_USER_MODE;
-	return ps_rx_peer(&r->view, &r->outer);
+	return ps_rx_peer(&r->scratch->view, &r->outer);
 }
 
 /* Decrypt into scratch. */
@@ -68,11 +70,10 @@ static __always_inline enum ps_reason_id rx_open(struct xdp_md *ctx, struct rx *
 {
 	struct ps_replay *replay = bpf_map_lookup_elem(&ps_replay, &r->slot);
 	struct key_slot *slot = bpf_map_lookup_elem(&ps_key, &r->slot);
-	__u32 which = PS_SCRATCH_RX, len = r->outer.payload_len - WG_DATA_HDR_LEN, key_seq;
+	__u32 len = r->outer.payload_len - WG_DATA_HDR_LEN, key_seq;
 	struct chacha c;
 
-	r->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
-	if (!replay || !slot || !r->scratch || !keys_load(slot, 0, chacha_key(&c), &key_seq) ||
+	if (!replay || !slot || !keys_load(slot, 0, chacha_key(&c), &key_seq) ||
 	    !keys_still(slot, key_seq))
 		return PS_R_XDP_NO_KEY;
 	if (!ps_replay_check(replay, r->outer.counter))
@@ -98,12 +99,12 @@ static __always_inline enum ps_reason_id rx_judge(struct rx *r, struct ps_inner 
 	id = ps_rx_inner(p, p + r->text_len, in);
 	if (id != PS_GO_ON)
 		return id;
-	id = ps_rx_source(&r->view, in);
+	id = ps_rx_source(&r->scratch->view, in);
 	if (id != PS_GO_ON)
 		return id;
 	in->key.peer = r->peer_id;
 	*flow = bpf_map_lookup_elem(&ps_flow_in, &in->key);
-	id = ps_rx_flow(*flow, r->peer_id, r->view.generation, r->now);
+	id = ps_rx_flow(*flow, r->peer_id, r->scratch->view.generation, r->now);
 	if (id != PS_GO_ON)
 		return id;
 	return PS_READ_ONCE(r->peer->seq) == r->peer_seq ? PS_GO_ON : PS_R_XDP_USER_MODE;
