@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The generator against its vector; what it handed out must be gone from it. */
 #include "crypto/crypto.h"
 #include "crypto/rng.h"
 #include "tests/t.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See cookie.h and the whitepaper, §5.4.4 and §5.4.7. */
+ * mac1, mac2 and cookie replies (WireGuard whitepaper §5.4.4 and §5.4.7): keyed BLAKE2s over a
+ * finished message, and one XChaCha20-Poly1305 box per reply. */
 #include <errno.h>
 #include <string.h>
 #include "base/bytes.h"

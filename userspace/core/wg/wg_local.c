@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See wg_local.h. */
+ * The node's own key, the gate before handshake messages of strangers, and its TAI64N stamps. Only
+ * the order is policy here: classify, mac1, count, mac2, per-source limit; the pieces are
+ * cookie.c's and ratelimit.c's. */
 #include <string.h>
 #include "base/bytes.h"
 #include "core/wg/wg_local.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See wg_timers.h. No state: periods in, answers out. */
+ * The default periods and the policies over them. No state: periods and a session's age in, answers
+ * out, each with a row in the truth tables of test_wg_timers.c. */
 #include "base/time.h"
 #include "core/wg/wg_timers.h"
 
