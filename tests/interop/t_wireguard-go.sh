@@ -73,7 +73,7 @@ theirs_start()
 	ip -n "wg-$id-$c-b" link set "w$id$c" mtu 1280 up
 }
 
-# case_up NAME PSK(yes|no) THEIR-CONFIG-HAS-OUR-ADDRESS(yes|no) OUR-OPTIONS…
+# case_up NAME PSK(yes|no|differs) THEIR-CONFIG-HAS-OUR-ADDRESS(yes|no) OUR-OPTIONS…
 case_up()
 {
 	local c=$1 psk=$2 known=$3 side psk_file=-
@@ -97,12 +97,13 @@ case_up()
 		echo "PublicKey = $(wg pubkey <"$tmp/$c-a.key")"
 		echo "AllowedIPs = 10.99.0.1/32"
 		[ "$known" = yes ] && echo "Endpoint = 192.0.2.1:51820"
-		if [ "$psk" = yes ]; then
+		if [ "$psk" != no ]; then
 			wg genpsk >"$tmp/$c.psk"
 			echo "PresharedKey = $(cat "$tmp/$c.psk")"
 		fi
 	} >"$tmp/$c.conf"
-	[ "$psk" = yes ] && psk_file=$tmp/$c.psk
+	[ "$psk" = differs ] && wg genpsk >"$tmp/$c.psk"
+	[ "$psk" != no ] && psk_file=$tmp/$c.psk
 	theirs_start "$c" || return 1
 	ip netns exec "wg-$id-$c-a" "$PEER" "t$id$c" 51820 192.0.2.2 51821 "$tmp/$c-a.key" \
 		"$(wg pubkey <"$tmp/$c-b.key")" "$psk_file" "$@" >"$tmp/$c.log" 2>&1 &
@@ -192,13 +193,7 @@ case_restart()
 # The PSKs differ: no session, and after 20 s the connection is given up.
 case_psk_differs()
 {
-	case_up "$1" yes no passive || return 1
-	kill "$(cat "$tmp/$1-ours.pid")"
-	wait_for 5 have "$1" '^total' || return 1
-	wg genpsk >"$tmp/$1.psk"
-	ip netns exec "wg-$id-$1-a" "$PEER" "u$id$1" 51820 192.0.2.2 51821 "$tmp/$1-a.key" \
-		"$(wg pubkey <"$tmp/$1-b.key")" "$tmp/$1.psk" initiate >"$tmp/$1.log" 2>&1 &
-	echo $! >"$tmp/$1-ours.pid"
+	case_up "$1" differs no initiate || return 1
 	wait_for 25 have "$1" expired && ! have "$1" session && have "$1" 'verdict=bad_auth'
 }
 
