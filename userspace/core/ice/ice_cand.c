@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See ice_cand.h. */
+ * Candidates as values: builders, text form, identity, priorities. See ice_cand.h. */
 #include "core/ice/ice_cand.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See ice_grace.h. One timer: fail_at. */
+ * The grace after Disconnected; see ice_grace.h. One timer: fail_at. */
 #include "core/ice/ice_grace.h"
 
 void ice_grace_init(struct ice_grace *g)

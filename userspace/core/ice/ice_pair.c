@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See ice_pair.h. */
+ * Check schedule and fate of one pair; see ice_pair.h for the timing model. */
 #include "core/ice/ice_pair.h"
 
 #include <string.h>
@@ -100,6 +100,13 @@ void ice_pair_trigger(struct ice_pair *p, const struct ice_timing *t, uint64_t n
 		return;
 	p->triggered_at = now;
 	p->next_at = soon > now ? soon : now;
+}
+
+void ice_pair_nominate(struct ice_pair *p, uint64_t now)
+{
+	p->nominate_now = true;
+	p->next_at = now;
+	p->n_kept = p->n_lost;
 }
 
 void ice_pair_retime(struct ice_pair *p, const struct ice_timing *t, uint64_t now)

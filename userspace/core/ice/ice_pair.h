@@ -26,6 +26,8 @@ void ice_pair_answered(struct ice_pair *p, const struct ice_timing *t, int i, ui
 /* The peer's request came over this pair: an unanswered pair is checked soon, but not for every
  * request. */
 void ice_pair_trigger(struct ice_pair *p, const struct ice_timing *t, uint64_t now);
+/* Controlling: tell the peer now, and, should that be lost, again at the pace of a new pair. */
+void ice_pair_nominate(struct ice_pair *p, uint64_t now);
 /* Forget checks beyond the new limit and recompute when the next one is due. */
 void ice_pair_retime(struct ice_pair *p, const struct ice_timing *t, uint64_t now);
 /* When something happens to it next: a check, or its end. */

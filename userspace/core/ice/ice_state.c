@@ -135,10 +135,8 @@ void ice_nominate(struct ice *ice, uint64_t now)
 	ev.why = ice->nominated < 0 ? "first pair" : "other pair";
 	ice->nominated = (int8_t)best;
 	ice->nominated_prio = ice->pairs[best].prio;
-	if (ice->controlling) {
-		ice->pairs[best].nominate_now = true;
-		ice->pairs[best].next_at = now;
-	}
+	if (ice->controlling)
+		ice_pair_nominate(&ice->pairs[best], now);
 	ice->acct.nominations++;
 	ice_touch(ice, now);
 	ice_selected(ice, &ev.path);
