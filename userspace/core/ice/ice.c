@@ -11,10 +11,10 @@
 #include "core/ice/ice_int.h"
 #include "crypto/crypto.h"
 
-const struct ice_timing ICE_TIMING_ACTIVE = {250 * NS_PER_MS, 1500 * NS_PER_MS, 12};
-const struct ice_timing ICE_TIMING_IDLE = {25 * NS_PER_SEC, 25 * NS_PER_SEC, 4};
-const struct ice_timing ICE_TIMING_GATEWAY_ACTIVE = {250 * NS_PER_MS, 15 * NS_PER_SEC, 45};
-const struct ice_timing ICE_TIMING_GATEWAY_IDLE = {25 * NS_PER_SEC, 25 * NS_PER_SEC, 40};
+const struct ice_timing ice_timing_active = {250 * NS_PER_MS, 1500 * NS_PER_MS, 12};
+const struct ice_timing ice_timing_idle = {25 * NS_PER_SEC, 25 * NS_PER_SEC, 4};
+const struct ice_timing ice_timing_gateway_active = {250 * NS_PER_MS, 15 * NS_PER_SEC, 45};
+const struct ice_timing ice_timing_gateway_idle = {25 * NS_PER_SEC, 25 * NS_PER_SEC, 40};
 
 _Static_assert(ICE_PAIRS_MAX <= INT8_MAX, "struct ice.nominated is an int8_t");
 

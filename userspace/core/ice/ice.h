@@ -46,10 +46,16 @@ struct ice_timing {
 	unsigned max_retransmits;
 };
 
-extern const struct ice_timing ICE_TIMING_ACTIVE;	  /* 250 ms, 1.5 s, 12: gone after 16.5 s */
-extern const struct ice_timing ICE_TIMING_IDLE;		  /* 25 s, 25 s, 4: gone after 100 s */
-extern const struct ice_timing ICE_TIMING_GATEWAY_ACTIVE; /* 250 ms, 15 s, 45: gone after 615.5 s */
-extern const struct ice_timing ICE_TIMING_GATEWAY_IDLE;	  /* 25 s, 25 s, 40: gone after 1000 s */
+/* Gone after 16.5 s, 100 s, 615.5 s and 1000 s of silence on a path that worked. */
+extern const struct ice_timing ice_timing_active; /* 250 ms, 1.5 s, 12 */
+extern const struct ice_timing ice_timing_idle;	  /* 25 s, 25 s, 4 */
+extern const struct ice_timing
+	ice_timing_gateway_active; /* 250 ms, 15 s, 45: a gateway cannot dial */
+extern const struct ice_timing ice_timing_gateway_idle; /* 25 s, 25 s, 40 */
+#define ICE_TIMING_ACTIVE	  ice_timing_active
+#define ICE_TIMING_IDLE		  ice_timing_idle
+#define ICE_TIMING_GATEWAY_ACTIVE ice_timing_gateway_active
+#define ICE_TIMING_GATEWAY_IDLE	  ice_timing_gateway_idle
 
 struct ice_creds {
 	char ufrag[ICE_UFRAG_MAX + 1];
