@@ -91,7 +91,7 @@ build/bpf/%.bpf.o: bpf/%.bpf.c
 $(GEN)/%.skel.h: build/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(BPFTOOL) gen skeleton $< name $(subst .,_,$*)_bpf > $@.tmp && mv $@.tmp $@
+	$(Q){ echo '#pragma GCC system_header'; $(BPFTOOL) gen skeleton $< name $(subst .,_,$*)_bpf; } > $@.tmp && mv $@.tmp $@
 
 # ---- objects and libraries -----------------------------------------------------------------------
 $(BUILD)/obj/%.o: %.c | $(SKELS)
