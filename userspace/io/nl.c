@@ -6,6 +6,8 @@
 #include <libmnl/libmnl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 
 #define TX_BUF_LEN 1024 /* our requests are a header and a few attributes */
@@ -33,6 +35,7 @@ struct reply {
 int nl_open(struct nl **out, struct io_err *err)
 {
 	struct nl *nl = calloc(1, sizeof(*nl));
+	struct timeval wait = {.tv_sec = 5};
 	int rc;
 
 	*out = NULL;
@@ -44,6 +47,9 @@ int nl_open(struct nl **out, struct io_err *err)
 		nl_close(nl);
 		return rc;
 	}
+	/* The kernel answers at once; should it ever not, a hung control thread is the worse
+	 * failure. */
+	setsockopt(mnl_socket_get_fd(nl->sock), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	nl->portid = mnl_socket_get_portid(nl->sock);
 	nl->seq = (uint32_t)time(NULL);
 	*out = nl;
@@ -66,7 +72,7 @@ struct nlmsghdr *nl_begin(struct nl *nl, uint16_t type, uint16_t flags, size_t h
 
 	msg->nlmsg_type = type;
 	msg->nlmsg_flags = NLM_F_REQUEST | flags;
-	if (!(flags & NLM_F_DUMP))
+	if ((flags & NLM_F_DUMP) != NLM_F_DUMP) /* two bits, which mean other things alone */
 		msg->nlmsg_flags |= NLM_F_ACK;
 	msg->nlmsg_seq = ++nl->seq;
 	extra = mnl_nlmsg_put_extra_header(msg, head_len);
@@ -104,7 +110,7 @@ int nl_run(struct nl *nl, struct nlmsghdr *msg, nl_msg_fn fn, void *arg)
 			continue;
 		}
 		if (n < 0)
-			return -errno;
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
 		/* A reply to an earlier, abandoned request has another number: passed over. */
 		rc = mnl_cb_run(nl->rx.b, (size_t)n, nl->seq, nl->portid, reply_one, &r);
 		if (rc < 0 && errno == EPROTO)

@@ -43,7 +43,8 @@ struct udp_stats {
 	uint64_t rx_packets, rx_bytes, rx_calls, rx_errors;
 	uint64_t tx_packets, tx_bytes, tx_calls;
 	uint64_t tx_unreachable; /* ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN, EADDRNOTAVAIL */
-	uint64_t tx_source_gone; /* EINVAL: the pinned source is no address of ours any more */
+	uint64_t tx_source_gone; /* EINVAL: the pinned IPv6 source is no address of ours any more
+				    (an IPv4 one reads as unreachable) */
 	uint64_t tx_permission;	 /* EPERM, EACCES: a firewall refused it */
 	uint64_t tx_too_big;	 /* EMSGSIZE */
 	uint64_t tx_no_family;	 /* no socket of that family */
