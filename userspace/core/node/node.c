@@ -135,10 +135,8 @@ int node_init(struct node *n, const struct node_cfg *cfg, const struct node_mem 
 		mem->buckets[i] = NODE_NONE;
 	for (uint32_t i = 0; i < mem->n_slots; i++)
 		mem->conn_of_slot[i] = NODE_NONE;
-	for (uint32_t i = 0; i < mem->n_conns; i++) {
-		mem->conns[i].state = NODE_FREE;
+	for (uint32_t i = 0; i < mem->n_conns; i++)
 		mem->due[i] = TIME_NEVER;
-	}
 	rng_fork(&n->rng, sub);
 	wg_local_init(&n->wg, priv, sub, wall, now);
 	crypto_wipe(sub, sizeof(sub));
@@ -317,6 +315,8 @@ static int conn_init(struct node *n, uint32_t slot, const struct node_peer *p, u
 	*c = (struct node_conn){
 		.state = NODE_FREE,
 		.controlling = icfg.controlling,
+		.hot = c->hot, /* the slot may still stand in the queue from its former life */
+		.hot_next = c->hot_next,
 		.cid = p->cid,
 		.created_ns = now,
 		.last_activity_ns = now,

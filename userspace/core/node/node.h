@@ -101,7 +101,7 @@ struct node_cfg {
 /* Memory, owned by the caller and outliving the node; n_conns any, n_buckets and n_slots powers of
  * two. n_slots is the forwarding table's session capacity. */
 struct node_mem {
-	struct node_conn *conns; /* n_conns */
+	struct node_conn *conns; /* n_conns, zeroed (untouched pages cost nothing) */
 	uint64_t *due;		 /* n_conns */
 	uint32_t *buckets;	 /* NODE_CHAINS * n_buckets */
 	uint32_t *conn_of_slot;	 /* n_slots */

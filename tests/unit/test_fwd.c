@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The forwarding table: slots and indices, sessions, and packets opened and sealed by the
+ * user-space executor. */
+
+#include <errno.h>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "crypto/crypto.h"
+#include "fwd/fwd_table.h"
+#include "tests/t.h"
+
+#define N_SESSIONS 16
+#define N_PEERS	   4
+#define NOW	   (1000 * NS_PER_SEC)
+
+struct table {
+	struct fwd_table t;
+	struct ps_session session[N_SESSIONS];
+	struct ps_replay replay[N_SESSIONS];
+	struct ps_peer peer[N_PEERS];
+	struct fwd_keys keys[N_SESSIONS];
+	uint32_t free_stack[N_SESSIONS];
+};
+
+static struct table a, b;
+
+static void make(struct table *x, uint8_t seed_byte)
+{
+	uint8_t seed[32];
+	const struct fwd_mem mem = {x->session,	   x->replay,  x->peer, x->keys,
+				    x->free_stack, N_SESSIONS, N_PEERS};
+
+	memset(x, 0, sizeof(*x));
+	memset(seed, seed_byte, sizeof(seed));
+	T_EQ(fwd_init(&x->t, &mem, seed), 0);
+}
+
+/* Peer 1 of each table talks to the other; returns a's index and b's. */
+static void pair(uint32_t *ia, uint32_t *ib)
+{
+	struct fwd_keys ka, kb;
+	struct fwd_session_new n = {.peer = 1,
+				    .rx_until_ns = NOW + 180 * NS_PER_SEC,
+				    .tx_until_ns = NOW + 170 * NS_PER_SEC};
+
+	make(&a, 1);
+	make(&b, 2);
+	T_EQ(fwd_peer_use(&a.t, 1), 0);
+	T_EQ(fwd_peer_use(&b.t, 1), 0);
+	*ia = fwd_index_alloc(&a.t);
+	*ib = fwd_index_alloc(&b.t);
+	memset(ka.send, 0x11, 32);
+	memset(ka.recv, 0x22, 32);
+	memset(kb.send, 0x22, 32);
+	memset(kb.recv, 0x11, 32);
+	n.local_idx = *ia;
+	n.remote_idx = *ib;
+	n.keys = &ka;
+	fwd_session_install(&a.t, &n, NOW);
+	n.local_idx = *ib;
+	n.remote_idx = *ia;
+	n.keys = &kb;
+	fwd_session_install(&b.t, &n, NOW);
+	fwd_peer_set_tx(&a.t, 1, *ia);
+	fwd_peer_set_tx(&b.t, 1, *ib);
+}
+
+static void test_sizes(void)
+{
+	struct fwd_mem mem = {a.session, a.replay, a.peer, a.keys, a.free_stack, 12, N_PEERS};
+	uint8_t seed[32] = {0};
+
+	T_EQ(fwd_init(&a.t, &mem, seed), -EINVAL);
+	mem.n_sessions = 1;
+	T_EQ(fwd_init(&a.t, &mem, seed), -EINVAL);
+	mem.n_sessions = 16;
+	mem.n_peers = 0;
+	T_EQ(fwd_init(&a.t, &mem, seed), -EINVAL);
+}
+
+static void test_index_lifecycle(void)
+{
+	uint32_t idx[N_SESSIONS], again;
+
+	make(&a, 3);
+	for (unsigned i = 0; i < N_SESSIONS; i++) {
+		idx[i] = fwd_index_alloc(&a.t);
+		T(idx[i] != 0);
+		for (unsigned k = 0; k < i; k++)
+			T(fwd_slot(&a.t, idx[k]) != fwd_slot(&a.t, idx[i]));
+	}
+	T_EQ(fwd_index_alloc(&a.t), 0);
+	T_EQ(a.t.session_full, 1);
+	fwd_index_free(&a.t, idx[5] ^ 0x80000000u); /* same slot, other index: not ours to free */
+	T_EQ(fwd_index_alloc(&a.t), 0);
+	fwd_index_free(&a.t, idx[5]);
+	fwd_index_free(&a.t, idx[5]);
+	again = fwd_index_alloc(&a.t);
+	T_EQ(fwd_slot(&a.t, again), fwd_slot(&a.t, idx[5]));
+	T(again != idx[5]);
+	T_EQ(fwd_index_alloc(&a.t), 0);
+}
+
+static void test_round_trip(void)
+{
+	uint8_t pkt[1500], msg[1600];
+	uint32_t ia, ib;
+	size_t len;
+	struct fwd_opened o;
+
+	pair(&ia, &ib);
+	for (size_t n = 0; n <= 1280; n += n < 70 ? 1 : 97) {
+		for (size_t i = 0; i < n; i++)
+			pkt[i] = (uint8_t)(i * 7 + n);
+		T_EQ(fwd_seal(&a.t, 1, pkt, n, msg, &len, NOW + 1), PS_R_UTX_SENT);
+		T_EQ(len, n + FWD_DATA_OVERHEAD);
+		T_EQ(fwd_open(&b.t, msg, len, &o, NOW + 2), PS_R_URX_DELIVERED);
+		T_EQ(o.inner_len, n);
+		T_EQ(o.peer, 1);
+		T(o.confirms);
+		T_MEM(o.inner, pkt, n);
+	}
+	fwd_session_confirm(&b.t, ib);
+	T_EQ(fwd_seal(&a.t, 1, pkt, 8, msg, &len, NOW + 1), PS_R_UTX_SENT);
+	T_EQ(fwd_open(&b.t, msg, len, &o, NOW + 2), PS_R_URX_DELIVERED);
+	T(!o.confirms);
+	T(fwd_session(&b.t, ib)->rx_user_packets > 70);
+	T_EQ(fwd_session(&b.t, ib)->rx_user_packets, fwd_session(&a.t, ia)->tx_user_packets);
+	T_EQ(fwd_session(&b.t, ib)->rx_user_bytes, fwd_session(&a.t, ia)->tx_user_bytes);
+}
+
+/* A refused packet leaves the whole table as it was. */
+static void refused(uint8_t *msg, size_t len, enum ps_reason_id want, uint64_t now)
+{
+	static struct table before;
+	uint8_t copy[1600];
+	struct fwd_opened o;
+
+	before = b;
+	memcpy(copy, msg, len);
+	T_EQ(fwd_open(&b.t, copy, len, &o, now), want);
+	T_MEM(&b, &before, sizeof(b));
+}
+
+static void test_refusals(void)
+{
+	uint8_t pkt[64] = {1, 2, 3}, msg[128], bad[128];
+	uint32_t ia, ib;
+	size_t len;
+	struct fwd_opened o;
+
+	pair(&ia, &ib);
+	T_EQ(fwd_seal(&a.t, 1, pkt, sizeof(pkt), msg, &len, NOW), PS_R_UTX_SENT);
+	for (size_t n = 0; n < len; n++)
+		refused(msg, n, n < FWD_DATA_OVERHEAD ? PS_R_URX_MALFORMED : PS_R_URX_BAD_TAG, NOW);
+	for (size_t bit = 0; bit < len * 8; bit++) {
+		memcpy(bad, msg, len);
+		bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		refused(bad, len,
+			bit < 32		      ? PS_R_URX_MALFORMED
+			: bit < 64		      ? PS_R_URX_NO_SESSION
+			: bit >= 64 + 44 && bit < 128 ? PS_R_URX_REPLAY
+						      : PS_R_URX_BAD_TAG,
+			NOW);
+	}
+	refused(msg, len, PS_R_URX_EXPIRED, NOW + 180 * NS_PER_SEC);
+	memcpy(bad, msg, len);
+	T_EQ(fwd_open(&b.t, bad, len, &o, NOW), PS_R_URX_DELIVERED);
+	refused(msg, len, PS_R_URX_REPLAY, NOW);
+}
+
+static void test_send_conditions(void)
+{
+	uint8_t pkt[20] = {0}, msg[64];
+	uint32_t ia, ib;
+	size_t len;
+
+	pair(&ia, &ib);
+	T_EQ(fwd_seal(&a.t, 2, pkt, 20, msg, &len, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal(&a.t, 99, pkt, 20, msg, &len, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal(&a.t, 1, pkt, 20, msg, &len, NOW + 170 * NS_PER_SEC), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal(&a.t, 1, NULL, 0, msg, &len, NOW), PS_R_UTX_SENT);
+	T_EQ(len, 32);
+	T_EQ(fwd_session(&a.t, ia)->last_tx_ns, 0);
+	fwd_peer_set_tx(&a.t, 1, ib ^ 1u);
+	T_EQ(fwd_seal(&a.t, 1, pkt, 20, msg, &len, NOW), PS_R_UTX_NO_SESSION);
+	fwd_peer_set_tx(&a.t, 1, ia);
+	fwd_index_free(&a.t, ia);
+	T_EQ(a.peer[1].tx_slot, PS_NO_SLOT);
+	T(crypto_is_zero(&a.keys[fwd_slot(&a.t, ia)], sizeof(struct fwd_keys)));
+}
+
+static void test_peer_slots(void)
+{
+	struct ipaddr v4 = ipaddr_v4(100, 64, 0, 9), v6 = {.family = 6, .b = {0xfd}};
+	struct endpoint l = {.ip = ipaddr_v4(192, 0, 2, 1), .port = 52625},
+			r = {.ip = ipaddr_v4(192, 0, 2, 2), .port = 9};
+	uint32_t g;
+
+	make(&a, 4);
+	T_EQ(fwd_peer_use(&a.t, N_PEERS), -EINVAL);
+	T_EQ(fwd_peer_use(&a.t, 3), 0);
+	T_EQ(fwd_peer_use(&a.t, 3), -EEXIST);
+	fwd_peer_set_tunnel(&a.t, 3, &v4, &v6, true);
+	fwd_peer_set_kernel(&a.t, 3, true);
+	T_EQ(a.peer[3].flags, PS_PEER_USED | PS_PEER_CHECK_SOURCE | PS_PEER_KERNEL);
+	T_MEM(a.peer[3].tun4, v4.b, 4);
+	fwd_peer_set_path(&a.t, 3, &l, &r, 7);
+	T_EQ(a.peer[3].path_family, 4);
+	T_EQ(a.peer[3].path_local_port, ps_be16(52625));
+	fwd_peer_set_path(&a.t, 3, NULL, NULL, 7);
+	T_EQ(a.peer[3].path_family, 0);
+	T_EQ(a.peer[3].path_ifindex, 0);
+	g = a.peer[3].generation;
+	fwd_peer_revoke(&a.t, 3);
+	T_EQ(a.peer[3].generation, g + 1);
+	T_EQ(a.peer[3].seq % 2, 0);
+	fwd_peer_free(&a.t, 3);
+	T(!fwd_peer(&a.t, 3));
+	T_EQ(fwd_peer_use(&a.t, 3), 0);
+	T(a.peer[3].generation > g + 1); /* flows of the slot's former owner are stale */
+}
+
+int main(int argc, char **argv)
+{
+	t_init(argc, argv);
+	if (crypto_init())
+		return 1;
+	T_RUN(test_sizes);
+	T_RUN(test_index_lifecycle);
+	T_RUN(test_round_trip);
+	T_RUN(test_refusals);
+	T_RUN(test_send_conditions);
+	T_RUN(test_peer_slots);
+	return t_done();
+}
