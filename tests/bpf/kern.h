@@ -252,6 +252,8 @@ static inline int kern_run(struct kern *k, int prog, const void *pkt, size_t len
 	if (ctx) {
 		o.ctx_in = ctx;
 		o.ctx_size_in = (uint32_t)ctx_len;
+		o.ctx_out = ctx;
+		o.ctx_size_out = (uint32_t)ctx_len;
 	}
 	kern_counts(k, before);
 	rc = bpf_prog_test_run_opts(prog, &o);

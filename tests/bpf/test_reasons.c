@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One packet for every fate the kernel programs know: the fate, the action, and for whatever is not
+ * handled, an untouched packet and untouched tables. */
+#include <linux/pkt_cls.h>
+#include "tests/bpf/kworld.h"
+
+static struct kworld w;
+static uint32_t seen[PS_R_COUNT];
+
+/* The tables' state that a rejected packet must not change. */
+struct tables {
+	struct ps_session session[KERN_SESSIONS];
+	struct ps_replay replay[KERN_SESSIONS];
+	struct ps_peer peer[KERN_PEERS];
+};
+
+static void tables_read(struct tables *t)
+{
+	memcpy(t->session, w.k.session, sizeof(t->session));
+	memcpy(t->replay, w.k.replay, sizeof(t->replay));
+	memcpy(t->peer, w.k.peer, sizeof(t->peer));
+}
+
+static bool expect_rx(enum ps_reason_id want, const struct kpkt *p)
+{
+	static struct tables before, after;
+	static struct kern_run r;
+	bool ok;
+
+	tables_read(&before);
+	ok = T_EQ(kern_run(&w.k, w.k.wan_rx, p->b, p->len, NULL, 0, &r), 0);
+	tables_read(&after);
+	if (!ok || !T_EQ(r.id, want)) {
+		t_note("wanted %s, got %s", kern_reason_name[want],
+		       r.id < PS_R_COUNT ? kern_reason_name[r.id] : "?");
+		return false;
+	}
+	seen[want]++;
+	ok = T_EQ(r.retval, ps_verdict_of(want) == PS_V_DROP ? XDP_DROP : XDP_PASS);
+	if (ps_verdict_of(want) == PS_V_DONE)
+		return ok;
+	if (ps_verdict_of(want) == PS_V_PASS)
+		ok &= T_EQ(r.out_len, p->len) && T_MEM(r.out, p->b, p->len);
+	return ok & T_MEM(&after, &before, sizeof(before));
+}
+
+/* A valid packet of the flow. */
+static struct kpkt valid(int outer, int family, int proto)
+{
+	struct kouter o = {.family = outer, .dport = KP_OUR_PORT};
+	struct kinner in = kw_inner(family, proto, 33);
+	struct kpkt p = {0};
+	uint8_t text[256];
+
+	kw_seal(&w, &p, &o, text, kp_inner(text, &in));
+	return p;
+}
+
+static void rx_link(void)
+{
+	struct kpkt p = valid(4, 4, 17), q;
+	struct kouter two = {.family = 4, .vlan = 2, .dport = KP_OUR_PORT};
+
+	q = p;
+	q.b[12] = 0x08, q.b[13] = 0x06; /* ARP */
+	expect_rx(PS_R_XDP_NOT_IP, &q);
+	q = p;
+	q.b[14] = 0x55;
+	expect_rx(PS_R_XDP_NOT_IP, &q);
+	kp_outer(&q, &two, 64);
+	expect_rx(PS_R_XDP_NOT_IP, &q);
+	q = p;
+	q.len = 14 + 19;
+	expect_rx(PS_R_XDP_TRUNCATED, &q);
+	q = p;
+	q.b[14] = 0x44; /* ihl 4 */
+	expect_rx(PS_R_XDP_TRUNCATED, &q);
+	q = p;
+	q.len--; /* IP length says more */
+	expect_rx(PS_R_XDP_TRUNCATED, &q);
+	q = p;
+	q.b[14 + 20 + 4] = 0xff; /* UDP length says more */
+	expect_rx(PS_R_XDP_TRUNCATED, &q);
+	q = p;
+	q.b[14] = 0x46;
+	expect_rx(PS_R_XDP_IP_OPTIONS, &q);
+	q = valid(6, 4, 17);
+	q.b[14 + 6] = 60;
+	expect_rx(PS_R_XDP_IP_OPTIONS, &q);
+	q.b[14 + 6] = 44;
+	expect_rx(PS_R_XDP_FRAGMENT, &q);
+	q = p;
+	q.b[14 + 6] = 0x20; /* more fragments */
+	expect_rx(PS_R_XDP_FRAGMENT, &q);
+	q = p;
+	q.b[14 + 7] = 1; /* offset */
+	expect_rx(PS_R_XDP_FRAGMENT, &q);
+	q = p;
+	q.b[14 + 9] = 6;
+	expect_rx(PS_R_XDP_NOT_UDP, &q);
+}
+
+static void rx_payload(void)
+{
+	static const uint8_t stun[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42};
+	struct kouter o = {.family = 4, .dport = KP_OUR_PORT};
+	struct kpkt p = valid(4, 4, 17), q = p;
+
+	q.b[14 + 20 + 3]++;
+	expect_rx(PS_R_XDP_OTHER_PORT, &q);
+	w.k.config->port4 = 0;
+	q = p;
+	kp_be16(q.b + 14 + 20 + 2, 0);
+	expect_rx(PS_R_XDP_OTHER_PORT, &q);
+	kw_reset(&w, 4);
+	memcpy(q.b + kp_outer_len(&o), stun, sizeof(stun));
+	kp_outer(&q, &o, sizeof(stun));
+	expect_rx(PS_R_XDP_STUN, &q);
+	q = p;
+	q.b[kp_outer_len(&o)] = 1; /* an initiation of the wrong length: user space's to judge */
+	expect_rx(PS_R_XDP_NOT_DATA, &q);
+	q = p;
+	q.b[kp_outer_len(&o) + 2] = 1; /* reserved bytes */
+	expect_rx(PS_R_XDP_NOT_DATA, &q);
+	kp_outer(&q, &o, 31);
+	expect_rx(PS_R_XDP_NOT_DATA, &q);
+	kp_outer(&q, &o, 0);
+	expect_rx(PS_R_XDP_NOT_DATA, &q);
+	kw_seal(&w, &q, &o, q.b, 0);
+	expect_rx(PS_R_XDP_KEEPALIVE, &q);
+	kw_seal(&w, &q, &o, p.b, PS_INNER_MAX + 1);
+	expect_rx(PS_R_XDP_TOO_BIG, &q);
+	kern_set_alive(&w.k, 0);
+	expect_rx(PS_R_XDP_DAEMON_GONE, &p);
+	kw_reset(&w, 4);
+}
+
+static void rx_session(void)
+{
+	struct ps_session *s = &w.k.session[KW_SLOT];
+	struct kpkt p = valid(4, 4, 17), q = p;
+	struct kouter o = {.family = 4};
+
+	q.b[kp_outer_len(&o) + 7] ^= 0x40; /* same slot, other index */
+	expect_rx(PS_R_XDP_NO_SESSION, &q);
+	q = p;
+	q.b[kp_outer_len(&o) + 4] ^= 1; /* other slot */
+	expect_rx(PS_R_XDP_NO_SESSION, &q);
+	w.k.config->slot_mask = 0xffffffff; /* beyond the table */
+	expect_rx(PS_R_XDP_NO_SESSION, &p);
+	kw_reset(&w, 4);
+	s->flags = PS_SESS_CONFIRMED;
+	expect_rx(PS_R_XDP_NO_SESSION, &p);
+	s->flags = PS_SESS_USED;
+	expect_rx(PS_R_XDP_UNCONFIRMED, &p);
+	kw_reset(&w, 4);
+	s->rx_until_ns = kern_now() - 1;
+	expect_rx(PS_R_XDP_EXPIRED, &p);
+	kw_reset(&w, 4);
+	s->peer = 0xffff;
+	expect_rx(PS_R_XDP_USER_MODE, &p);
+	kw_reset(&w, 4);
+	w.k.peer[KW_PEER].flags &= ~(uint32_t)PS_PEER_KERNEL;
+	expect_rx(PS_R_XDP_USER_MODE, &p);
+	kw_reset(&w, 4);
+	w.k.peer[KW_PEER].seq = 7; /* being written */
+	expect_rx(PS_R_XDP_USER_MODE, &p);
+	kw_reset(&w, 4);
+	w.k.config->flags = PS_CFG_TX;
+	expect_rx(PS_R_XDP_USER_MODE, &p);
+	kw_reset(&w, 4);
+	T_EQ(kern_set_keys(&w.k, KW_SLOT, NULL, NULL), 0);
+	expect_rx(PS_R_XDP_NO_KEY, &p);
+	kw_reset(&w, 4);
+	T_EQ(kern_set_keys(&w.k, KW_SLOT, w.send_key, w.recv_key), 0);
+	expect_rx(PS_R_XDP_BAD_TAG, &p);
+	kw_reset(&w, 4);
+	T_EQ(kern_set_keys(&w.k, KERN_SESSIONS, w.recv_key, w.send_key), (uint64_t)-EINVAL);
+}
+
+static void rx_inner_one(enum ps_reason_id want, const uint8_t *text, size_t len)
+{
+	struct kouter o = {.family = 4, .dport = KP_OUR_PORT};
+	struct kpkt p;
+
+	kw_seal(&w, &p, &o, text, len);
+	expect_rx(want, &p);
+}
+
+static void rx_inner(void)
+{
+	struct kinner in = kw_inner(4, 17, 20);
+	uint8_t text[256], t[256];
+	size_t len = kp_inner(text, &in);
+
+#define TEXT(off, v) (memcpy(t, text, sizeof(t)), t[off] = (uint8_t)(v), t)
+	rx_inner_one(PS_R_XDP_INNER_MALFORMED, TEXT(0, 0x15), len);
+	rx_inner_one(PS_R_XDP_INNER_MALFORMED, TEXT(0, 0x44), len);
+	rx_inner_one(PS_R_XDP_INNER_MALFORMED, text, len - 1);
+	rx_inner_one(PS_R_XDP_INNER_MALFORMED, TEXT(25, 0xff), len); /* UDP length */
+	rx_inner_one(PS_R_XDP_INNER_OTHER, TEXT(0, 0x46), len);
+	rx_inner_one(PS_R_XDP_INNER_OTHER, TEXT(6, 0x20), len);
+	rx_inner_one(PS_R_XDP_INNER_OTHER, TEXT(9, 47), len);
+	rx_inner_one(PS_R_XDP_INNER_OTHER, TEXT(9, 58), len);
+	rx_inner_one(PS_R_XDP_BAD_SOURCE, TEXT(15, 8), len);
+	rx_inner_one(PS_R_XDP_NO_FLOW, TEXT(19, 8), len);
+	rx_inner_one(PS_R_XDP_NO_FLOW, TEXT(23, 8), len);
+	rx_inner_one(PS_R_XDP_NO_FLOW, TEXT(21, 8), len);
+	w.k.peer[KW_PEER].flags &= ~(uint32_t)PS_PEER_CHECK_SOURCE;
+	rx_inner_one(PS_R_XDP_NO_FLOW, TEXT(15, 8), len);
+	kw_reset(&w, 4);
+	w.k.peer[KW_PEER].generation++;
+	rx_inner_one(PS_R_XDP_FLOW_STALE, text, len);
+	kw_reset(&w, 4);
+	kw_flow(&w, w.k.flow_in, &in, kern_now() - 1);
+	rx_inner_one(PS_R_XDP_FLOW_EXPIRED, text, len);
+	kw_reset(&w, 4);
+	w.k.session[KW_SLOT].peer = KW_PEER + 1; /* its flow is another peer's */
+	w.k.peer[KW_PEER + 1] = w.k.peer[KW_PEER];
+	rx_inner_one(PS_R_XDP_NO_FLOW, text, len);
+	kw_reset(&w, 4);
+#undef TEXT
+}
+
+static void rx_end(void)
+{
+	struct kpkt p = valid(4, 4, 17);
+	struct kpkt q;
+
+	expect_rx(PS_R_XDP_DELIVERED, &p);
+	expect_rx(PS_R_XDP_REPLAY, &p);
+	w.next_counter += 2 * PS_REPLAY_WINDOW;
+	q = valid(4, 4, 17);
+	expect_rx(PS_R_XDP_DELIVERED, &q);
+	w.next_counter -= 2 * PS_REPLAY_WINDOW;
+	q = valid(4, 4, 17);
+	expect_rx(PS_R_XDP_REPLAY, &q); /* too old */
+	w.next_counter = PS_REPLAY_LIMIT;
+	q = valid(4, 4, 17);
+	expect_rx(PS_R_XDP_REPLAY, &q);
+	w.next_counter = 3 * PS_REPLAY_WINDOW;
+	kw_reset(&w, 4);
+}
+
+static void test_rx(void)
+{
+	if (!kw_open(&w, false))
+		return;
+	rx_link();
+	rx_payload();
+	rx_session();
+	rx_inner();
+	rx_end();
+	for (int id = PS_R_XDP_DELIVERED; id < PS_R_IN_DELIVERED; id++) {
+		if (id == PS_R_XDP_ADJUST_FAILED) /* only on drivers without metadata */
+			continue;
+		if (!T(seen[id] > 0))
+			t_note("no packet for %s", kern_reason_name[id]);
+	}
+	kern_close(&w.k);
+}
+
+static bool expect_tx(enum ps_reason_id want, const struct kpkt *p, struct __sk_buff *skb)
+{
+	static struct tables before, after;
+	static struct kern_run r;
+	bool ok;
+
+	tables_read(&before);
+	ok = T_EQ(kern_run(&w.k, w.k.tun_out, p->b, p->len, skb, skb ? sizeof(*skb) : 0, &r), 0);
+	tables_read(&after);
+	if (!ok || !T_EQ(r.id, want)) {
+		t_note("wanted %s, got %s", kern_reason_name[want],
+		       r.id < PS_R_COUNT ? kern_reason_name[r.id] : "?");
+		return false;
+	}
+	seen[want]++;
+	if (ps_verdict_of(want) == PS_V_DONE)
+		return T_EQ(r.retval, TC_ACT_REDIRECT) && T_EQ(skb ? skb->mark : 0x5053, 0x5053);
+	ok = T_EQ(r.retval, (uint32_t)TC_ACT_UNSPEC) && T_EQ(r.out_len, p->len) &&
+	     T_MEM(r.out, p->b, p->len);
+	return ok & T_MEM(&after, &before, sizeof(before));
+}
+
+static struct kpkt outgoing(int family, int proto, size_t payload)
+{
+	struct kinner in = kw_inner_back(family, proto, payload);
+	struct kpkt p = {0};
+
+	kp_be16(p.b + 12, family == 4 ? 0x0800 : 0x86dd);
+	p.len = KP_ETH + kp_inner(p.b + KP_ETH, &in);
+	return p;
+}
+
+static void tx_packet(void)
+{
+	struct kpkt p = outgoing(4, 17, 20), q = p;
+	struct __sk_buff skb = {0};
+
+	expect_tx(PS_R_TX_SENT, &p, &skb);
+	T_EQ(skb.mark, 0x5053);
+	q.b[KP_ETH] = 0x25;
+	expect_tx(PS_R_TX_NOT_IP, &q, NULL);
+	q = p;
+	q.len--;
+	expect_tx(PS_R_TX_NOT_IP, &q, NULL);
+	q = p;
+	q.b[KP_ETH + 9] = 47;
+	expect_tx(PS_R_TX_INNER_OTHER, &q, NULL);
+	q = p;
+	q.len++;
+	expect_tx(PS_R_TX_INNER_OTHER, &q, NULL);
+	q = p;
+	q.b[KP_ETH + 21]++;
+	expect_tx(PS_R_TX_NO_FLOW, &q, NULL);
+	q = outgoing(4, 17, PS_INNER_MAX - 27);
+	expect_tx(PS_R_TX_TOO_BIG, &q, NULL);
+	q = outgoing(4, 6, 200);
+	skb = (struct __sk_buff){.gso_size = 100, .gso_segs = 2};
+	expect_tx(PS_R_TX_GSO, &q, &skb);
+	expect_tx(PS_R_TX_BULK, &q, NULL);
+	expect_tx(PS_R_TX_SENT, &p, NULL); /* another flow */
+	w.k.config->bulk_hold_ns = 0;
+	expect_tx(PS_R_TX_GSO, &q, &skb);
+	expect_tx(PS_R_TX_SENT, &q, NULL);
+	kw_reset(&w, 4);
+}
+
+static void tx_state(void)
+{
+	struct ps_session *s = &w.k.session[KW_SLOT];
+	struct kinner in = kw_inner_back(4, 17, 0);
+	struct ps_peer *peer = &w.k.peer[KW_PEER];
+	struct kpkt p = outgoing(4, 17, 20);
+
+#define TX_CASE(what, want)                \
+	do {                               \
+		what;                      \
+		expect_tx(want, &p, NULL); \
+		kw_reset(&w, 4);           \
+	} while (0)
+	TX_CASE(w.k.config->flags = PS_CFG_RX, PS_R_TX_USER_MODE);
+	TX_CASE(peer->flags = PS_PEER_USED, PS_R_TX_USER_MODE);
+	TX_CASE(peer->seq = 1, PS_R_TX_USER_MODE);
+	TX_CASE(peer->generation++, PS_R_TX_FLOW_STALE);
+	TX_CASE(kw_flow(&w, w.k.flow_out, &in, kern_now() - 1), PS_R_TX_FLOW_EXPIRED);
+	TX_CASE(peer->path_ifindex = 0, PS_R_TX_NO_PATH);
+	TX_CASE(peer->path_family = 0, PS_R_TX_NO_PATH);
+	TX_CASE(peer->tx_slot = PS_NO_SLOT, PS_R_TX_NO_PATH);
+	TX_CASE(s->flags = PS_SESS_USED, PS_R_TX_NO_PATH);
+	TX_CASE(s->peer = KW_PEER + 1, PS_R_TX_NO_PATH);
+	TX_CASE(s->tx_until_ns = kern_now() - 1, PS_R_TX_EXPIRED);
+	TX_CASE(s->tx_counter = PS_REPLAY_LIMIT, PS_R_TX_EXPIRED);
+	TX_CASE(kern_set_keys(&w.k, KW_SLOT, NULL, NULL), PS_R_TX_NO_KEY);
+#undef TX_CASE
+}
+
+static void test_tx(void)
+{
+	if (!kw_open(&w, false))
+		return;
+	tx_packet();
+	tx_state();
+	for (int id = PS_R_TX_SENT; id < PS_R_URX_DELIVERED; id++) {
+		if (id == PS_R_TX_NO_ROOM) /* only when the kernel is out of memory */
+			continue;
+		if (!T(seen[id] > 0))
+			t_note("no packet for %s", kern_reason_name[id]);
+	}
+	kern_close(&w.k);
+}
+
+/* Without metadata nothing is ours. What has it is tested on devices, where it can exist. */
+static void test_in(void)
+{
+	struct kern_run r;
+	struct kpkt p;
+
+	if (!kw_open(&w, false))
+		return;
+	p = valid(4, 4, 17);
+	T_EQ(kern_run(&w.k, w.k.wan_in, p.b, p.len, NULL, 0, &r), 0);
+	T_EQ(r.id, PS_R_IN_NOT_OURS);
+	T_EQ(r.retval, (uint32_t)TC_ACT_UNSPEC);
+	T_EQ(r.out_len, p.len);
+	T_MEM(r.out, p.b, p.len);
+	kern_close(&w.k);
+}
+
+int main(int argc, char **argv)
+{
+	t_init(argc, argv);
+	T_RUN(test_rx);
+	T_RUN(test_tx);
+	T_RUN(test_in);
+	return t_done();
+}
