@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `penstock status` for people: one daemon on one screen. */
+#include "apps/ctl/ctl.h"
+
+static void print_kernel(const json_t *k)
+{
+	if (!ctl_bool(k, "active")) {
+		printf("  kernel:  not active%s%s\n", ctl_has(k, "why") ? ": " : "",
+		       ctl_has(k, "why") ? ctl_clean_str(k, "why") : "");
+		return;
+	}
+	printf("  kernel:  active%s%s on %s, XDP %s%s\n", ctl_bool(k, "rx") ? ", receives" : "",
+	       ctl_bool(k, "tx") ? ", sends" : "", ctl_clean_str(k, "wan_iface"),
+	       ctl_clean_str(k, "xdp_mode"), ctl_bool(k, "dispatcher") ? " (dispatcher)" : "");
+	if (ctl_bool(k, "keys_hidden"))
+		printf("  keys:    in no dump\n");
+	else
+		printf("  keys:    READABLE by root in map dumps%s%s\n",
+		       ctl_has(k, "keys_why") ? ": " : "",
+		       ctl_has(k, "keys_why") ? ctl_clean_str(k, "keys_why") : "");
+}
+
+static void print_portal(const json_t *p)
+{
+	printf("  portal:  %s", ctl_clean_str(p, "state"));
+	if (ctl_has(p, "url"))
+		printf(", %s", ctl_clean_str(p, "url"));
+	if (ctl_has(p, "connected_s"))
+		printf(", for %s", ctl_seconds(ctl_u64(p, "connected_s")));
+	if (ctl_has(p, "error"))
+		printf(" (%s)", ctl_clean_str(p, "error"));
+	printf("\n");
+}
+
+static void print_counters(const json_t *c)
+{
+	static const char *const titles[] = {"  executor", ">received", ">bytes", ">sent",
+					     ">bytes"};
+	static const char *const executors[] = {"kernel", "user"};
+	struct ctl_table t;
+
+	ctl_table_init(&t, titles, 5);
+	for (int i = 0; i < 2; i++) {
+		static const char *const keys[] = {"rx_packets", "rx_bytes", "tx_packets",
+						   "tx_bytes"};
+		char name[48];
+
+		snprintf(name, sizeof(name), "  %s", executors[i]);
+		ctl_table_cell(&t, name);
+		for (int k = 0; k < 4; k++) {
+			snprintf(name, sizeof(name), "%s_%s", executors[i], keys[k]);
+			ctl_table_cell(&t, k & 1 ? ctl_bytes(ctl_u64(c, name))
+						 : ctl_count(ctl_u64(c, name)));
+		}
+	}
+	ctl_table_print(&t);
+}
+
+static void print_tables(const json_t *tables)
+{
+	static const char *const titles[] = {"  table", ">used", ">of", ">memory"};
+	struct ctl_table t;
+	const json_t *e;
+	size_t i;
+
+	if (!json_array_size(tables))
+		return;
+	ctl_table_init(&t, titles, 4);
+	json_array_foreach(tables, i, e)
+	{
+		char name[CTL_TEXT_CAP + 2];
+
+		snprintf(name, sizeof(name), "  %s", ctl_clean_str(e, "name"));
+		ctl_table_cell(&t, name);
+		ctl_table_cell(&t, ctl_count(ctl_u64(e, "used")));
+		ctl_table_cell(&t, ctl_count(ctl_u64(e, "cap")));
+		ctl_table_cell(&t, ctl_bytes(ctl_u64(e, "bytes")));
+	}
+	ctl_table_print(&t);
+}
+
+void cmd_status(const json_t *a, const struct ctl_options *opt)
+{
+	const json_t *tunnel = json_object_get(a, "tunnel"), *peers = json_object_get(a, "peers");
+
+	(void)opt;
+	printf("%s %s: Penstock %s, up %s, mode %s\n", ctl_clean_str(a, "role"),
+	       ctl_clean_str(a, "instance"), ctl_clean_str(a, "version"),
+	       ctl_seconds(ctl_u64(a, "uptime_s")), ctl_clean_str(a, "mode"));
+	print_kernel(json_object_get(a, "kernel"));
+	print_portal(json_object_get(a, "portal"));
+	printf("  tunnel:  %s %s %s, MTU %s\n", ctl_clean_str(tunnel, "iface"),
+	       ctl_clean_str(tunnel, "ipv4"), ctl_clean_str(tunnel, "ipv6"),
+	       ctl_count(ctl_u64(tunnel, "mtu")));
+	printf("  listen:  %s\n", ctl_join(json_object_get(a, "listen")));
+	printf("  peers:   %s connected of %s\n", ctl_count(ctl_u64(peers, "connected")),
+	       ctl_count(ctl_u64(peers, "total")));
+	printf("  memory:  %s in tables\n\n", ctl_bytes(ctl_u64(a, "memory_bytes")));
+	print_counters(json_object_get(a, "counters"));
+	printf("\n");
+	print_tables(json_object_get(a, "tables"));
+}
