@@ -46,6 +46,7 @@ bool ws_is_open(const struct ws *w);
 int ws_send(struct ws *w, const char *text, size_t len);
 /* Close politely (code 1000) in the background; nothing is reported any more. */
 void ws_close(struct ws *w);
-/* Call before loop_fini(). */
+/* Closes politely, turning the loop for up to half a second: stop your own handles before. Call
+ * before loop_fini(). */
 void ws_free(struct ws *w);
 #endif

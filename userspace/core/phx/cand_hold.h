@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * ICE candidates found or lost while the portal is away, per peer, until the channel has joined
- * again. Merging: an add cancels a held removal of the same string and is kept (the peer may have
- * seen either), a removal cancels a held add (the peer never saw it) and, when there was none, is
- * kept. Flush order per peer: additions, then removals. Bounded; what does not fit is counted and
- * lost. */
+ * again. Merging, per peer and candidate: a removal cancels a held add, for the peer never saw it;
+ * an add turns a held removal into an add, and a later removal turns that back. Flush order per
+ * peer: additions, then removals. Bounded; what does not fit is counted and lost. */
 #ifndef PENSTOCK_CORE_CAND_HOLD_H
 #define PENSTOCK_CORE_CAND_HOLD_H
 #include <stdbool.h>
@@ -19,6 +18,7 @@
 struct cand_hold_entry {
 	struct uuid peer;
 	bool removed;
+	bool known; /* began as a removal: the peer may know the candidate */
 	char line[CAND_HOLD_LINE_CAP];
 };
 

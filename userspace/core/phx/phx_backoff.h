@@ -11,10 +11,11 @@
 #include <stdint.h>
 #include "base/time.h"
 
-#define PHX_BACKOFF_INITIAL_NS	       (500 * NS_PER_MS)
-#define PHX_BACKOFF_MAX_NS	       (60 * NS_PER_SEC)
-#define PHX_BACKOFF_RETRY_AFTER_MAX_NS (3600 * NS_PER_SEC) /* a portal asking for more gets this \
-							    */
+#define PHX_BACKOFF_INITIAL_NS (500 * NS_PER_MS)
+#define PHX_BACKOFF_MAX_NS     (60 * NS_PER_SEC)
+#define PHX_BACKOFF_RETRY_AFTER_MAX_NS                            \
+	(3600 * NS_PER_SEC) /* a portal asking for more gets this \
+			     */
 
 struct phx_backoff {
 	uint64_t max_elapsed_ns; /* TIME_NEVER: unlimited */

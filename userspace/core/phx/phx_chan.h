@@ -35,11 +35,14 @@
 #define PHX_HEARTBEATS_PENDING_MAX 3
 #define PHX_JOIN_TIMEOUT_NS	   (5 * NS_PER_SEC)
 #define PHX_GATEWAY_BUDGET_NS	   (UINT64_C(24) * 3600 * NS_PER_SEC)
-#define PHX_SEND_MAX		   8192	 /* one payload; create_flow with 100 gateways is 4 KiB */
-#define PHX_QUEUE_CAP		   32768 /* bytes of queued messages */
-#define PHX_QUEUE_MAX		   64	 /* queued messages */
-#define PHX_EVENTS_MAX		   16
-#define PHX_WHY_CAP		   96
+/* A connection that stayed joined this long earns a fresh back-off; a shorter one continues the
+ * old. */
+#define PHX_STABLE_NS  (10 * NS_PER_SEC)
+#define PHX_SEND_MAX   8192  /* one payload; create_flow with 100 gateways is 4 KiB */
+#define PHX_QUEUE_CAP  32768 /* bytes of queued messages */
+#define PHX_QUEUE_MAX  64    /* queued messages */
+#define PHX_EVENTS_MAX 16
+#define PHX_WHY_CAP    96
 
 enum phx_state {
 	PHX_IDLE,	/* before phx_start() */
@@ -104,6 +107,7 @@ struct phx_cfg {
 
 struct phx_stats {
 	uint64_t connects, joins, hiccups, pushes, sent;
+	uint64_t reply_errors; /* messages of ours the portal refused */
 	uint64_t frames_bad,
 		frames_ignored; /* undecodable; unknown topic, stray reply, bad control payload */
 	uint64_t send_refused, send_duplicate, send_full, events_lost, heartbeats_lost;
@@ -119,8 +123,9 @@ struct phx {
 	uint64_t retry_at;	/* WAITING */
 	uint64_t join_deadline; /* JOINING */
 	uint64_t heartbeat_at;	/* JOINING, JOINED */
+	uint64_t joined_at;	/* TIME_NEVER: this connection has not joined */
 	uint64_t next_ref, join_ref;
-	bool join_due, join_pending, heartbeat_due, push_error_reply;
+	bool join_due, join_pending, heartbeat_due;
 	uint8_t n_heartbeats;
 	uint64_t heartbeats[PHX_HEARTBEATS_PENDING_MAX]; /* refs without a reply */
 	uint16_t n_queued;
@@ -154,6 +159,9 @@ void phx_reconnect(struct phx *p, uint64_t now);
 bool phx_is_joined(const struct phx *p);
 void phx_fini(struct phx *p);
 
+/* What a refused join means, by the reason in the reply. PHX_FATAL_NONE ("join crashed"): try
+ * again. "token_expired" is PHX_FATAL_TOKEN_EXPIRED, all others PHX_FATAL_JOIN. */
+enum phx_fatal phx_join_verdict(const char *reason);
 /* What a refused upgrade means. PHX_FATAL_NONE: try again later.
  *   401 403                     PHX_FATAL_AUTH
  *   408 425 426 429, 1xx 3xx 5xx PHX_FATAL_NONE

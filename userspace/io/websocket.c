@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Over libwebsockets on the same libuv loop. Three lifetimes, kept apart: struct ws (the caller's),
+ * struct conn (one attempt or connection; it outlives ws's interest in it while the library closes
+ * it politely, and then has no owner to report to), and the name lookup (in libuv's thread pool;
+ * also orphaned, never waited for). The TLS context is ours, so that what verifies certificates is
+ * plain OpenSSL: peer verification on, TLS 1.2 or newer, host name set per connection by the
+ * library from the Host header. */
+#include "io/websocket.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libwebsockets.h>
+#include <netdb.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include "base/bytes.h"
+#include "base/log.h"
+
+#define ADDRS_MAX	   8
+#define ADDR_TIMEOUT_NS	   (5 * NS_PER_SEC) /* per address while there are others to try */
+#define HEADER_CAP	   (16 * 1024)
+#define RX_CHUNK	   (16 * 1024)
+#define CLOSE_TIMEOUT_S	   1
+#define FREE_TURNS	   25 /* for a polite close: half a second at most */
+#define FREE_TURN_NS	   (20 * NS_PER_MS)
+#define HTTP_DATE_LEN_MAX  64
+#define USER_AGENT_DEFAULT "penstock/" PENSTOCK_VERSION
+
+struct tx_msg {
+	struct tx_msg *next;
+	size_t len;
+	unsigned char data[]; /* LWS_PRE bytes of room, then the text */
+};
+
+struct conn {
+	struct ws *owner; /* NULL: nobody to report to any more */
+	struct ws *home;  /* for its count only */
+	struct lws *wsi;  /* NULL: gone */
+	bool open, close_wanted, close_sent;
+	bool ending; /* the library is taking it down already */
+	int peer_code;
+	struct tx_msg *tx_first, **tx_last;
+	size_t tx_bytes;
+	unsigned char *rx;
+	size_t rx_len, rx_cap;
+};
+
+struct lookup {
+	uv_getaddrinfo_t req;
+	struct ws *owner; /* NULL: abandoned */
+};
+
+struct ws {
+	struct loop *loop;
+	struct ws_cfg cfg;
+	struct lws_context *context;
+	SSL_CTX *tls;
+	struct phx_url url;
+	char user_agent[PHX_USER_AGENT_CAP];
+	struct lookup *lookup;
+	struct conn *conn;
+	struct loop_timer timer;
+	uint64_t give_up_at;
+	struct endpoint addrs[ADDRS_MAX];
+	size_t n_addrs, next_addr;
+	uint64_t n_attempts;
+	size_t n_conns; /* alive, owned or not */
+};
+
+/* ---- connection objects ---- */
+
+static struct conn *conn_new(struct ws *w)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+
+	if (c) {
+		c->owner = c->home = w;
+		w->n_conns++;
+		c->tx_last = &c->tx_first;
+	}
+	return c;
+}
+
+static void conn_free(struct conn *c)
+{
+	c->home->n_conns--;
+	while (c->tx_first) {
+		struct tx_msg *m = c->tx_first;
+
+		c->tx_first = m->next;
+		free(m);
+	}
+	if (c->rx)
+		explicit_bzero(c->rx, c->rx_cap);
+	free(c->rx);
+	free(c);
+}
+
+/* The owner loses interest. What is left of the connection ends by itself. */
+static void conn_release(struct ws *w)
+{
+	struct conn *c = w->conn;
+
+	w->conn = NULL;
+	if (!c)
+		return;
+	c->owner = NULL;
+	if (!c->wsi) {
+		conn_free(c);
+		return;
+	}
+	c->close_wanted = true;
+	if (c->ending)
+		return;
+	if (c->open)
+		lws_callback_on_writable(c->wsi);
+	else
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+static void lookup_release(struct ws *w)
+{
+	if (!w->lookup)
+		return;
+	w->lookup->owner = NULL;
+	uv_cancel((uv_req_t *)&w->lookup->req);
+	w->lookup = NULL;
+}
+
+static void ws_idle(struct ws *w)
+{
+	lookup_release(w);
+	conn_release(w);
+	loop_timer_arm(&w->timer, TIME_NEVER);
+	w->n_addrs = w->next_addr = 0;
+}
+
+/* ---- reporting ---- */
+
+static void report_closed(struct ws *w, const struct phx_close *why)
+{
+	ws_idle(w);
+	phx_url_fini(&w->url);
+	w->cfg.on_closed(w->cfg.ctx, why, loop_now());
+}
+
+static void report_transport(struct ws *w, const char *detail)
+{
+	struct phx_close why = {.kind = PHX_CLOSE_TRANSPORT};
+
+	snprintf(why.detail, sizeof(why.detail), "%s", detail);
+	report_closed(w, &why);
+}
+
+/* Seconds, or an HTTP date (RFC 9110 §10.2.3); 0 when it is neither or lies in the past. */
+static uint32_t retry_after_parse(const char *text)
+{
+	struct tm tm = {0};
+	char *end;
+	unsigned long v;
+	time_t at;
+
+	if (*text >= '0' && *text <= '9') {
+		v = strtoul(text, &end, 10);
+		return *end || v > UINT32_MAX ? 0 : (uint32_t)v;
+	}
+	end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	if (!end || *end)
+		return 0;
+	at = timegm(&tm) - time(NULL);
+	return at > 0 && at < UINT32_MAX ? (uint32_t)at : 0;
+}
+
+/* The library says a connection could not be made; find out why. */
+static void close_classify(struct lws *wsi, const char *text, struct phx_close *why)
+{
+	SSL *ssl = lws_get_ssl(wsi);
+	long verify = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+	char retry[HTTP_DATE_LEN_MAX];
+	unsigned int status = lws_http_client_http_response(wsi);
+
+	memset(why, 0, sizeof(*why));
+	why->kind = PHX_CLOSE_TRANSPORT;
+	snprintf(why->detail, sizeof(why->detail), "%s", text);
+	if (verify != X509_V_OK) {
+		why->kind = PHX_CLOSE_CERT;
+		snprintf(why->detail, sizeof(why->detail), "%s",
+			 X509_verify_cert_error_string(verify));
+	} else if (status && status != 101) {
+		why->kind = PHX_CLOSE_HTTP;
+		why->http_status = (int)status;
+		snprintf(why->detail, sizeof(why->detail), "HTTP status %u", status);
+		if (lws_hdr_copy(wsi, retry, sizeof(retry), WSI_TOKEN_HTTP_RETRY_AFTER) > 0)
+			why->retry_after_s = retry_after_parse(retry);
+	}
+}
+
+/* ---- attempts ---- */
+
+static void attempt_next(struct ws *w);
+
+static void attempt_failed(struct ws *w, const struct phx_close *why)
+{
+	if (why->kind == PHX_CLOSE_TRANSPORT && w->next_addr < w->n_addrs) {
+		conn_release(w);
+		attempt_next(w);
+	} else {
+		report_closed(w, why);
+	}
+}
+
+static void attempt_arm(struct ws *w)
+{
+	uint64_t at = w->give_up_at;
+
+	if (w->next_addr < w->n_addrs)
+		at = deadline_min((struct deadline){.at = at},
+				  (struct deadline){.at = loop_now() + ADDR_TIMEOUT_NS})
+			     .at;
+	loop_timer_arm(&w->timer, at);
+}
+
+static void attempt_next(struct ws *w)
+{
+	const struct endpoint *to = &w->addrs[w->next_addr++];
+	struct lws_client_connect_info info = {0};
+	char address[IPADDR_STRLEN], host[PHX_HOST_CAP + 2];
+	struct conn *c = conn_new(w);
+	uint64_t attempt = ++w->n_attempts;
+
+	if (!c) {
+		report_transport(w, "out of memory");
+		return;
+	}
+	w->conn = c;
+	attempt_arm(w);
+	snprintf(host, sizeof(host), strchr(w->url.host, ':') ? "[%s]" : "%s", w->url.host);
+	info.context = w->context;
+	info.address = ipaddr_fmt(&to->ip, address);
+	info.port = w->url.port;
+	info.ssl_connection = LCCSCF_HTTP_NO_FOLLOW_REDIRECT;
+	if (w->url.tls)
+		info.ssl_connection |= LCCSCF_USE_SSL;
+	info.path = w->url.path;
+	info.host = host;
+	info.alpn = "http/1.1";
+	info.local_protocol_name = "portal";
+	info.pwsi = &c->wsi;
+	info.opaque_user_data = c;
+	if (lws_client_connect_via_info(&info) || w->n_attempts != attempt || w->conn != c)
+		return; /* under way, or failed and reported from inside */
+	c->wsi = NULL;
+	attempt_failed(w, &(struct phx_close){.kind = PHX_CLOSE_TRANSPORT,
+					      .detail = "cannot start connecting"});
+}
+
+static void on_timer(void *ctx, uint64_t now)
+{
+	struct ws *w = ctx;
+	struct phx_close why = {.kind = PHX_CLOSE_TRANSPORT, .detail = "connecting timed out"};
+
+	if (now < w->give_up_at)
+		attempt_failed(w, &why);
+	else
+		report_closed(w, &why);
+}
+
+/* ---- name lookup ---- */
+
+static void addr_add(struct ws *w, const struct sockaddr *sa)
+{
+	struct endpoint *e = &w->addrs[w->n_addrs];
+
+	if (w->n_addrs == ADDRS_MAX)
+		return;
+	e->port = w->url.port;
+	if (sa->sa_family == AF_INET)
+		e->ip = ipaddr_from(4, &((const struct sockaddr_in *)(const void *)sa)->sin_addr);
+	else if (sa->sa_family == AF_INET6)
+		e->ip = ipaddr_from(6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
+	else
+		return;
+	/* "localhost" is only as local as what it resolves to. */
+	if (w->url.tls || w->cfg.allow_plaintext || ipaddr_is_loopback(&e->ip))
+		w->n_addrs++;
+}
+
+static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+{
+	struct lookup *l = req->data;
+	struct ws *w = l->owner;
+
+	if (w) {
+		w->lookup = NULL;
+		for (struct addrinfo *a = res; a; a = a->ai_next)
+			addr_add(w, a->ai_addr);
+	}
+	uv_freeaddrinfo(res);
+	free(l);
+	if (!w)
+		return;
+	if (w->n_addrs)
+		attempt_next(w);
+	else
+		report_transport(w, status ? uv_strerror(status) : "no usable address");
+}
+
+static int lookup_start(struct ws *w)
+{
+	static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+					      .ai_flags = AI_ADDRCONFIG};
+	struct ipaddr literal;
+	struct lookup *l = calloc(1, sizeof(*l));
+	int rc;
+
+	if (!l)
+		return -ENOMEM;
+	l->owner = w;
+	l->req.data = l;
+	/* AI_ADDRCONFIG would refuse a literal whose family has only loopback addresses. */
+	rc = uv_getaddrinfo(&w->loop->uv, &l->req, on_lookup, w->url.host, NULL,
+			    ipaddr_parse(w->url.host, &literal) ? &hints : NULL);
+	if (rc) {
+		free(l);
+		return rc;
+	}
+	w->lookup = l;
+	return 0;
+}
+
+static bool host_is_loopback(const char *host)
+{
+	struct ipaddr ip;
+
+	return !strcmp(host, "localhost") || (!ipaddr_parse(host, &ip) && ipaddr_is_loopback(&ip));
+}
+
+int ws_connect(struct ws *w, const struct phx_url *url, const char *user_agent)
+{
+	int rc;
+
+	ws_idle(w);
+	if (!url->tls && !w->cfg.allow_plaintext && !host_is_loopback(url->host))
+		return -EPERM;
+	w->url = *url;
+	snprintf(w->user_agent, sizeof(w->user_agent), "%s",
+		 user_agent ? user_agent : USER_AGENT_DEFAULT);
+	w->give_up_at = loop_now() + w->cfg.connect_timeout_ns;
+	loop_timer_arm(&w->timer, w->give_up_at);
+	rc = lookup_start(w);
+	if (rc)
+		ws_idle(w);
+	return rc;
+}
+
+/* ---- library callbacks ---- */
+
+static int headers_append(const struct ws *w, struct lws *wsi, unsigned char **p, size_t room)
+{
+	unsigned char *end = *p + room;
+
+	if (lws_add_http_header_by_name(
+		    wsi, (const unsigned char *)"User-Agent:", (const unsigned char *)w->user_agent,
+		    (int)strlen(w->user_agent), p, end))
+		return -1;
+	if (!w->url.authorization[0])
+		return 0;
+	return lws_add_http_header_by_name(wsi, (const unsigned char *)"X-Authorization:",
+					   (const unsigned char *)w->url.authorization,
+					   (int)strlen(w->url.authorization), p, end);
+}
+
+static socklen_t sockaddr_from(const struct endpoint *e, struct sockaddr_storage *ss)
+{
+	struct sockaddr_in *in4 = (void *)ss;
+	struct sockaddr_in6 *in6 = (void *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (e->ip.family == 4) {
+		in4->sin_family = AF_INET;
+		in4->sin_port = htons(e->port);
+		memcpy(&in4->sin_addr, e->ip.b, 4);
+		return sizeof(*in4);
+	}
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(e->port);
+	memcpy(&in6->sin6_addr, e->ip.b, 16);
+	return sizeof(*in6);
+}
+
+/* The library has no hook between socket() and connect(); this is called right after connect(). A
+ * mark decides the route and with it the source address, so the connect is undone and done again.
+ */
+static void socket_mark(const struct ws *w, int fd)
+{
+	struct sockaddr unspec = {.sa_family = AF_UNSPEC};
+	const struct endpoint *to;
+	struct sockaddr_storage ss;
+	socklen_t len, err_len = sizeof(int);
+	int err;
+
+	if (!w->cfg.fwmark || !w->next_addr)
+		return;
+	to = &w->addrs[w->next_addr - 1];
+	len = sockaddr_from(to, &ss);
+	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &w->cfg.fwmark, sizeof(w->cfg.fwmark))) {
+		LOG_WARN("portal", "cannot mark the portal socket", LOG_ERRNO("err", errno));
+		return;
+	}
+	if (connect(fd, &unspec, sizeof(unspec)))
+		return; /* connected or refused already: loopback */
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_len); /* clears "reset" */
+	if (connect(fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS)
+		LOG_DEBUG("portal", "cannot connect", LOG_ENDPOINT("to", to),
+			  LOG_ERRNO("err", errno));
+}
+
+/* Room for n more bytes, or false. */
+static bool rx_grow(struct conn *c, size_t n)
+{
+	size_t cap = c->rx_cap ? c->rx_cap : RX_CHUNK;
+	unsigned char *p;
+
+	if (c->rx_len + n <= c->rx_cap)
+		return true;
+	while (cap < c->rx_len + n)
+		cap *= 2;
+	p = realloc(c->rx, cap);
+	if (!p)
+		return false;
+	c->rx = p;
+	c->rx_cap = cap;
+	return true;
+}
+
+/* One piece of a message; non-zero ends the connection. */
+static int on_receive(struct conn *c, struct lws *wsi, const void *in, size_t len)
+{
+	struct ws *w = c->owner;
+	bool whole = lws_is_final_fragment(wsi) && !lws_remaining_packet_payload(wsi);
+	bool binary = lws_frame_is_binary(wsi);
+
+	if (lws_is_first_fragment(wsi))
+		c->rx_len = 0;
+	if (!w || binary)
+		return 0;
+	if (c->rx_len + len > WS_MESSAGE_MAX || !rx_grow(c, len)) {
+		report_transport(w, "message too large"); /* which closes it, too */
+		return 0;
+	}
+	if (len)
+		memcpy(c->rx + c->rx_len, in, len);
+	c->rx_len += len;
+	if (whole)
+		w->cfg.on_text(w->cfg.ctx, c->rx ? (const char *)c->rx : "", c->rx_len, loop_now());
+	return 0;
+}
+
+/* Returning -1 from here would make the library drop the socket without a close frame. */
+static int close_write(struct conn *c, struct lws *wsi)
+{
+	unsigned char frame[LWS_PRE + 2];
+
+	if (!c->close_wanted || c->close_sent)
+		return 0;
+	c->close_sent = true;
+	be16_put(frame + LWS_PRE, LWS_CLOSE_STATUS_NORMAL);
+	if (lws_write(wsi, frame + LWS_PRE, 2, LWS_WRITE_CLOSE) < 0)
+		return -1;
+	lws_set_timeout(wsi, PENDING_TIMEOUT_CLOSE_ACK, CLOSE_TIMEOUT_S);
+	return 0;
+}
+
+static int on_writable(struct conn *c, struct lws *wsi)
+{
+	struct tx_msg *m = c->tx_first;
+	int written;
+
+	if (!m)
+		return close_write(c, wsi);
+	written = lws_write(wsi, m->data + LWS_PRE, m->len, LWS_WRITE_TEXT);
+	c->tx_first = m->next;
+	if (!c->tx_first)
+		c->tx_last = &c->tx_first;
+	c->tx_bytes -= m->len;
+	free(m);
+	if (written < 0)
+		return -1;
+	if (c->tx_first || c->close_wanted)
+		lws_callback_on_writable(wsi);
+	return 0;
+}
+
+static void on_established(struct conn *c, struct lws *wsi)
+{
+	struct ws *w = c->owner;
+
+	c->open = true;
+	if (!w) {
+		lws_callback_on_writable(wsi); /* to be closed */
+		return;
+	}
+	loop_timer_arm(&w->timer, TIME_NEVER);
+	w->n_addrs = w->next_addr = 0;
+	phx_url_fini(&w->url); /* the token is not needed any more */
+	w->cfg.on_opened(w->cfg.ctx, loop_now());
+}
+
+static void on_gone(struct conn *c)
+{
+	struct phx_close why = {.kind = PHX_CLOSE_TRANSPORT, .detail = "connection lost"};
+
+	c->ending = true;
+	if (!c->owner)
+		return;
+	if (c->peer_code) {
+		why.kind = PHX_CLOSE_PEER;
+		snprintf(why.detail, sizeof(why.detail), "close code %d", c->peer_code);
+	}
+	report_closed(c->owner, &why);
+}
+
+static void on_error(struct conn *c, struct lws *wsi, const char *text)
+{
+	struct phx_close why;
+
+	c->ending = true;
+	if (!c->owner)
+		return;
+	close_classify(wsi, text ? text : "cannot connect", &why);
+	attempt_failed(c->owner, &why);
+}
+
+static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+		  size_t len)
+{
+	struct conn *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+
+	(void)user;
+	if (!c)
+		return 0;
+	switch ((int)reason) {
+	case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED: /* for clients: connect() was called */
+		if (c->owner)
+			socket_mark(c->owner, lws_get_socket_fd(wsi));
+		break;
+	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
+		return c->owner ? headers_append(c->owner, wsi, in, len) : -1;
+	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+		on_error(c, wsi, in);
+		break;
+	case LWS_CALLBACK_CLIENT_ESTABLISHED:
+		on_established(c, wsi);
+		break;
+	case LWS_CALLBACK_CLIENT_RECEIVE:
+		return on_receive(c, wsi, in, len);
+	case LWS_CALLBACK_CLIENT_WRITEABLE:
+		return on_writable(c, wsi);
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		c->peer_code = len >= 2 ? be16_get(in) : LWS_CLOSE_STATUS_NO_STATUS;
+		break;
+	case LWS_CALLBACK_CLIENT_CLOSED:
+		on_gone(c);
+		break;
+	case LWS_CALLBACK_WSI_DESTROY:
+		lws_set_opaque_user_data(wsi, NULL);
+		c->wsi = NULL;
+		if (c->owner)
+			on_gone(c);
+		else
+			conn_free(c);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+/* ---- public ---- */
+
+bool ws_is_open(const struct ws *w)
+{
+	return w->conn && w->conn->open;
+}
+
+int ws_send(struct ws *w, const char *text, size_t len)
+{
+	struct conn *c = w->conn;
+	struct tx_msg *m;
+
+	if (!ws_is_open(w))
+		return -ENOTCONN;
+	if (len > WS_SEND_MAX - c->tx_bytes)
+		return -ENOSPC;
+	m = malloc(sizeof(*m) + LWS_PRE + len);
+	if (!m)
+		return -ENOSPC;
+	m->next = NULL;
+	m->len = len;
+	memcpy(m->data + LWS_PRE, text, len);
+	*c->tx_last = m;
+	c->tx_last = &m->next;
+	c->tx_bytes += len;
+	lws_callback_on_writable(c->wsi);
+	return 0;
+}
+
+void ws_close(struct ws *w)
+{
+	ws_idle(w);
+	phx_url_fini(&w->url);
+}
+
+static int tls_new(struct ws *w, const char **why)
+{
+	w->tls = SSL_CTX_new(TLS_client_method());
+	if (!w->tls)
+		return -ENOMEM;
+	SSL_CTX_set_min_proto_version(w->tls, TLS1_2_VERSION);
+	SSL_CTX_set_verify(w->tls, SSL_VERIFY_PEER, NULL);
+	if (w->cfg.ca_file) {
+		if (SSL_CTX_load_verify_file(w->tls, w->cfg.ca_file) == 1)
+			return 0;
+		*why = "no certificate can be loaded from the CA file";
+		return -EINVAL;
+	}
+	SSL_CTX_set_default_verify_paths(w->tls);
+	return 0;
+}
+
+static void on_lws_log(int level, const char *line)
+{
+	size_t len = strlen(line);
+
+	(void)level;
+	while (len && line[len - 1] == '\n')
+		len--;
+	LOG_DEBUG("portal.lws", "library", LOG_STRN("text", line, len));
+}
+
+static int context_new(struct ws *w)
+{
+	static const struct lws_protocols protocols[] = {
+		{"portal", on_lws, 0, RX_CHUNK, 0, NULL, 0}, {NULL, NULL, 0, 0, 0, NULL, 0}};
+	void *loops[1] = {&w->loop->uv};
+	struct lws_context_creation_info info = {0};
+
+	lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
+	info.port = CONTEXT_PORT_NO_LISTEN;
+	info.protocols = protocols;
+	info.gid = -1;
+	info.uid = -1;
+	info.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+	info.foreign_loops = loops;
+	info.provided_client_ssl_ctx = w->tls;
+	info.max_http_header_data = HEADER_CAP;
+	info.pt_serv_buf_size = HEADER_CAP;
+	info.timeout_secs = (unsigned int)(w->cfg.connect_timeout_ns / NS_PER_SEC + 5);
+	w->context = lws_create_context(&info);
+	return w->context ? 0 : -ENOMEM;
+}
+
+int ws_new(struct ws **out, struct loop *l, const struct ws_cfg *cfg, const char **why)
+{
+	struct ws *w = calloc(1, sizeof(*w));
+	int rc;
+
+	*why = "out of memory";
+	if (!w)
+		return -ENOMEM;
+	w->loop = l;
+	w->cfg = *cfg;
+	w->timer.fd = -1;
+	if (!w->cfg.connect_timeout_ns)
+		w->cfg.connect_timeout_ns = WS_CONNECT_TIMEOUT_NS;
+	rc = tls_new(w, why);
+	if (!rc)
+		rc = loop_timer_init(&w->timer, l, on_timer, w);
+	if (!rc)
+		rc = context_new(w);
+	if (rc) {
+		SSL_CTX_free(w->tls);
+		loop_timer_fini(&w->timer);
+		free(w);
+		return rc;
+	}
+	*out = w;
+	return 0;
+}
+
+void ws_free(struct ws *w)
+{
+	if (!w)
+		return;
+	ws_idle(w);
+	for (int i = 0; i < FREE_TURNS && w->n_conns; i++)
+		loop_run_once(w->loop, FREE_TURN_NS);
+	lws_context_destroy(w->context);
+	loop_timer_fini(&w->timer);
+	for (int i = 0; i < FREE_TURNS; i++)
+		loop_run_once(w->loop, 0); /* the library's handles close on the loop */
+	SSL_CTX_free(w->tls);
+	phx_url_fini(&w->url);
+	free(w);
+}
