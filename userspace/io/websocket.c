@@ -19,10 +19,12 @@
 #include "base/bytes.h"
 #include "base/log.h"
 
-#define ADDRS_MAX	   8
-#define ADDR_TIMEOUT_NS	   (5 * NS_PER_SEC) /* per address while there are others to try */
-#define HEADER_CAP	   (16 * 1024)
-#define RX_CHUNK	   (16 * 1024)
+#define ADDRS_MAX	8
+#define ADDR_TIMEOUT_NS (5 * NS_PER_SEC) /* per address while there are others to try */
+#define HEADER_CAP	(16 * 1024)
+#define RX_CHUNK	(16 * 1024)
+/* The library's own value for close frames, which its header leaves out. */
+#define WRITE_CLOSE	   4
 #define CLOSE_TIMEOUT_S	   1
 #define FREE_TURNS	   25 /* for a polite close: half a second at most */
 #define FREE_TURN_NS	   (20 * NS_PER_MS)
@@ -468,7 +470,7 @@ static int close_write(struct conn *c, struct lws *wsi)
 		return 0;
 	c->close_sent = true;
 	be16_put(frame + LWS_PRE, LWS_CLOSE_STATUS_NORMAL);
-	if (lws_write(wsi, frame + LWS_PRE, 2, LWS_WRITE_CLOSE) < 0)
+	if (lws_write(wsi, frame + LWS_PRE, 2, (enum lws_write_protocol)WRITE_CLOSE) < 0)
 		return -1;
 	lws_set_timeout(wsi, PENDING_TIMEOUT_CLOSE_ACK, CLOSE_TIMEOUT_S);
 	return 0;
