@@ -10,12 +10,12 @@ need_lab
 token=$tmp/token
 (umask 077 && echo "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG" >"$token")
 
-# refuses PATTERN CMD…: exits non-zero (not by a signal, not by time) within 5 s and says PATTERN.
+# refuses PATTERN HOST CMD…: exits non-zero (not by a signal, not by time) within 5 s and says PATTERN.
 refuses()
 {
-	local want=$1 rc
-	shift
-	timeout 5 "$@" >"$tmp/said" 2>&1 </dev/null
+	local want=$1 host=$2 rc
+	shift 2
+	timeout 5 nsenter --net="/run/netns/$PENSTOCK_LAB-$host" env -u FIREZONE_TOKEN "$@" >"$tmp/said" 2>&1 </dev/null
 	rc=$?
 	if [ $rc = 0 ] || [ $rc -ge 124 ]; then
 		echo "# exit $rc: $(tail -n 2 "$tmp/said")"
@@ -30,16 +30,9 @@ LAB_PROGRAMS= lab up || fatal "lab up failed"
 lab_is_up=1
 PORTAL_BIN=$PENSTOCK_BUILD/penstock-portal
 
-daemon()
-{
-	local prog=$1
-	shift
-	nsenter --net="/run/netns/$PENSTOCK_LAB-$prog" env -u FIREZONE_TOKEN "$@"
-}
-
 for prog in gateway client; do
 	bin=$PENSTOCK_BUILD/penstock-$prog
-	run=(daemon $prog "$bin" --instance "$PENSTOCK_LAB-$prog" --id-file "$tmp/id-$prog.json")
+	run=($prog "$bin" --instance "$PENSTOCK_LAB-$prog" --id-file "$tmp/id-$prog.json")
 	check "$prog: unknown flag" refuses 'no-such-flag' "${run[@]}" --no-such-flag
 	check "$prog: flag without its value" refuses 'api-url' "${run[@]}" --api-url
 	check "$prog: --mode" refuses 'mode' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --mode turbo
@@ -60,11 +53,11 @@ for prog in gateway client; do
 	check "$prog: empty token file" refuses 'empty.token|token' "${run[@]}" --token-path "$tmp/empty.token" --api-url ws://127.0.0.1:1/
 	(umask 077 && head -c 70000 /dev/zero | tr '\0' x >"$tmp/huge.token")
 	check "$prog: huge token file" refuses 'huge.token|token' "${run[@]}" --token-path "$tmp/huge.token" --api-url ws://127.0.0.1:1/
-	check "$prog: FIREZONE_API_URL" refuses 'API_URL|url' daemon $prog FIREZONE_API_URL='not a url' "$bin" --instance "$PENSTOCK_LAB-$prog" --token-path "$token" --id-file "$tmp/id-$prog.json"
-	check "$prog: PENSTOCK_MODE" refuses 'MODE' daemon $prog PENSTOCK_MODE=turbo "$bin" --instance "$PENSTOCK_LAB-$prog" --token-path "$token" --id-file "$tmp/id-$prog.json" --api-url ws://127.0.0.1:1/
-	check "$prog: --instance with a slash" refuses 'instance' daemon $prog "$bin" --instance ../etc --token-path "$token" --api-url ws://127.0.0.1:1/
+	check "$prog: FIREZONE_API_URL" refuses 'API_URL|url' $prog FIREZONE_API_URL='not a url' "$bin" --instance "$PENSTOCK_LAB-$prog" --token-path "$token" --id-file "$tmp/id-$prog.json"
+	check "$prog: PENSTOCK_MODE" refuses 'MODE' $prog PENSTOCK_MODE=turbo "$bin" --instance "$PENSTOCK_LAB-$prog" --token-path "$token" --id-file "$tmp/id-$prog.json" --api-url ws://127.0.0.1:1/
+	check "$prog: --instance with a slash" refuses 'instance' $prog "$bin" --instance ../etc --token-path "$token" --api-url ws://127.0.0.1:1/
 	echo '{"id":' >"$tmp/id-bad.json"
-	check "$prog: broken identity file" refuses 'id-bad.json' daemon $prog "$bin" --instance "$PENSTOCK_LAB-$prog" --token-path "$token" --id-file "$tmp/id-bad.json" --api-url ws://127.0.0.1:1/
+	check "$prog: broken identity file" refuses 'id-bad.json' $prog "$bin" --instance "$PENSTOCK_LAB-$prog" --token-path "$token" --id-file "$tmp/id-bad.json" --api-url ws://127.0.0.1:1/
 	check "$prog: token as an argument" refuses '.' "${run[@]}" --token 0123456789abcdefghijklmnopqrstuvwxyzABCDEFG
 done
 
@@ -72,7 +65,7 @@ bad_config()
 {
 	local name=$1 want=$2
 
-	check "portal: $name" refuses "$want" daemon portal "$PORTAL_BIN" --config "$tmp/bad.json"
+	check "portal: $name" refuses "$want" portal "$PORTAL_BIN" --config "$tmp/bad.json"
 }
 jq -c . "$state/portal.json" | sed 's/,"policies"/ "policies"/' >"$tmp/bad.json"; bad_config "syntax error" 'bad.json:1|line 1'
 jq '.policies[0].resource = "nothing"' "$state/portal.json" >"$tmp/bad.json"; bad_config "policy for an unknown resource" 'policies\[0\].resource'
@@ -82,8 +75,8 @@ jq '.gateways[0].site = "mars"' "$state/portal.json" >"$tmp/bad.json"; bad_confi
 jq '.listne = []' "$state/portal.json" >"$tmp/bad.json"; bad_config "misspelt key" 'listne'
 jq '.listen[0].address = "nowhere"' "$state/portal.json" >"$tmp/bad.json"; bad_config "listen address" 'listen\[0\].address'
 : >"$tmp/bad.json"; bad_config "empty file" 'bad.json'
-check "portal: no such file" refuses 'nope.json' daemon portal "$PORTAL_BIN" --config "$tmp/nope.json"
-check "portal: unknown flag" refuses 'no-such-flag' daemon portal "$PORTAL_BIN" --no-such-flag
+check "portal: no such file" refuses 'nope.json' portal "$PORTAL_BIN" --config "$tmp/nope.json"
+check "portal: unknown flag" refuses 'no-such-flag' portal "$PORTAL_BIN" --no-such-flag
 
 lab start portal || fatal "the portal does not start with a good file"
 jq '.policies[0].resource = "nothing"' "$state/portal.json" >"$tmp/reload.json"
@@ -93,8 +86,8 @@ check "portal: a bad reload is logged with its field" wait_for 5 grep -q 'polici
 check "portal: and the old configuration goes on" on portal curl -fsS -o /dev/null http://127.0.0.1:8081/healthz
 
 ctl=$PENSTOCK_BUILD/penstock
-check "penstock: no daemon" refuses '.' "$ctl" --instance "$PENSTOCK_LAB-nobody" status
-check "penstock: unknown command" refuses 'frobnicate' "$ctl" --instance "$PENSTOCK_LAB-nobody" frobnicate
-check "penstock: unknown flag" refuses 'no-such-flag' "$ctl" status --no-such-flag
-check "penstock: bad instance name" refuses 'instance' "$ctl" --instance '../x' status
+check "penstock: no daemon" refuses '.' client "$ctl" --instance "$PENSTOCK_LAB-nobody" status
+check "penstock: unknown command" refuses 'frobnicate' client "$ctl" --instance "$PENSTOCK_LAB-nobody" frobnicate
+check "penstock: unknown flag" refuses 'no-such-flag' client "$ctl" status --no-such-flag
+check "penstock: bad instance name" refuses 'instance' client "$ctl" --instance '../x' status
 finish
