@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
  *
- * Every fate a packet can have, once. BPF counts them in `ps_reason` (per CPU, packets and bytes), user
- * space in an array of the same shape; `penstock drops` and the documentation print the names from here.
+ * Every fate a packet can have, once. BPF counts them in `ps_reason` (per CPU, packets and bytes),
+ * user space in an array of the same shape; `penstock drops` and the documentation print the names
+ * from here.
  *
  *   R(NAME, "name", VERDICT, "sentence")
  *
- * Prefix: XDP_ decided by ps_wan_rx, IN_ by ps_wan_in, TX_ by ps_tun_out, URX_/UTX_ by the user-space
- * executor (from and to the network), CTL_ by the control plane.
- * Verdict: DONE  handled here (delivered or sent)
- *          PASS  not for this executor: handed on unmodified, the next one decides
+ * Prefix: XDP_ decided by ps_wan_rx, IN_ by ps_wan_in, TX_ by ps_tun_out, URX_/UTX_ by the
+ * user-space executor (from and to the network), CTL_ by the control plane. Verdict: DONE  handled
+ * here (delivered or sent) PASS  not for this executor: handed on unmodified, the next one decides
  *          DROP  ends here
  * Positions are not ABI between versions; names are. */
 #ifndef PENSTOCK_ABI_REASONS_H
@@ -26,7 +26,8 @@
 	R(XDP_STUN, "xdp_stun", PASS, "STUN, for the control plane")                               \
 	R(XDP_NOT_DATA, "xdp_not_data", PASS, "not a WireGuard data packet")                       \
 	R(XDP_NO_SESSION, "xdp_no_session", PASS, "receiver index names no session")               \
-	R(XDP_UNCONFIRMED, "xdp_unconfirmed", PASS, "session awaits its first packet in user space")\
+	R(XDP_UNCONFIRMED, "xdp_unconfirmed", PASS,                                                \
+	  "session awaits its first packet in user space")                                         \
 	R(XDP_USER_MODE, "xdp_user_mode", PASS, "session is served by user space")                 \
 	R(XDP_EXPIRED, "xdp_expired", PASS, "session is past its lifetime")                        \
 	R(XDP_NO_KEY, "xdp_no_key", PASS, "session has no key in the kernel")                      \
@@ -34,13 +35,16 @@
 	R(XDP_TOO_BIG, "xdp_too_big", PASS, "longer than the kernel cipher handles")               \
 	R(XDP_BAD_TAG, "xdp_bad_tag", DROP, "authentication tag is wrong")                         \
 	R(XDP_REPLAY, "xdp_replay", DROP, "counter was seen before or is too old")                 \
-	R(XDP_INNER_MALFORMED, "xdp_inner_malformed", PASS, "inner packet is not plain IPv4/IPv6 of that length") \
-	R(XDP_INNER_OTHER, "xdp_inner_other", PASS, "inner protocol, option or fragment for user space") \
+	R(XDP_INNER_MALFORMED, "xdp_inner_malformed", PASS,                                        \
+	  "inner packet is not plain IPv4/IPv6 of that length")                                    \
+	R(XDP_INNER_OTHER, "xdp_inner_other", PASS,                                                \
+	  "inner protocol, option or fragment for user space")                                     \
 	R(XDP_BAD_SOURCE, "xdp_bad_source", PASS, "inner source is not the peer's tunnel address") \
 	R(XDP_NO_FLOW, "xdp_no_flow", PASS, "flow is not established: user space decides")         \
-	R(XDP_FLOW_STALE, "xdp_flow_stale", PASS, "flow was authorised under an older policy generation") \
+	R(XDP_FLOW_STALE, "xdp_flow_stale", PASS,                                                  \
+	  "flow was authorised under an older policy generation")                                  \
 	R(XDP_FLOW_EXPIRED, "xdp_flow_expired", PASS, "authorisation of the flow has expired")     \
-	R(XDP_ADJUST_FAILED, "xdp_adjust_failed", PASS, "driver refused to move the packet start")  \
+	R(XDP_ADJUST_FAILED, "xdp_adjust_failed", PASS, "driver refused to move the packet start") \
 	R(IN_DELIVERED, "in_delivered", DONE, "redirected to the tunnel device")                   \
 	R(IN_NOT_OURS, "in_not_ours", PASS, "no metadata of ps_wan_rx")                            \
 	R(IN_DAEMON_GONE, "in_daemon_gone", DROP, "decrypted, but the tunnel device is gone")      \
@@ -50,7 +54,8 @@
 	R(TX_GSO, "tx_gso", PASS, "segmentation-offload packet, for user space")                   \
 	R(TX_BULK, "tx_bulk", PASS, "follows a segmentation-offload packet of its flow")           \
 	R(TX_NO_FLOW, "tx_no_flow", PASS, "flow is not established: user space decides")           \
-	R(TX_FLOW_STALE, "tx_flow_stale", PASS, "flow was authorised under an older policy generation") \
+	R(TX_FLOW_STALE, "tx_flow_stale", PASS,                                                    \
+	  "flow was authorised under an older policy generation")                                  \
 	R(TX_FLOW_EXPIRED, "tx_flow_expired", PASS, "authorisation of the flow has expired")       \
 	R(TX_NO_PATH, "tx_no_path", PASS, "peer has no direct path or session in the kernel")      \
 	R(TX_USER_MODE, "tx_user_mode", PASS, "peer is served by user space")                      \
@@ -65,17 +70,21 @@
 	R(URX_CONTROL, "urx_control", DONE, "peer-to-peer control packet taken")                   \
 	R(URX_TOO_LONG, "urx_too_long", DROP, "datagram longer than the protocol allows")          \
 	R(URX_MALFORMED, "urx_malformed", DROP, "datagram is neither STUN nor WireGuard")          \
-	R(URX_STUN_REJECTED, "urx_stun_rejected", DROP, "STUN message belongs to no agent or fails its integrity check") \
-	R(URX_HANDSHAKE_REJECTED, "urx_handshake_rejected", DROP, "handshake message is unknown, stale or forged") \
-	R(URX_UNDER_LOAD, "urx_under_load", DROP, "handshake answered with a cookie or dropped under load") \
+	R(URX_STUN_REJECTED, "urx_stun_rejected", DROP,                                            \
+	  "STUN message belongs to no agent or fails its integrity check")                         \
+	R(URX_HANDSHAKE_REJECTED, "urx_handshake_rejected", DROP,                                  \
+	  "handshake message is unknown, stale or forged")                                         \
+	R(URX_UNDER_LOAD, "urx_under_load", DROP,                                                  \
+	  "handshake answered with a cookie or dropped under load")                                \
 	R(URX_NO_SESSION, "urx_no_session", DROP, "receiver index names no session")               \
 	R(URX_EXPIRED, "urx_expired", DROP, "session is past its lifetime")                        \
 	R(URX_BAD_TAG, "urx_bad_tag", DROP, "authentication tag is wrong")                         \
 	R(URX_REPLAY, "urx_replay", DROP, "counter was seen before or is too old")                 \
 	R(URX_INNER_MALFORMED, "urx_inner_malformed", DROP, "inner packet is malformed")           \
-	R(URX_BAD_SOURCE, "urx_bad_source", DROP, "inner source is not the peer's tunnel address")  \
-	R(URX_POLICY, "urx_policy", DROP, "no resource authorised for the peer covers the destination") \
-	R(URX_FILTERED, "urx_filtered", DROP, "resource's filters do not allow protocol and port")  \
+	R(URX_BAD_SOURCE, "urx_bad_source", DROP, "inner source is not the peer's tunnel address") \
+	R(URX_POLICY, "urx_policy", DROP,                                                          \
+	  "no resource authorised for the peer covers the destination")                            \
+	R(URX_FILTERED, "urx_filtered", DROP, "resource's filters do not allow protocol and port") \
 	R(URX_AUTH_EXPIRED, "urx_auth_expired", DROP, "authorisation has expired")                 \
 	R(URX_REVOKED, "urx_revoked", DROP, "resource was revoked from the peer")                  \
 	R(URX_TUN_FULL, "urx_tun_full", DROP, "tunnel device did not take the packet")             \
@@ -85,15 +94,17 @@
 	R(UTX_NO_PEER, "utx_no_peer", DROP, "destination is no known peer or resource")            \
 	R(UTX_BAD_SOURCE, "utx_bad_source", DROP, "source is not our tunnel address")              \
 	R(UTX_POLICY, "utx_policy", DROP, "peer holds no authorisation for the source")            \
-	R(UTX_FILTERED, "utx_filtered", DROP, "resource's filters do not allow protocol and port")  \
+	R(UTX_FILTERED, "utx_filtered", DROP, "resource's filters do not allow protocol and port") \
 	R(UTX_AUTH_EXPIRED, "utx_auth_expired", DROP, "authorisation has expired")                 \
 	R(UTX_REVOKED, "utx_revoked", DROP, "resource was revoked from the peer")                  \
 	R(UTX_BUFFERED, "utx_buffered", DONE, "held until the connection stands")                  \
-	R(UTX_BUFFER_FULL, "utx_buffer_full", DROP, "too many packets wait for the connection; oldest dropped") \
+	R(UTX_BUFFER_FULL, "utx_buffer_full", DROP,                                                \
+	  "too many packets wait for the connection; oldest dropped")                              \
 	R(UTX_NO_SESSION, "utx_no_session", DROP, "peer has no session to send on")                \
 	R(UTX_NO_PATH, "utx_no_path", DROP, "peer has no nominated path")                          \
 	R(UTX_SOCKET, "utx_socket", DROP, "socket did not take the datagram")                      \
-	R(CTL_TABLE_FULL, "ctl_table_full", DROP, "a table is full: peer, session or resource refused")
+	R(CTL_TABLE_FULL, "ctl_table_full", DROP,                                                  \
+	  "a table is full: peer, session or resource refused")
 
 #define PS_REASON_ENUM(name, text, verdict, what) PS_R_##name,
 enum ps_reason_id { PS_REASONS(PS_REASON_ENUM) PS_R_COUNT };

@@ -1,4 +1,5 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * Base64 and UUID text, strict both ways. */
 #include "tests/t.h"
 #include <errno.h>
 #include "base/b64.h"

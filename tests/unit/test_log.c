@@ -1,4 +1,5 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * Log lines in both formats, filters, hostile field values. */
 #include "tests/t.h"
 #include <errno.h>
 #include <jansson.h>

@@ -10,15 +10,7 @@
 #include "tests/pkt.h"
 #include "tests/t.h"
 
-enum {
-	STEPS = 30000,
-	PROBES = 3,
-	CLIENTS = 8,
-	RESOURCES = 12,
-	GRANTS = 34,
-	NETS = 10,
-	FLOWS = 32
-};
+enum { STEPS = 30000, PROBES = 3, CLIENTS = 8, RESOURCES = 12, GRANTS = 34, NETS = 10, FLOWS = 32 };
 
 static struct tgw_client clients[CLIENTS];
 static struct tgw_resource resources[RESOURCES];

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every non-static symbol carries its module's prefix. A file's prefixes are its directory's name, its stem and
-the stem's first word, and the nouns its own header declares (`struct ipaddr` in addr.h makes `ipaddr_` one)."""
+"""Every non-static symbol carries its module's prefix. A file's prefixes are its directory's name, its stem and the
+words of it, and the nouns its module's headers declare (`struct ipaddr` in addr.h makes `ipaddr_` one)."""
+import glob
 import os
 import re
 import subprocess
@@ -12,13 +13,27 @@ from lintlib import Report, files, read, strip_comments
 ALIAS = {"daemon": ["d", "ps"], "portal": ["portal"], "apps": ["main"], "io": ["io"], "ctl": ["ctl"]}
 
 
+def words(stem):
+    """config_sections: config_sections, config, sections, section."""
+    parts = stem.split("_")
+    return {stem, *parts, *(p[:-1] for p in parts if p.endswith("s"))}
+
+
+def nouns(header):
+    out = set()
+    for m in re.finditer(r"\b(?:struct|enum|union)\s+(\w+)\s*\{", strip_comments(read(header))):
+        out |= {m.group(1), m.group(1).split("_")[0]}
+    return out
+
+
 def prefixes(path):
     d, stem = os.path.basename(os.path.dirname(path)), os.path.basename(path)[:-2]
-    out = {d, stem, stem.split("_")[0], *ALIAS.get(d, [])}
-    header = path[:-2] + ".h"
-    if os.path.exists(header):
-        for m in re.finditer(r"\b(?:struct|enum|union)\s+(\w+)\s*\{", strip_comments(read(header))):
-            out |= {m.group(1), m.group(1).split("_")[0]}
+    out = words(stem) | {d, *ALIAS.get(d, [])}
+    # A module of several files keeps its types in one header: conn_free() of server_ws.c, struct conn of server_priv.h.
+    first = stem.split("_")[0]
+    for header in glob.glob(os.path.join(os.path.dirname(path), "*.h")):
+        if os.path.basename(header)[:-2] == stem or re.match(rf"{first}(_\w+)?\.h$", os.path.basename(header)):
+            out |= nouns(header)
     return out
 
 

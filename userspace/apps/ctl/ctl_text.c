@@ -44,8 +44,7 @@ static size_t clean_into(char *out, size_t cap, const char *text)
 {
 	size_t n = 0;
 
-	for (const unsigned char *p = (const unsigned char *)text; *p && n < cap - 1;
-	     p++) {
+	for (const unsigned char *p = (const unsigned char *)text; *p && n < cap - 1; p++) {
 		bool c1 = *p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0; /* U+0080 … U+009F */
 
 		out[n++] = *p < 0x20 || *p == 0x7f || c1 ? '?' : (char)*p;
