@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `penstock peers` for people: one paragraph a peer. */
+ * `penstock peers` for people: one paragraph a peer, with path, handshake and traffic. */
 #include "apps/ctl/ctl.h"
 
 static void print_candidate(const char *label, const json_t *c)

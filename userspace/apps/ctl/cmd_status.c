@@ -42,14 +42,14 @@ static void print_counters(const json_t *c)
 
 	ctl_table_init(&t, titles, 5);
 	for (int i = 0; i < 2; i++) {
-		static const char *const keys[] = {"rx_packets", "rx_bytes", "tx_packets",
-						   "tx_bytes"};
+		static const char *const fields[] = {"rx_packets", "rx_bytes", "tx_packets",
+						     "tx_bytes"};
 		char name[48];
 
 		snprintf(name, sizeof(name), "  %s", executors[i]);
 		ctl_table_cell(&t, name);
 		for (int k = 0; k < 4; k++) {
-			snprintf(name, sizeof(name), "%s_%s", executors[i], keys[k]);
+			snprintf(name, sizeof(name), "%s_%s", executors[i], fields[k]);
 			ctl_table_cell(&t, k & 1 ? ctl_bytes(ctl_u64(c, name))
 						 : ctl_count(ctl_u64(c, name)));
 		}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a hostile peer can put inside the tunnel: packet parsing, control packets, ICMP errors and
+ * both policies. The first byte chooses sender and time, the rest is the packet. Checked besides
+ * memory safety: nothing is allowed that has a foreign source, no control packet is allowed, and a
+ * generated error parses and is never answered again. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/bytes.h"
+#include "codec/p2p_ctl.h"
+#include "core/tunnel/client.h"
+#include "core/tunnel/gateway.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct tgw gw;
+static struct tgw_client clients[4];
+static struct tgw_resource resources[8];
+static struct tgw_grant grants[16];
+static struct idx_cell cells[64];
+static struct tcl cl;
+static struct tcl_resource cl_resources[4];
+static struct tcl_site cl_sites[2];
+static struct tcl_gateway cl_gateways[2];
+static struct tcl_held cl_held[4];
+static struct ipnet cl_routes[2 * (4 + TCL_FIXED_ROUTES)];
+
+#define UNIX_NOW 1900000000u
+
+static void require(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static struct ipaddr tun(uint8_t family, uint8_t n)
+{
+	struct ipaddr six = {.family = 6, .b = {0xfd, 0, 0x20, 0x21, 0x11, 0x11, [15] = n}};
+
+	return family == 4 ? ipaddr_v4(100, 64, 0, n) : six;
+}
+
+static struct tunnel_resource resource(uint8_t n, const char *net)
+{
+	struct tunnel_resource r = {.id = {.b = {n}},
+				    .type = net ? TUNNEL_RESOURCE_CIDR : TUNNEL_RESOURCE_INTERNET};
+
+	filter_set_init(&r.filters);
+	if (net)
+		require(!ipnet_parse(net, &r.net));
+	return r;
+}
+
+static void grant(uint8_t client, const struct tunnel_resource *r, uint64_t expires)
+{
+	struct tgw_authorization a = {.client = {.b = {client}},
+				      .tun4 = tun(4, client),
+				      .tun6 = tun(6, client),
+				      .resource = r,
+				      .expires_at = expires};
+	uint32_t slot;
+
+	require(!tgw_authorize(&gw, &a, &slot, 1));
+}
+
+static void setup_gateway(void)
+{
+	struct tgw_mem mem = {.clients = clients,
+			      .resources = resources,
+			      .grants = grants,
+			      .cells = cells,
+			      .client_cap = 4,
+			      .resource_cap = 8,
+			      .grant_cap = 16,
+			      .cell_cap = 64};
+	struct tunnel_resource lan = resource(1, "10.0.0.0/8"), six = resource(2, "fd12::/16"),
+			       all = resource(3, NULL);
+	struct ipaddr own4 = tun(4, 1), own6 = tun(6, 1);
+
+	tgw_init(&gw, &mem, 1);
+	tgw_set_interface(&gw, &own4, &own6);
+	require(!filter_set_add_ports(&lan.filters, IP_PROTO_TCP, 80, 443));
+	filter_set_add_icmp(&lan.filters);
+	grant(2, &lan, UNIX_NOW + 100);
+	grant(2, &six, TUNNEL_NEVER_EXPIRES);
+	grant(3, &all, TUNNEL_NEVER_EXPIRES);
+	grant(4, &lan, UNIX_NOW + 5);
+}
+
+static void setup_client(void)
+{
+	struct tcl_mem mem = {.resources = cl_resources,
+			      .sites = cl_sites,
+			      .gateways = cl_gateways,
+			      .held = cl_held,
+			      .routes = cl_routes,
+			      .resource_cap = 4,
+			      .site_cap = 2,
+			      .gateway_cap = 2,
+			      .held_cap = 4};
+	struct tcl_resource_spec one = {.r = resource(1, "10.0.0.0/8"), .site_count = 1};
+	struct tcl_resource_spec two = {.r = resource(2, NULL), .site_count = 1};
+	struct ipaddr own4 = tun(4, 2), own6 = tun(6, 2);
+
+	tcl_init(&cl, &mem);
+	tcl_set_interface(&cl, &own4, &own6);
+	require(!tcl_add_resource(&cl, &one, 1) && !tcl_add_resource(&cl, &two, 1));
+}
+
+/* The first resource is served by gateway 1, the second one still waits. */
+static void connect_client(void)
+{
+	struct tcl_flow f = {.resource = {.b = {1}},
+			     .gateway = {.b = {9}},
+			     .tun4 = tun(4, 1),
+			     .tun6 = tun(6, 1)};
+	uint32_t slot;
+
+	cl_resources[0].pending = true;
+	require(!tcl_flow_created(&cl, &f, &slot));
+	tcl_gateway_established(&cl, slot, 1);
+}
+
+static void check_error(enum icmp_error kind, const uint8_t *pkt, const struct ip_meta *m)
+{
+	static uint8_t out[ICMP_ERROR_LEN_MAX], again[ICMP_ERROR_LEN_MAX];
+	size_t len = icmp_error_build(kind, pkt, m, out, sizeof(out));
+	struct ip_meta e;
+
+	if (!len)
+		return;
+	require(!ip_packet_parse(out, len, &e) && e.total_len == len && e.l4 == IP_L4_ICMP_ERROR);
+	require(ip_csum_l4(out, &e) == 0 && (e.family == 6 || ip_csum(out, 20) == 0));
+	require(!icmp_error_build(kind, out, &e, again, sizeof(again)));
+}
+
+static void check_gateway(uint8_t knob, const uint8_t *pkt, const struct ip_meta *m, bool ctl)
+{
+	uint64_t at = UNIX_NOW + (knob >> 2) % 8;
+	struct tunnel_flow_grant g;
+	uint32_t slot = knob & 3;
+
+	if (tgw_check_in(&gw, slot, m, at, &g) == PS_R_URX_DELIVERED) {
+		const struct tgw_client *c = tgw_client_at(&gw, slot);
+
+		require(g.allowed && !ctl && g.expires_at > at);
+		require(c && ipaddr_eq(&m->src, m->family == 4 ? &c->tun4 : &c->tun6));
+		require(!ipaddr_is_multicast(&m->dst));
+	} else {
+		require(!g.allowed && !g.cacheable);
+		check_error(g.reply, pkt, m);
+	}
+	if (tgw_check_out(&gw, pkt, m, at, &g) == PS_R_UTX_SENT)
+		require(g.allowed && !ctl && tunnel_in_peer_range(&m->dst));
+	else
+		require(!g.allowed);
+}
+
+static void check_client(uint8_t knob, const uint8_t *pkt, const struct ip_meta *m, bool ctl)
+{
+	struct ipaddr own = tun(m->family, 2);
+	struct tunnel_flow_grant g;
+	enum ps_reason_id r;
+
+	if (tcl_check_in(&cl, knob & 1, pkt, m, &g, 2) == PS_R_URX_DELIVERED)
+		require(g.allowed && !ctl && ipaddr_eq(&m->dst, &own) && g.slot == 0);
+	else
+		require(!g.allowed);
+	r = tcl_route_out(&cl, pkt, m, &g, NS_PER_SEC * (1 + knob));
+	require(g.allowed == (r == PS_R_UTX_SENT));
+	if (r == PS_R_UTX_SENT || r == PS_R_UTX_BUFFERED)
+		require(!ctl && ipaddr_eq(&m->src, &own));
+	if (r != PS_R_UTX_SENT)
+		check_error(g.reply, pkt, m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t pkt[2048];
+	struct p2p_ctl ctl;
+	struct ip_meta m, again;
+	bool is_ctl;
+
+	if (size < 1 || size - 1 > sizeof(pkt))
+		return 0;
+	memcpy(pkt, data + 1, size - 1);
+	is_ctl = p2p_ctl_decode(pkt, size - 1, &ctl) != P2P_CTL_NOT;
+	if (ip_packet_parse(pkt, size - 1, &m))
+		return 0;
+	require(m.total_len <= size - 1 && m.l4_off <= m.total_len);
+	(void)ip_packet_parse_quoted(pkt, &m, &again);
+	setup_gateway();
+	check_gateway(data[0], pkt, &m, is_ctl);
+	setup_client();
+	connect_client();
+	check_client(data[0], pkt, &m, is_ctl);
+	if (ip_packet_merge_ecn(pkt, &m, data[0] & 3))
+		require(!ip_packet_parse(pkt, size - 1, &again) && again.ecn == IP_ECN_CE);
+	return 0;
+}
