@@ -66,7 +66,7 @@ struct bpf_load_info {
 	char tun_attach[16]; /* "tcx", "clsact" */
 	struct bpf_prog_stat prog[BPF_PROGS_MAX];
 	size_t prog_len;
-	char pin_dir[80];
+	char pin_dir[128];
 	uint64_t memory_bytes; /* of all maps, as the kernel accounts them; 0: it does not say */
 };
 
@@ -84,7 +84,8 @@ struct bpf_load;
 /* Load, size, map, pin and attach TC; clean what a dead run of this instance left before. Fills
  * config's abi, slot_mask, tun_ifindex and fwmark; its flags are 0 and ps_alive is empty: nothing
  * is handled yet. 0 or -errno; nothing is left on failure. -EOPNOTSUPP: this kernel cannot; -EPERM:
- * not allowed to; -EBUSY: a live process holds the instance. */
+ * not allowed to.
+ * The instance must not be running already: the operator's socket, opened before, sees to that. */
 int bpf_load_open(struct bpf_load **out, const struct bpf_load_cfg *cfg, struct io_err *err);
 /* Set ps_alive and attach XDP. From now packets are handled as config->flags says: the caller fills
  * in ports and bulk_hold_ns before, and the flags when it wants. */

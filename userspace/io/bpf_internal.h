@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What bpf_load (objects, maps), bpf_attach (hooks) and bpf_pin (names in bpffs, leftovers) share.
+ * For these files alone. */
+#ifndef PENSTOCK_IO_BPF_INTERNAL_H
+#define PENSTOCK_IO_BPF_INTERNAL_H
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <xdp/libxdp.h>
+#include "io/bpf_load.h"
+
+#define BPF_INSTANCE_MAX 31
+#define BPF_PATH_MAX	 128
+
+/* One program at one interface's traffic-control hook. */
+struct bpf_tc {
+	int ifindex;
+	bool egress;
+	int link_fd;	  /* TCX; -1: not */
+	bool clsact;	  /* a filter; or nothing when both are unset */
+	bool clsact_made; /* the qdisc is ours too */
+};
+
+struct bpf_load {
+	struct bpf_load_cfg cfg;
+	char instance[BPF_INSTANCE_MAX + 1];
+	struct bpf_object *obj;
+	bool plain;
+	struct xdp_program *xdp;  /* dispatcher: owns obj */
+	bool xdp_on[BPF_WAN_MAX]; /* attached by the dispatcher */
+	enum xdp_attach_mode xdp_mode[BPF_WAN_MAX];
+	int xdp_link[BPF_WAN_MAX]; /* single: -1 when not attached */
+	struct bpf_tc wan_tc[BPF_WAN_MAX];
+	struct bpf_tc tun_tc;
+	struct bpf_tables tables;
+	struct bpf_load_info info;
+};
+
+/* What libbpf or libxdp said first since the last reset, for messages. */
+void bpf_said_reset(void);
+const char *bpf_said(void);
+
+/* bpf_attach.c: 0 or -errno. */
+int bpf_attach_dispatcher(struct bpf_load *b, struct bpf_object *obj, char *why, size_t why_cap);
+int bpf_attach_single(struct bpf_load *b, struct io_err *err);
+int bpf_attach_tc(struct bpf_load *b, struct io_err *err);
+void bpf_detach_xdp(struct bpf_load *b);
+void bpf_detach_tc(struct bpf_load *b);
+/* Remove filters and dispatcher members whose program has one of these ids, on every interface. */
+void bpf_detach_stale(const uint32_t *prog_id, size_t len);
+
+/* bpf_pin.c */
+int bpf_pin_mount(struct io_err *err);
+void bpf_pin_dir(const char *instance, char out[BPF_PATH_MAX]);
+/* Pin maps (never keys or packet scratch), programs and the WAN's TC links. */
+int bpf_pin_all(struct bpf_load *b, struct io_err *err);
+void bpf_pin_remove(const char *instance);
+#endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Objects and maps. Two objects hold the same programs: one keeps keys behind typed pointers, which
+ * no dump shows; the other, for kernels that refuse the first, in a plain map. */
+#include "io/bpf_load.h"
+#include <errno.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "io/bpf_internal.h"
+#include "io/nl_route.h"
+#include "penstock.skel.h"
+#include "penstock_plain.skel.h"
+
+#define SAID_MAX 160
+
+/* ---- what the libraries say ---------------------------------------------------------------------
+ */
+
+static char said[SAID_MAX];
+
+void bpf_said_reset(void)
+{
+	said[0] = '\0';
+}
+
+const char *bpf_said(void)
+{
+	const char *text = said + strspn(said, " ");
+
+	said[strcspn(said, "\n")] = '\0';
+	return strncmp(text, "lib", 3) == 0 && strchr(text, ':') ? strchr(text, ':') + 2 : text;
+}
+
+__attribute__((format(printf, 1, 0))) static int say(const char *fmt, va_list ap)
+{
+	if (getenv("PENSTOCK_BPF_DEBUG"))
+		return vfprintf(stderr, fmt, ap);
+	if (said[0])
+		return 0;
+	return vsnprintf(said, sizeof(said), fmt, ap);
+}
+
+__attribute__((format(printf, 2, 0))) static int libbpf_say(enum libbpf_print_level level,
+							    const char *fmt, va_list ap)
+{
+	return level == LIBBPF_WARN ? say(fmt, ap) : 0;
+}
+
+__attribute__((format(printf, 2, 0))) static int libxdp_say(enum libxdp_print_level level,
+							    const char *fmt, va_list ap)
+{
+	return level != LIBXDP_DEBUG ? say(fmt, ap) : 0;
+}
+
+/* ---- the object ---------------------------------------------------------------------------------
+ */
+
+static bool env_set(const char *name)
+{
+	const char *v = getenv(name);
+
+	return v && strcmp(v, "1") == 0;
+}
+
+static int map_size(struct bpf_object *obj, const char *name, uint32_t entries)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(obj, name);
+
+	return map ? bpf_map__set_max_entries(map, entries) : -ENOENT;
+}
+
+/* Opened, sized, not loaded. NULL: errno. */
+static struct bpf_object *object_open(const struct bpf_load *b)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "penstock");
+	static const char *const per_session[] = {"ps_session", "ps_replay", "ps_key"};
+	static const char *const per_flow[] = {"ps_flow_in", "ps_flow_out"};
+	struct bpf_object *obj;
+	const void *elf;
+	size_t len = 0;
+	int rc = 0;
+
+	elf = b->plain ? penstock_plain_bpf__elf_bytes(&len) : penstock_bpf__elf_bytes(&len);
+	obj = bpf_object__open_mem(elf, len, &opts);
+	if (!obj)
+		return NULL;
+	for (size_t i = 0; i < 3 && rc == 0; i++)
+		rc = map_size(obj, per_session[i], b->cfg.sessions);
+	for (size_t i = 0; i < 2 && rc == 0; i++)
+		rc = map_size(obj, per_flow[i], b->cfg.flows);
+	if (rc == 0)
+		rc = map_size(obj, "ps_peer", b->cfg.peers);
+	if (rc < 0) {
+		bpf_object__close(obj);
+		errno = -rc;
+		return NULL;
+	}
+	return obj;
+}
+
+static int object_load(struct bpf_load *b)
+{
+	int rc;
+
+	b->obj = object_open(b);
+	if (!b->obj)
+		return -errno;
+	rc = bpf_object__load(b->obj);
+	if (rc < 0) {
+		bpf_object__close(b->obj);
+		b->obj = NULL;
+	}
+	return rc;
+}
+
+static int flavour_choose(struct bpf_load *b, struct io_err *err)
+{
+	struct bpf_load_info *info = &b->info;
+	int rc;
+
+	bpf_said_reset();
+	if (b->cfg.force_plain || env_set("PENSTOCK_BPF_PLAIN")) {
+		snprintf(info->keys_why, sizeof(info->keys_why), "a plain key map was asked for");
+	} else {
+		rc = object_load(b);
+		if (rc == 0) {
+			info->keys_hidden = true;
+			return 0;
+		}
+		if (rc == -EPERM)
+			return io_fail(err, rc, "loading BPF programs: not permitted (%.100s)",
+				       bpf_said());
+		snprintf(info->keys_why, sizeof(info->keys_why),
+			 "kernel refuses typed pointers in maps: %.70s", bpf_said());
+	}
+	bpf_said_reset();
+	b->plain = true;
+	rc = object_load(b);
+	if (rc < 0)
+		return io_fail(err, rc == -ENOTSUP ? -EOPNOTSUPP : rc,
+			       "loading BPF programs: %s (%.120s)", strerror(-rc), bpf_said());
+	return 0;
+}
+
+/* Programs of a dispatcher are loaded as its extensions, so this takes a second object; when it
+ * works the first is let go. Never an error: single programs do as well. */
+static void dispatcher_try(struct bpf_load *b)
+{
+	char why[120] = "";
+	struct bpf_object *obj;
+
+	if (b->cfg.xdp_mode == BPF_XDP_OFF || !b->cfg.wan_len || b->cfg.force_single ||
+	    env_set("PENSTOCK_XDP_SINGLE"))
+		return;
+	obj = object_open(b);
+	if (!obj)
+		return;
+	bpf_said_reset();
+	if (bpf_attach_dispatcher(b, obj, why, sizeof(why)) == 0) {
+		bpf_object__close(b->obj);
+		b->obj = obj;
+		return;
+	}
+	for (size_t i = 0; i < b->cfg.wan_len; i++)
+		snprintf(b->info.wan[i].why, sizeof(b->info.wan[i].why), "dispatcher: %.100s", why);
+}
+
+/* ---- maps in memory -----------------------------------------------------------------------------
+ */
+
+static size_t span(size_t entries, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (entries * ((size + 7) & ~(size_t)7) + page - 1) / page * page;
+}
+
+static void *map_share(const struct bpf_load *b, const char *name, size_t entries, size_t size)
+{
+	int fd = bpf_load_map_fd(b, name);
+	void *p = fd < 0 ? MAP_FAILED
+			 : mmap(NULL, span(entries, size), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+				0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void map_unshare(void *p, size_t entries, size_t size)
+{
+	if (p)
+		munmap(p, span(entries, size));
+}
+
+static int tables_share(struct bpf_load *b, struct io_err *err)
+{
+	struct bpf_tables *t = &b->tables;
+
+	t->sessions = b->cfg.sessions;
+	t->peers = b->cfg.peers;
+	t->flows = b->cfg.flows;
+	t->session = map_share(b, "ps_session", t->sessions, sizeof(*t->session));
+	t->replay = map_share(b, "ps_replay", t->sessions, sizeof(*t->replay));
+	t->peer = map_share(b, "ps_peer", t->peers, sizeof(*t->peer));
+	t->config = map_share(b, "ps_config", 1, sizeof(*t->config));
+	if (!t->session || !t->replay || !t->peer || !t->config)
+		return io_fail(err, -errno, "mapping the forwarding table: %s", strerror(errno));
+	t->config->abi = PS_ABI_VERSION;
+	t->config->slot_mask = t->sessions - 1;
+	t->config->tun_ifindex = (uint32_t)b->cfg.tun_ifindex;
+	t->config->fwmark = NL_FWMARK;
+	return 0;
+}
+
+static void tables_unshare(struct bpf_tables *t)
+{
+	map_unshare(t->session, t->sessions, sizeof(*t->session));
+	map_unshare(t->replay, t->sessions, sizeof(*t->replay));
+	map_unshare(t->peer, t->peers, sizeof(*t->peer));
+	map_unshare(t->config, 1, sizeof(*t->config));
+	*t = (struct bpf_tables){0};
+}
+
+/* ---- information --------------------------------------------------------------------------------
+ */
+
+static uint64_t map_memory(int fd)
+{
+	char path[64], line[128];
+	uint64_t bytes = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (strncmp(line, "memlock:", 8) == 0)
+			bytes = strtoull(line + 8, NULL, 10);
+	if (f)
+		fclose(f);
+	return bytes;
+}
+
+static void info_fill(struct bpf_load *b)
+{
+	struct bpf_load_info *info = &b->info;
+	struct bpf_program *prog;
+	struct bpf_map *map;
+
+	bpf_object__for_each_program (prog, b->obj) {
+		struct bpf_prog_info pi = {0};
+		uint32_t len = sizeof(pi);
+		struct bpf_prog_stat *st = &info->prog[info->prog_len];
+
+		if (info->prog_len == BPF_PROGS_MAX ||
+		    bpf_obj_get_info_by_fd(bpf_program__fd(prog), &pi, &len) < 0)
+			continue;
+		snprintf(st->name, sizeof(st->name), "%.15s", bpf_program__name(prog));
+		st->id = pi.id;
+		st->verified_insns = pi.verified_insns;
+		st->jited_len = pi.jited_prog_len;
+		info->prog_len++;
+	}
+	bpf_object__for_each_map (map, b->obj)
+		info->memory_bytes += map_memory(bpf_map__fd(map));
+}
+
+/* ---- life ---------------------------------------------------------------------------------------
+ */
+
+static bool instance_plain(const char *name)
+{
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	size_t len = name ? strlen(name) : 0;
+
+	return len > 0 && len <= BPF_INSTANCE_MAX && strspn(name, plain) == len;
+}
+
+static int cfg_check(const struct bpf_load_cfg *cfg, struct io_err *err)
+{
+	if (!instance_plain(cfg->instance))
+		return io_fail(err, -EINVAL, "instance '%.40s' is no plain name",
+			       cfg->instance ? cfg->instance : "");
+	if (!cfg->sessions || (cfg->sessions & (cfg->sessions - 1)) || !cfg->peers || !cfg->flows)
+		return io_fail(err, -EINVAL,
+			       "table sizes: %u sessions (a power of two), %u peers, %u flows",
+			       cfg->sessions, cfg->peers, cfg->flows);
+	if (cfg->wan_len > BPF_WAN_MAX)
+		return io_fail(err, -EINVAL, "%zu WAN interfaces are more than %d", cfg->wan_len,
+			       BPF_WAN_MAX);
+	return 0;
+}
+
+static struct bpf_load *load_alloc(const struct bpf_load_cfg *cfg)
+{
+	struct bpf_load *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->cfg = *cfg;
+	snprintf(b->instance, sizeof(b->instance), "%s", cfg->instance);
+	b->cfg.instance = b->instance;
+	b->info.wan_len = cfg->wan_len;
+	b->tun_tc.link_fd = -1;
+	for (size_t i = 0; i < BPF_WAN_MAX; i++) {
+		b->xdp_link[i] = -1;
+		b->wan_tc[i].link_fd = -1;
+	}
+	for (size_t i = 0; i < cfg->wan_len; i++) {
+		struct bpf_wan_info *w = &b->info.wan[i];
+
+		w->ifindex = cfg->wan_ifindex[i];
+		if (!if_indextoname((unsigned)w->ifindex, w->ifname))
+			snprintf(w->ifname, sizeof(w->ifname), "?");
+		strcpy(w->xdp_mode, "off");
+		strcpy(w->xdp_attach, "none");
+	}
+	bpf_pin_dir(b->instance, b->info.pin_dir);
+	return b;
+}
+
+int bpf_load_open(struct bpf_load **out, const struct bpf_load_cfg *cfg, struct io_err *err)
+{
+	struct bpf_load *b;
+	int rc = cfg_check(cfg, err);
+
+	*out = NULL;
+	if (rc < 0)
+		return rc;
+	libbpf_set_print(libbpf_say);
+	libxdp_set_print(libxdp_say);
+	b = load_alloc(cfg);
+	if (!b)
+		return io_fail(err, -ENOMEM, "no memory for the BPF loader");
+	rc = bpf_pin_mount(err);
+	if (rc == 0) {
+		bpf_load_clean(b->instance, NULL);
+		rc = flavour_choose(b, err);
+	}
+	if (rc == 0) {
+		dispatcher_try(b);
+		rc = tables_share(b, err);
+	}
+	if (rc == 0)
+		rc = bpf_attach_tc(b, err);
+	if (rc == 0)
+		rc = bpf_pin_all(b, err);
+	if (rc < 0) {
+		bpf_load_close(b);
+		return rc;
+	}
+	info_fill(b);
+	*out = b;
+	return 0;
+}
+
+int bpf_load_start(struct bpf_load *b, struct io_err *err)
+{
+	uint32_t zero = 0, tun = (uint32_t)b->cfg.tun_ifindex;
+
+	if (bpf_map_update_elem(bpf_load_map_fd(b, "ps_alive"), &zero, &tun, BPF_ANY) < 0)
+		return io_fail(err, -errno, "ps_alive: tunnel device %u: %s", tun, strerror(errno));
+	return b->xdp || b->cfg.xdp_mode == BPF_XDP_OFF ? 0 : bpf_attach_single(b, err);
+}
+
+void bpf_load_close(struct bpf_load *b)
+{
+	uint32_t zero = 0;
+
+	if (!b)
+		return;
+	if (b->tables.config)
+		__atomic_store_n(&b->tables.config->flags, 0, __ATOMIC_SEQ_CST);
+	if (b->obj)
+		bpf_map_delete_elem(bpf_load_map_fd(b, "ps_alive"), &zero);
+	bpf_detach_xdp(b);
+	bpf_pin_remove(b->instance);
+	bpf_detach_tc(b);
+	tables_unshare(&b->tables);
+	if (b->xdp)
+		xdp_program__close(b->xdp);
+	bpf_object__close(b->obj);
+	free(b);
+}
+
+struct bpf_tables *bpf_load_tables(struct bpf_load *b)
+{
+	return &b->tables;
+}
+
+const struct bpf_load_info *bpf_load_info(const struct bpf_load *b)
+{
+	return &b->info;
+}
+
+int bpf_load_map_fd(const struct bpf_load *b, const char *map_name)
+{
+	const struct bpf_map *map = bpf_object__find_map_by_name(b->obj, map_name);
+
+	return map ? bpf_map__fd(map) : -1;
+}
+
+int bpf_load_prog_fd(const struct bpf_load *b, const char *prog_name)
+{
+	const struct bpf_program *prog = bpf_object__find_program_by_name(b->obj, prog_name);
+
+	return prog ? bpf_program__fd(prog) : -1;
+}
