@@ -5,8 +5,8 @@
 #include "base/bytes.h"
 
 /* Nesting and number of values, before anything is allocated. Not a validator: strings are skipped,
- * the rest is counted. NULL, or what limit is broken. */
-static const char *limits_check(const char *text, size_t len)
+ * the rest is counted. NULL, or what limit is broken; *open: something is not closed. */
+static const char *limits_check(const char *text, size_t len, bool *open)
 {
 	size_t depth = 0, values = 0;
 	bool in_string = false;
@@ -33,6 +33,7 @@ static const char *limits_check(const char *text, size_t len)
 			values++;
 		}
 	}
+	*open = in_string || depth;
 	return values > PHX_FRAME_VALUES_MAX ? "too many values" : NULL;
 }
 
@@ -78,18 +79,21 @@ enum phx_frame_verdict phx_frame_decode(struct phx_frame *f, const char *text, s
 {
 	enum phx_frame_verdict verdict;
 	json_error_t err;
+	bool open = false;
 	json_t *obj;
 
 	memset(f, 0, sizeof(*f));
 	if (len > PHX_FRAME_MAX)
 		return bad(f, "too long");
-	f->why = limits_check(text, len);
+	f->why = limits_check(text, len, &open);
 	if (f->why)
 		return PHX_FRAME_BAD;
 	obj = json_loadb(text, len, JSON_REJECT_DUPLICATES, &err);
 	if (!obj) {
 		f->why = "not JSON";
-		if (json_error_code(&err) != json_error_premature_end_of_input)
+		/* A literal or an escape cut in the middle is a syntax error at the very end. */
+		if (json_error_code(&err) != json_error_premature_end_of_input &&
+		    !(open && (size_t)err.position >= len))
 			return PHX_FRAME_BAD;
 		f->why = "JSON ends too early";
 		return PHX_FRAME_TRUNCATED;
