@@ -23,7 +23,8 @@ struct conn {
 	size_t rx_len, rx_cap;
 	struct out_msg *tx_head, **tx_tail;
 	size_t tx_bytes, tx_msgs;
-	int close_code; /* wanted once the queue is empty */
+	int close_code;	 /* wanted once the queue is empty */
+	bool close_sent; /* waiting for the other side's */
 };
 
 struct listener {

@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "apps/portal/server_priv.h"
+#include "base/bytes.h"
 #include "base/log.h"
 
-#define CLOSE_GRACE_SEC 3
+#define CLOSE_GRACE_SEC 2
 
 static void tx_clear(struct conn *c)
 {
@@ -64,6 +65,22 @@ void conn_queue(struct conn *c, struct out_msg *m)
 	lws_callback_on_writable(c->wsi);
 }
 
+/* Our half of the closing handshake. Written by hand: on a libuv loop the library cuts the
+ * connection before the frame it promises for a callback that returns -1. The peer's answer, or the
+ * timeout set when the close was queued, ends it. */
+static int write_close(struct conn *c)
+{
+	uint8_t frame[LWS_PRE + 4] = {0};
+
+	if (c->close_sent)
+		return 0;
+	c->close_sent = true;
+	frame[LWS_PRE] = 0x88; /* FIN, opcode 8 */
+	frame[LWS_PRE + 1] = 2;
+	be16_put(frame + LWS_PRE + 2, (uint16_t)c->close_code);
+	return lws_write(c->wsi, frame + LWS_PRE, 4, LWS_WRITE_HTTP) < 0 ? -1 : 0;
+}
+
 static int write_one(struct conn *c)
 {
 	struct out_msg *m = c->tx_head;
@@ -71,12 +88,8 @@ static int write_one(struct conn *c)
 	uint8_t *buf;
 	int n;
 
-	if (!m) {
-		if (!c->close_code)
-			return 0;
-		lws_close_reason(c->wsi, (enum lws_close_status)c->close_code, NULL, 0);
-		return -1;
-	}
+	if (!m)
+		return c->close_code ? write_close(c) : 0;
 	c->tx_head = m->next;
 	if (!c->tx_head)
 		c->tx_tail = &c->tx_head;
@@ -173,6 +186,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		return receive(c, in, len);
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return write_one(c);
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		return c->close_sent ? -1 : 0; /* 0: answered in kind, then closed */
 	case LWS_CALLBACK_CLOSED:
 		gone(c);
 		return 0;

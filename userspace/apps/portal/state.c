@@ -283,9 +283,13 @@ static void rebind_token(struct portal *p, struct session *s, const struct confi
 		return;
 	}
 	s->token = is;
-	if ((s->role == ROLE_CLIENT && strcmp(was->actor, is->actor)) ||
-	    (s->role == ROLE_GATEWAY && strcmp(old->sites[was->site].id, cfg->sites[is->site].id)))
+	if (s->role == ROLE_CLIENT && strcmp(was->actor, is->actor)) {
 		session_close(p, s, CLOSE_RESTART);
+	} else if (s->role == ROLE_GATEWAY &&
+		   strcmp(old->sites[was->site].id, cfg->sites[is->site].id)) {
+		access_drop_gateway(p, s->dev, wall);
+		session_close(p, s, CLOSE_RESTART);
+	}
 }
 
 static bool has_flow(const struct portal *p, const struct device *gateway, const char *resource_id)

@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Changes while people are connected: what each one pushes, to whom and in which order; what time
+ * does; and what survives a restart of the portal. */
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apps/portal/store.h"
+#include "tests/unit/portal_fixture.h"
+
+static uint64_t alice, bob, gw;
+
+#define POLICY "{'group':'staff','resource':'lan'}"
+
+/* Alice has a flow to "lan"; Bob is there and may do nothing. */
+static void start_with_flow(const struct fx_config *v)
+{
+	fx_start(v);
+	gw = fx_join(ROLE_GATEWAY, TOK_G, "g");
+	alice = fx_join(ROLE_CLIENT, TOK_A, "a");
+	bob = fx_join(ROLE_CLIENT, TOK_B, "b");
+	fx_flow(alice, gw, RES_LAN);
+	T(fx_quiet());
+}
+
+static bool expect_reject(uint64_t gateway, uint64_t client, const char *resource)
+{
+	char want[256];
+
+	snprintf(want, sizeof(want),
+		 "{'topic':'gateway','event':'reject_access','ref':null,"
+		 "'payload':{'client_id':'%s','resource_id':'%s'}}",
+		 fx_id(client), resource);
+	return fx_expect(gateway, want);
+}
+
+static bool expect_deleted(uint64_t client, const char *resource)
+{
+	char want[256];
+
+	snprintf(want, sizeof(want),
+		 "{'topic':'client','event':'resource_deleted','ref':null,'payload':'%s'}",
+		 resource);
+	return fx_expect(client, want);
+}
+
+/* resource_created_or_updated with this value under key. */
+static bool expect_updated(uint64_t client, const char *key, const char *value)
+{
+	json_t *v = fx_frame(client);
+	const char *got = json_string_value(json_object_get(json_object_get(v, "payload"), key));
+	bool ok = T_STR(json_string_value(json_object_get(v, "event")),
+			"resource_created_or_updated") &&
+		  T_STR(got, value);
+
+	json_decref(v);
+	return ok;
+}
+
+static bool expect_expelled(uint64_t session, const char *role)
+{
+	char want[256];
+
+	snprintf(want, sizeof(want),
+		 "{'topic':'%s','event':'disconnect','ref':null,"
+		 "'payload':{'reason':'token_expired'}}",
+		 role);
+	return fx_expect(session, want) && fx_expect_close(session, CLOSE_NORMAL);
+}
+
+static void test_nothing_changed(void)
+{
+	struct fx_config v = {0};
+
+	start_with_flow(NULL);
+	fx_reload(&v);
+	fx_reload(&v);
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_resource_added_and_removed(void)
+{
+	struct fx_config both = {.resources = FX_LAN "," FX_WEB,
+				 .policies = POLICY ",{'actor':'alice','resource':'web'}"};
+	struct fx_config none = {.resources = FX_WEB, .policies = ""};
+
+	start_with_flow(NULL);
+	fx_reload(&both);
+	T(expect_updated(alice, "id", RES_WEB));
+	T(fx_quiet());
+	fx_reload(&none);
+	T(expect_reject(gw, alice, RES_LAN));
+	T(expect_deleted(alice, RES_LAN));
+	T(expect_deleted(alice, RES_WEB));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_policy_moves_to_somebody_else(void)
+{
+	struct fx_config v = {.policies = "{'actor':'bob','resource':'lan'}"};
+
+	start_with_flow(NULL);
+	fx_reload(&v);
+	T(expect_reject(gw, alice, RES_LAN));
+	T(expect_deleted(alice, RES_LAN));
+	T(expect_updated(bob, "id", RES_LAN));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_policy_disabled_and_enabled(void)
+{
+	struct fx_config off = {.policies = "{'group':'staff','resource':'lan','enabled':false}"};
+	struct fx_config on = {0};
+
+	start_with_flow(NULL);
+	fx_reload(&off);
+	T(expect_reject(gw, alice, RES_LAN));
+	T(expect_deleted(alice, RES_LAN));
+	fx_reload(&on);
+	T(expect_updated(alice, "id", RES_LAN));
+	T(fx_quiet());
+	fx_flow(alice, gw, RES_LAN); /* and works again */
+	fx_stop();
+}
+
+static void test_another_policy_still_grants(void)
+{
+	struct fx_config two = {.policies = POLICY ",{'actor':'alice','resource':'lan'}"};
+
+	start_with_flow(&two);
+	fx_reload(&(struct fx_config){.policies = POLICY});
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_address_changed(void)
+{
+	struct fx_config v = {.resources = "{'name':'lan','id':'" RES_LAN "','type':'cidr',"
+					   "'address':'10.99.0.0/16','site':'a'}"};
+
+	start_with_flow(NULL);
+	fx_reload(&v);
+	T(expect_reject(gw, alice, RES_LAN));
+	T(expect_deleted(alice, RES_LAN)); /* it had a flow: forget the way there */
+	T(expect_updated(alice, "address", "10.99.0.0/16"));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_address_changed_without_flow(void)
+{
+	struct fx_config v = {.resources = "{'name':'lan','id':'" RES_LAN "','type':'cidr',"
+					   "'address':'10.99.0.0/16','site':'a'}"};
+
+	fx_start(NULL);
+	gw = fx_join(ROLE_GATEWAY, TOK_G, "g");
+	alice = fx_join(ROLE_CLIENT, TOK_A, "a");
+	fx_reload(&v);
+	T(expect_updated(alice, "address", "10.99.0.0/16"));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_site_changed(void)
+{
+	struct fx_config v = {.resources = "{'name':'lan','id':'" RES_LAN "','type':'cidr',"
+					   "'address':'10.20.0.0/16','site':'b'}"};
+
+	start_with_flow(NULL);
+	fx_reload(&v);
+	T(expect_reject(gw, alice, RES_LAN));
+	T(expect_deleted(alice, RES_LAN));
+	T(expect_updated(alice, "id", RES_LAN));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_name_and_description_changed(void)
+{
+	struct fx_config v = {.resources = "{'name':'lan2','id':'" RES_LAN "','type':'cidr',"
+					   "'address':'10.20.0.0/16','site':'a'}",
+			      .policies = "{'group':'staff','resource':'lan2'}"};
+
+	start_with_flow(NULL);
+	fx_reload(&v);
+	T(expect_updated(alice, "name", "lan2"));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_filters_changed(void)
+{
+	struct fx_config v = {.resources = "{'name':'lan','id':'" RES_LAN "','type':'cidr',"
+					   "'address':'10.20.0.0/16','site':'a','filters':["
+					   "{'protocol':'tcp','port_range_end':80},"
+					   "{'protocol':'icmp'}]}"};
+	uint64_t idle;
+
+	start_with_flow(NULL);
+	idle = fx_join(ROLE_GATEWAY, TOK_G, "idle"); /* has no flow: is not told */
+	(void)idle;
+	fx_reload(&v);
+	T(fx_expect(gw, "{'topic':'gateway','event':'resource_updated','ref':null,'payload':{"
+			"'id':'" RES_LAN "','type':'cidr','address':'10.20.0.0/16','name':'lan',"
+			"'filters':[{'protocol':'tcp','port_range_start':0,'port_range_end':80},"
+			"{'protocol':'icmp'}]}}"));
+	T(expect_updated(alice, "id", RES_LAN));
+	T(fx_quiet());
+	fx_reload(&v);
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_dns_changed(void)
+{
+	struct fx_config v = {.dns = "{'upstream':['192.0.2.53','2001:db8::53'],"
+				     "'search_domain':'corp.example'}"};
+
+	start_with_flow(NULL);
+	fx_reload(&v);
+	for (int i = 0; i < 2; i++) {
+		json_t *f = fx_frame(i ? bob : alice), *iface, *want;
+
+		T_STR(json_string_value(json_object_get(f, "event")), "config_changed");
+		iface = json_object_get(json_object_get(f, "payload"), "interface");
+		T_STR(json_string_value(json_object_get(iface, "search_domain")), "corp.example");
+		want = json_pack("[{s:s,s:s},{s:s,s:s}]", "protocol", "ip_port", "address",
+				 "192.0.2.53:53", "protocol", "ip_port", "address",
+				 "[2001:db8::53]:53");
+		T(json_equal(json_object_get(iface, "upstream_dns"), want));
+		T(json_object_get(iface, "ipv4") && json_object_get(iface, "ipv6"));
+		json_decref(want);
+		json_decref(f);
+	}
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_slug_changed(void)
+{
+	start_with_flow(NULL);
+	fx_reload(&(struct fx_config){.slug = "other"});
+	json_t *f = fx_frame(gw), *p = json_object_get(f, "payload");
+	T_STR(json_string_value(json_object_get(f, "event")), "init");
+	T_STR(json_string_value(json_object_get(p, "account_slug")), "other");
+	T_EQ(json_array_size(json_object_get(p, "authorizations")), 1);
+	json_decref(f);
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_client_token_removed(void)
+{
+	struct fx_config with = {.policies = "{'actor':'bob','resource':'lan'}"};
+	struct fx_config without = {.policies = "{'actor':'bob','resource':'lan'}", .bob = ""};
+
+	fx_start(&with);
+	gw = fx_join(ROLE_GATEWAY, TOK_G, "g");
+	bob = fx_join(ROLE_CLIENT, TOK_B, "b");
+	fx_flow(bob, gw, RES_LAN);
+	fx_reload(&without);
+	T(expect_reject(gw, bob, RES_LAN));
+	T(expect_expelled(bob, "client"));
+	T(fx_quiet());
+	portal_disconnect(&fx, bob);
+	T(!fx_connect(ROLE_CLIENT, TOK_B, "b"));
+	fx_stop();
+}
+
+static void test_token_changes_hands(void)
+{
+	struct fx_config v = {.bob = ",{'name':'b','actor':'carol','token_sha256':'"};
+	static char carol[256];
+	char hex[65];
+
+	fx_start(NULL);
+	bob = fx_join(ROLE_CLIENT, TOK_B, "b");
+	fx_hash(TOK_B, hex);
+	snprintf(carol, sizeof(carol), ",{'name':'b','actor':'carol','token_sha256':'%s'}", hex);
+	v.bob = carol;
+	fx_reload(&v);
+	T(fx_expect_close(bob, CLOSE_RESTART)); /* no "disconnect": it shall come back */
+	T(fx_quiet());
+	portal_disconnect(&fx, bob);
+	T(fx_connect(ROLE_CLIENT, TOK_B, "b") != 0);
+	T_EQ(fx.reg.n, 2);
+	fx_stop();
+}
+
+static void test_gateway_moved_to_another_site(void)
+{
+	start_with_flow(NULL);
+	fx_reload(&(struct fx_config){.gateway_site = "b"});
+	T(expect_reject(gw, alice, RES_LAN));
+	T(expect_deleted(alice, RES_LAN)); /* look for another gateway */
+	T(expect_updated(alice, "id", RES_LAN));
+	T(fx_expect_close(gw, CLOSE_RESTART));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_gateway_token_removed(void)
+{
+	start_with_flow(NULL);
+	fx_reload(&(struct fx_config){.gateway_token = "another-token-0123456789012345678901234"});
+	T(expect_reject(gw, alice, RES_LAN));
+	T(expect_deleted(alice, RES_LAN));
+	T(expect_updated(alice, "id", RES_LAN));
+	T(expect_expelled(gw, "gateway"));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_token_expires(void)
+{
+	struct fx_config v = {.alice_expiry = "1800000100"};
+
+	start_with_flow(&v);
+	fx_pass(30);
+	fx_sayf(gw, "{'topic':'phoenix','event':'heartbeat','payload':{},'ref':1}");
+	fx_drain();
+	fx_wall += 70;
+	portal_tick(&fx, fx_now, fx_wall);
+	T(expect_expelled(alice, "client"));
+	T(fx_quiet()); /* the gateway was given the end beforehand */
+	T_EQ(fx.flows.n, 0);
+	fx_stop();
+}
+
+static void test_token_expiry_brought_forward(void)
+{
+	start_with_flow(NULL);
+	fx_reload(&(struct fx_config){.alice_expiry = "1700000000"});
+	T(expect_reject(gw, alice, RES_LAN));
+	T(expect_expelled(alice, "client"));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_policy_expires(void)
+{
+	struct fx_config v = {
+		.policies = "{'group':'staff','resource':'lan','expires_at':1800000020}"};
+
+	start_with_flow(&v);
+	T_EQ(fx.flows.f[0].expires_at, 1800000020);
+	fx_pass(19);
+	T(fx_quiet());
+	fx_pass(1);
+	T(expect_deleted(alice, RES_LAN));
+	T(fx_quiet());
+	T_EQ(fx.flows.n, 0);
+	fx_stop();
+}
+
+static void test_policy_prolonged(void)
+{
+	struct fx_config v = {
+		.policies = "{'group':'staff','resource':'lan','expires_at':1800000020}"};
+
+	start_with_flow(&v);
+	v.policies = POLICY;
+	fx_reload(&v);
+	T(fx_quiet()); /* nothing to take back… */
+	fx_pass(20);
+	T(expect_deleted(alice, RES_LAN)); /* …but the gateway ends it now: ask anew */
+	T(expect_updated(alice, "id", RES_LAN));
+	T(fx_quiet());
+	fx_flow(alice, gw, RES_LAN);
+	T_EQ(fx.flows.f[0].expires_at, EXPIRY_NEVER);
+	fx_stop();
+}
+
+static void test_policy_cut_short(void)
+{
+	struct fx_config v = {
+		.policies = "{'group':'staff','resource':'lan','expires_at':1800000020}"};
+
+	start_with_flow(NULL);
+	fx_reload(&v);
+	T(expect_reject(gw, alice, RES_LAN)); /* it believes in "for ever" */
+	T(expect_deleted(alice, RES_LAN));
+	T(expect_updated(alice, "id", RES_LAN));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_gateway_told_when_it_returns(void)
+{
+	struct fx_config none = {.policies = ""};
+	json_t *f;
+
+	start_with_flow(NULL);
+	portal_disconnect(&fx, gw);
+	fx_reload(&none);
+	T(expect_deleted(alice, RES_LAN));
+	T(fx_quiet());
+	gw = fx_connect(ROLE_GATEWAY, TOK_G, "g");
+	fx_sayf(gw, "{'topic':'gateway','event':'phx_join','payload':null,'ref':0}");
+	json_decref(fx_frame(gw));
+	f = fx_frame(gw);
+	T_EQ(json_array_size(json_object_get(json_object_get(f, "payload"), "authorizations")), 0);
+	json_decref(f);
+	T(expect_reject(gw, alice, RES_LAN));
+	T(fx_quiet());
+	fx_wall += FLOW_TOMBSTONE_SEC;
+	portal_tick(&fx, fx_now, fx_wall);
+	T_EQ(fx.flows.n, 0);
+	fx_stop();
+}
+
+static void test_forgotten_flows(void)
+{
+	start_with_flow(NULL);
+	fx_wall += FLOW_FORGET_SEC;
+	portal_tick(&fx, fx_now, fx_wall);
+	T_EQ(fx.flows.n, 1); /* she is still here */
+	portal_disconnect(&fx, alice);
+	portal_tick(&fx, fx_now, fx_wall);
+	T_EQ(fx.flows.n, 0);
+	fx_stop();
+}
+
+/* ---- restart -----------------------------------------------------------------------------------
+ */
+
+static char dir[] = "/tmp/portal-test-XXXXXX";
+static char path[64];
+
+/* Another process: nothing but the state file is left. */
+static void restart(const struct fx_config *v)
+{
+	static const struct fx_config plain;
+	uint64_t now = fx_now, wall = fx_wall, seed = fx_seed;
+	struct store_error err;
+	char *text = store_text(&fx);
+
+	T_EQ(store_write(path, text), 0);
+	store_text_free(text);
+	fx_drain();
+	portal_fini(&fx);
+	fx_start(v ? v : &plain);
+	fx_now = now;
+	fx_wall = wall;
+	fx_seed = seed;
+	if (!T_EQ(store_load(path, &fx, &err), 0))
+		t_note("%s", err.msg);
+	portal_reconcile(&fx, fx_wall);
+}
+
+static void test_restart_keeps_devices_and_flows(void)
+{
+	struct fx_config v = {.alice_expiry = "1900000000"};
+	char id[UUID_STRLEN], gid[UUID_STRLEN], want[256];
+	uint8_t psk[PSK_BASE_LEN];
+	struct stat st;
+	uint32_t slot;
+	json_t *f;
+
+	start_with_flow(&v);
+	snprintf(id, sizeof(id), "%s", fx_id(alice));
+	snprintf(gid, sizeof(gid), "%s", fx_id(gw));
+	slot = registry_find(&fx.reg, id)->slot;
+	memcpy(psk, registry_find(&fx.reg, id)->psk_base, sizeof(psk));
+	restart(&v);
+	T_EQ(stat(path, &st), 0);
+	T_EQ(st.st_mode & 0777, 0600);
+	T_EQ(fx.reg.n, 3);
+	gw = fx_connect(ROLE_GATEWAY, TOK_G, "g");
+	T_STR(fx_id(gw), gid);
+	fx_sayf(gw, "{'topic':'gateway','event':'phx_join','payload':null,'ref':0}");
+	json_decref(fx_frame(gw));
+	f = fx_frame(gw);
+	snprintf(want, sizeof(want),
+		 "[{\"client_id\":\"%s\",\"resource_id\":\"%s\",\"expires_at\":%u}]", id, RES_LAN,
+		 1900000000u);
+	json_t *w = json_loads(want, 0, NULL);
+	T(json_equal(json_object_get(json_object_get(f, "payload"), "authorizations"), w));
+	json_decref(w);
+	json_decref(f);
+	alice = fx_join(ROLE_CLIENT, TOK_A, "a");
+	T_STR(fx_id(alice), id);
+	T_EQ(registry_find(&fx.reg, id)->slot, slot);
+	T_MEM(registry_find(&fx.reg, id)->psk_base, psk, sizeof(psk));
+	fx_sayf(gw,
+		"{'topic':'gateway','event':'broadcast_ice_candidates','ref':2,'payload':"
+		"{'client_ids':['%s'],'candidates':['x']}}",
+		id);
+	f = fx_frame(alice); /* they are still known to belong together */
+	json_decref(f);
+	fx_stop();
+}
+
+static void test_restart_with_another_file_revokes(void)
+{
+	struct fx_config none = {.policies = ""};
+
+	start_with_flow(NULL);
+	restart(&none);
+	T_EQ(fx.flows.n, 1);
+	T(fx.flows.f[0].revoked_at != 0);
+	fx_stop();
+}
+
+static void test_broken_state_files(void)
+{
+	static const char dev[] =
+		"{\"id\":\"11111111-1111-4111-8111-111111111111\",\"role\":\"client\","
+		"\"owner\":\"a\",\"external_id\":\"x\",\"name\":\"n\",\"ipv4\":\"100.64.0.5\","
+		"\"ipv6\":\"fd00:2021:1111::5\","
+		"\"psk_base\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\",\"last_seen\":1}";
+	static const struct {
+		const char *from, *to, *msg;
+	} rows[] = {
+		{"", "", NULL},
+		{"\"version\":1", "\"version\":2", "version"},
+		{"\"flows\":[]", "\"flows\":{}", "lacks"},
+		{"\"flows\":[]", "\"flows\":[1]", "flows[0]"},
+		{"\"last_seen\":1", "\"last_seen\":\"x\"", "devices[0]"},
+		{"11111111-", "1111111-", "UUID"},
+		{"\"role\":\"client\"", "\"role\":\"king\"", "role"},
+		{"100.64.0.5", "10.0.0.5", "100.64.0.0/11"},
+		{"100.64.0.5", "100.64.0.x", "not an address"},
+		{"fd00:2021:1111::5", "fd00:2021:1111::6", "does not belong"},
+		{"AAEC", "!AEC", "psk_base"},
+		{"}]", "", "JSON"},
+	};
+	char doc[1024], text[1024];
+	struct store_error err;
+
+	snprintf(doc, sizeof(doc), "{\"version\":1,\"devices\":[%s],\"flows\":[]}", dev);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *at = strstr(doc, rows[i].from);
+		int rc;
+
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - doc), doc, rows[i].to,
+			 at + strlen(rows[i].from));
+		T_EQ(store_write(path, text), 0);
+		fx_start(NULL);
+		rc = store_load(path, &fx, &err);
+		if (!T((rc == 0) == !rows[i].msg) ||
+		    (rows[i].msg && !T(strstr(err.msg, rows[i].msg) != NULL)))
+			t_note("row %zu: %d %s", i, rc, err.msg);
+		fx_stop();
+	}
+	snprintf(text, sizeof(text), "{\"version\":1,\"devices\":[%s,%s],\"flows\":[]}", dev, dev);
+	T_EQ(store_write(path, text), 0);
+	fx_start(NULL);
+	T(store_load(path, &fx, &err) < 0 && strstr(err.msg, "devices[1]"));
+	fx_stop();
+}
+
+static void test_state_file_permissions(void)
+{
+	struct store_error err;
+
+	T_EQ(store_write(path, "{\"version\":1,\"devices\":[],\"flows\":[]}"), 0);
+	fx_start(NULL);
+	T_EQ(store_load(path, &fx, &err), 0);
+	T_EQ(chmod(path, 0640), 0);
+	T(store_load(path, &fx, &err) < 0);
+	T(strstr(err.msg, "0600") != NULL);
+	unlink(path);
+	T_EQ(store_load(path, &fx, &err), 0); /* none yet */
+	T(store_write("/nonexistent/x", "") < 0);
+	fx_stop();
+}
+
+int main(int argc, char **argv)
+{
+	t_init(argc, argv);
+	if (!mkdtemp(dir))
+		return 1;
+	snprintf(path, sizeof(path), "%s/state.json", dir);
+	T_RUN(test_nothing_changed);
+	T_RUN(test_resource_added_and_removed);
+	T_RUN(test_policy_moves_to_somebody_else);
+	T_RUN(test_policy_disabled_and_enabled);
+	T_RUN(test_another_policy_still_grants);
+	T_RUN(test_address_changed);
+	T_RUN(test_address_changed_without_flow);
+	T_RUN(test_site_changed);
+	T_RUN(test_name_and_description_changed);
+	T_RUN(test_filters_changed);
+	T_RUN(test_dns_changed);
+	T_RUN(test_slug_changed);
+	T_RUN(test_client_token_removed);
+	T_RUN(test_token_changes_hands);
+	T_RUN(test_gateway_moved_to_another_site);
+	T_RUN(test_gateway_token_removed);
+	T_RUN(test_token_expires);
+	T_RUN(test_token_expiry_brought_forward);
+	T_RUN(test_policy_expires);
+	T_RUN(test_policy_prolonged);
+	T_RUN(test_policy_cut_short);
+	T_RUN(test_gateway_told_when_it_returns);
+	T_RUN(test_forgotten_flows);
+	T_RUN(test_restart_keeps_devices_and_flows);
+	T_RUN(test_restart_with_another_file_revokes);
+	T_RUN(test_broken_state_files);
+	T_RUN(test_state_file_permissions);
+	unlink(path);
+	rmdir(dir);
+	return t_done();
+}
