@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The kernel programs on real devices: a virtual Ethernet pair as the WAN and a tunnel device, in a
+ * network namespace of this process. What BPF_PROG_TEST_RUN cannot show: metadata from XDP to TC,
+ * delivery on the tunnel device, checksums that the stack leaves to the device, the neighbour
+ * lookup, and what happens when the tunnel device goes. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include "tests/bpf/kworld.h"
+
+#define ETH_ALL 0x0003
+
+static struct kworld w;
+static int tun_fd = -1, wire = -1; /* wire: the far end of the WAN pair */
+static unsigned wan_ifindex, tun_ifindex, far_ifindex;
+
+static bool sh(const char *cmd)
+{
+	int rc = system(cmd); /* fixed strings only */
+
+	if (rc)
+		t_note("failed: %s", cmd);
+	return rc == 0;
+}
+
+static int tun_make(const char *name)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (fd >= 0 && ioctl(fd, TUNSETIFF, &ifr) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool net_up(void)
+{
+	struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_ALL)};
+	static const char setup[] =
+		"ip link set lo up && ip link add pswan type veth peer name psfar && "
+		"ip link set pswan address 02:04:06:08:0a:0c && "
+		"ip link set psfar address 46:47:48:49:4a:4b && "
+		"sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 "
+		"net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 && "
+		"ip addr add 192.0.2.1/24 dev pswan && ip addr add 2001:db8::1/64 dev pswan nodad "
+		"&& "
+		"ip link set pswan up && ip link set psfar up && "
+		"ip neigh replace 192.0.2.9 lladdr 46:47:48:49:4a:4b dev pswan && "
+		"ip neigh replace 2001:db8::9 lladdr 46:47:48:49:4a:4b dev pswan && "
+		"ip addr add 10.9.1.2/32 dev pstun && ip link set pstun up mtu 1280 && "
+		"ip addr add fd09::2/128 dev pstun nodad && ip route add 100.64.0.0/10 dev pstun "
+		"&& "
+		"ip route add fd00:2021:1111::/48 dev pstun";
+
+	if (unshare(CLONE_NEWNET))
+		return false;
+	tun_fd = tun_make("pstun");
+	if (tun_fd < 0 || !sh(setup))
+		return false;
+	wan_ifindex = if_nametoindex("pswan");
+	tun_ifindex = if_nametoindex("pstun");
+	far_ifindex = if_nametoindex("psfar");
+	ll.sll_ifindex = (int)far_ifindex;
+	wire = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_ALL));
+	return wire >= 0 && bind(wire, (struct sockaddr *)&ll, sizeof(ll)) == 0;
+}
+
+static bool tc_attach(unsigned ifindex, enum bpf_tc_attach_point at, int prog)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = at);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = 1, .prog_fd = prog);
+	int rc = bpf_tc_hook_create(&hook);
+
+	return T(rc == 0 || rc == -EEXIST) && T_EQ(bpf_tc_attach(&hook, &opts), 0);
+}
+
+static bool attach_all(uint32_t xdp_flags)
+{
+	return T_EQ(bpf_xdp_attach((int)wan_ifindex, w.k.wan_rx, xdp_flags, NULL), 0) &&
+	       tc_attach(wan_ifindex, BPF_TC_INGRESS, w.k.wan_in) &&
+	       tc_attach(tun_ifindex, BPF_TC_EGRESS, w.k.tun_out);
+}
+
+static bool world_up(bool plain, uint32_t xdp_flags, int outer)
+{
+	uint64_t seed = t_seed();
+
+	if (geteuid() != 0) {
+		t_skip("needs root");
+		return false;
+	}
+	if (sodium_init() < 0)
+		return T(!"libsodium");
+	for (int i = 0; i < 32; i++) {
+		w.recv_key[i] = (uint8_t)t_rand(&seed);
+		w.send_key[i] = (uint8_t)t_rand(&seed);
+	}
+	w.next_counter = 0;
+	if (!net_up()) {
+		t_skip("cannot make a network namespace with a tunnel device");
+		return false;
+	}
+	if (!kern_ready(&w.k, plain, 0))
+		return false;
+	kw_reset(&w, outer);
+	w.k.config->tun_ifindex = tun_ifindex;
+	w.k.peer[KW_PEER].path_ifindex = wan_ifindex;
+	T_EQ(kern_set_alive(&w.k, tun_ifindex), 0);
+	return attach_all(xdp_flags);
+}
+
+static void world_down(void)
+{
+	kern_close(&w.k);
+	if (wire >= 0)
+		close(wire);
+	if (tun_fd >= 0)
+		close(tun_fd);
+	wire = tun_fd = -1;
+}
+
+static bool readable(int fd, int ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, ms) == 1;
+}
+
+static uint64_t count_of(enum ps_reason_id id)
+{
+	uint64_t count[PS_R_COUNT];
+
+	kern_counts(&w.k, count);
+	return count[id];
+}
+
+static int udp_socket(int family, uint16_t port)
+{
+	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	int fd = socket(family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			0);
+
+	memcpy(&a4.sin_addr, kw_host4, 4);
+	memcpy(&a6.sin6_addr, kw_host6, 16);
+	T_EQ(family == 4 ? bind(fd, (struct sockaddr *)&a4, sizeof(a4))
+			 : bind(fd, (struct sockaddr *)&a6, sizeof(a6)),
+	     0);
+	return fd;
+}
+
+/* Sealed packets on the wire come out of a socket bound behind the tunnel device. */
+static void ingress(uint32_t xdp_flags, int outer)
+{
+	struct kouter o = {.family = outer, .dport = KP_OUR_PORT};
+	int fds[2] = {-1, -1};
+
+	if (!world_up(false, xdp_flags, outer))
+		return;
+	for (int i = 0; i < 2; i++) {
+		struct kinner in = kw_inner(i ? 6 : 4, 17, 999);
+		uint8_t text[1500], got[1500];
+		struct kpkt p;
+		ssize_t n;
+
+		fds[i] = udp_socket(in.family, in.dport);
+		kw_seal(&w, &p, &o, text, kp_inner(text, &in));
+		T_EQ(send(wire, p.b, p.len, 0), p.len);
+		if (!T(readable(fds[i], 2000))) {
+			t_note("outer %d inner %d: delivered %llu, redirected %llu", outer,
+			       in.family, (unsigned long long)count_of(PS_R_XDP_DELIVERED),
+			       (unsigned long long)count_of(PS_R_IN_DELIVERED));
+			continue;
+		}
+		n = recv(fds[i], got, sizeof(got), 0);
+		T_EQ(n, 999);
+		T_MEM(got, text + (i ? 48 : 28), 999);
+		T_EQ(send(wire, p.b, p.len, 0), p.len); /* a replay */
+		T(!readable(fds[i], 50));
+	}
+	T_EQ(count_of(PS_R_XDP_DELIVERED), 2);
+	T_EQ(count_of(PS_R_IN_DELIVERED), 2);
+	T_EQ(count_of(PS_R_XDP_REPLAY), 2);
+	T_EQ(w.k.session[KW_SLOT].rx_kernel_packets, 2);
+	close(fds[0]);
+	close(fds[1]);
+	world_down();
+}
+
+static void test_ingress_native_v4(void)
+{
+	ingress(XDP_FLAGS_DRV_MODE, 4);
+}
+
+static void test_ingress_native_v6(void)
+{
+	ingress(XDP_FLAGS_DRV_MODE, 6);
+}
+
+static void test_ingress_generic(void)
+{
+	ingress(XDP_FLAGS_SKB_MODE, 4);
+}
+
+/* The next WireGuard data packet on the wire, opened: the inner packet's length, 0 for none. */
+static size_t wire_open(int outer, uint8_t *text)
+{
+	size_t ip_len = outer == 4 ? 20 : 40, head = KP_ETH + ip_len + 8 + KP_WG;
+	unsigned long long len = 0;
+	uint8_t b[2048], nonce[12] = {0};
+
+	while (readable(wire, 1000)) {
+		ssize_t n = recv(wire, b, sizeof(b), 0);
+		const uint8_t *ip = b + KP_ETH;
+
+		if (n < (ssize_t)(head + KP_TAG) ||
+		    (b[12] << 8 | b[13]) != (outer == 4 ? 0x0800 : 0x86dd) ||
+		    ip[outer == 4 ? 9 : 6] != 17)
+			continue;
+		T_EQ(b[0], 0x46); /* the neighbour's address */
+		T_EQ(b[6], 0x02); /* ours */
+		T_EQ(kp_sum(ip + ip_len, (size_t)n - KP_ETH - ip_len,
+			    kp_pseudo(outer, outer == 4 ? kw_local4 : kw_local6,
+				      outer == 4 ? kw_remote4 : kw_remote6, 17,
+				      (size_t)n - KP_ETH - ip_len)),
+		     0xffff);
+		memcpy(nonce + 4, b + head - 8, 8);
+		if (!T_EQ(crypto_aead_chacha20poly1305_ietf_decrypt(text, &len, NULL, b + head,
+								    (size_t)n - head, NULL, 0,
+								    nonce, w.send_key),
+			  0))
+			return 0;
+		return (size_t)len;
+	}
+	return 0;
+}
+
+static bool l4_sum_right(const uint8_t *p, size_t len)
+{
+	size_t hlen = p[0] >> 4 == 4 ? 20 : 40, at = hlen == 20 ? 12 : 8, n = hlen == 20 ? 4 : 16;
+	int proto = hlen == 20 ? p[9] : p[6];
+
+	return kp_sum(p + hlen, len - hlen,
+		      kp_pseudo(hlen == 20 ? 4 : 6, p + at, p + at + n, proto, len - hlen)) ==
+	       0xffff;
+}
+
+static socklen_t far_address(int family, uint16_t port, struct sockaddr_storage *ss)
+{
+	struct sockaddr_in *a4 = (struct sockaddr_in *)ss;
+	struct sockaddr_in6 *a6 = (struct sockaddr_in6 *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (family == 4) {
+		a4->sin_family = AF_INET;
+		a4->sin_port = htons(port);
+		memcpy(&a4->sin_addr, kw_tun4, 4);
+		return sizeof(*a4);
+	}
+	a6->sin6_family = AF_INET6;
+	a6->sin6_port = htons(port);
+	memcpy(&a6->sin6_addr, kw_tun6, 16);
+	return sizeof(*a6);
+}
+
+/* A connecting TCP socket: its SYN has its checksum left to the device. */
+static int tcp_socket(int family, const struct kinner *back)
+{
+	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(back->sport)};
+	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(back->sport)};
+	int fd = socket(family == 4 ? AF_INET : AF_INET6,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage to;
+	socklen_t len = far_address(family, back->dport, &to);
+
+	memcpy(&a4.sin_addr, kw_host4, 4);
+	memcpy(&a6.sin6_addr, kw_host6, 16);
+	T_EQ(family == 4 ? bind(fd, (struct sockaddr *)&a4, sizeof(a4))
+			 : bind(fd, (struct sockaddr *)&a6, sizeof(a6)),
+	     0);
+	T(connect(fd, (struct sockaddr *)&to, len) == -1 && errno == EINPROGRESS);
+	return fd;
+}
+
+static void egress_one(int outer, int family, int proto)
+{
+	struct kinner back = kw_inner_back(family, proto, 0);
+	struct sockaddr_storage to;
+	uint8_t text[2048];
+	size_t len;
+	int fd;
+
+	if (proto == 6) {
+		fd = tcp_socket(family, &back);
+	} else {
+		socklen_t to_len = far_address(family, back.dport, &to);
+
+		fd = udp_socket(family, back.sport);
+		T_EQ(sendto(fd, "Hello", 5, 0, (struct sockaddr *)&to, to_len), 5);
+	}
+	len = wire_open(outer, text);
+	if (!T(len > 0)) {
+		t_note("outer %d inner %d proto %d", outer, family, proto);
+	} else {
+		T_EQ(text[0] >> 4, family);
+		T(l4_sum_right(text, len));
+		T_EQ(len, (size_t)(family == 4 ? 20 : 40) + (proto == 6 ? 40 : 13));
+	}
+	close(fd);
+}
+
+static void egress(bool plain, int outer)
+{
+	if (!world_up(plain, XDP_FLAGS_SKB_MODE, outer))
+		return;
+	for (int family = 4; family <= 6; family += 2) {
+		if (plain && family != outer)
+			continue;
+		egress_one(outer, family, 17);
+		egress_one(outer, family, 6);
+	}
+	T_EQ(count_of(PS_R_TX_NO_ROOM), 0);
+	T(count_of(PS_R_TX_SENT) >= (plain ? 2 : 4));
+	world_down();
+}
+
+static void test_egress_v4(void)
+{
+	egress(false, 4);
+}
+
+static void test_egress_v6(void)
+{
+	egress(false, 6);
+}
+
+static void test_egress_plain(void)
+{
+	egress(true, 4);
+	egress(true, 6);
+}
+
+/* The tunnel device goes with its last descriptor, and with it every delivery, though the programs
+ * are still attached and the tables as they were. */
+static void test_daemon_gone(void)
+{
+	struct kouter o = {.family = 4, .dport = KP_OUR_PORT};
+	struct kinner in = kw_inner(4, 17, 10);
+	struct ps_replay before;
+	uint8_t text[100];
+	uint32_t zero = 0, ifindex;
+	struct kpkt p;
+
+	if (!world_up(false, XDP_FLAGS_DRV_MODE, 4))
+		return;
+	close(tun_fd);
+	tun_fd = -1;
+	T(bpf_map_lookup_elem(w.k.alive, &zero, &ifindex) == -ENOENT);
+	before = w.k.replay[KW_SLOT];
+	kw_seal(&w, &p, &o, text, kp_inner(text, &in));
+	T_EQ(send(wire, p.b, p.len, 0), p.len);
+	for (int i = 0; i < 100 && !count_of(PS_R_XDP_DAEMON_GONE); i++)
+		readable(wire, 10);
+	T(count_of(PS_R_XDP_DAEMON_GONE) >= 1);
+	T_EQ(count_of(PS_R_XDP_DELIVERED), 0);
+	T_MEM(&w.k.replay[KW_SLOT], &before, sizeof(before));
+	world_down();
+}
+
+int main(int argc, char **argv)
+{
+	t_init(argc, argv);
+	T_RUN(test_ingress_native_v4);
+	T_RUN(test_ingress_native_v6);
+	T_RUN(test_ingress_generic);
+	T_RUN(test_egress_v4);
+	T_RUN(test_egress_v6);
+	T_RUN(test_egress_plain);
+	T_RUN(test_daemon_gone);
+	return t_done();
+}
