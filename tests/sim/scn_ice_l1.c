@@ -78,6 +78,22 @@ static void couple_check(struct sim *s, const struct couple *c)
 	T(sim_now(s) - b->last_data_at < 3 * NS_PER_SEC);
 }
 
+/* The gateway takes back its first candidate, long since also known as what it is: recognised on
+ * the other side. */
+static void invalidate(struct sim *s, struct couple *c)
+{
+	struct ice_cand gone = *ice_local(&c->gateway.ice, 0);
+	unsigned n_gone = 0;
+
+	sim_ice_drop_local(&c->gateway, &gone);
+	T(sim_run(s, sim_now(s) + 5 * NS_PER_SEC, NULL, NULL));
+	for (unsigned i = 0; i < ice_n_remotes(&c->client.ice); i++)
+		n_gone += ice_remote(&c->client.ice, i)->discarded;
+	T_EQ(n_gone, 1);
+	T(!sim_ice_knows_all(&c->client, &c->gateway));
+	T(c->client.has_path && c->gateway.has_path && c->client.n_disconnected == 0);
+}
+
 static int cmp_u64(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -97,6 +113,7 @@ static uint64_t one(const struct world *w, uint64_t seed, uint64_t *took)
 	couple_add(s, c, w, 1);
 	T(sim_run(s, start + 60 * NS_PER_SEC, NULL, NULL));
 	couple_check(s, c);
+	invalidate(s, c);
 	*took = (c->client.connected_at > c->gateway.connected_at ? c->client.connected_at
 								  : c->gateway.connected_at) -
 		start;
