@@ -7,7 +7,7 @@ import re
 from lintlib import Report, files, read
 
 DUAL = "(GPL-2.0-only OR BSD-2-Clause)"
-MIN_HEAD = 20  # letters of prose after the SPDX line
+MIN_HEAD = 12  # letters of prose after the SPDX line
 
 
 def main():
