@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The shell shared by penstock-gateway and penstock-client: one control thread, its loop, and
+ * everything the loop owns. Cores decide, this performs.
+ *
+ *   a packet from the network    data.c   udp -> node (STUN, handshake) or fwd_open -> role policy
+ * -> TUN a packet from the TUN        data.c   role policy -> fwd_seal -> udp what connections want
+ * link.c   node events -> forwarding table, kernel keys, candidates what the portal says portal.c
+ * websocket -> phx -> role who may do what              role_gateway.c, role_client.c around
+ * core/tunnel cached flows of the kernel   flow.c once a second                tick.c   counters of
+ * both executors -> timers devices, made and undone     dev.c    options: opt.c    operator's view:
+ * view.c    life: run.c
+ *
+ * Rule of the house: after anything that can shrink an authorisation, role->drain runs before the
+ * next packet is looked at. */
+#ifndef PENSTOCK_DAEMON_H
+#define PENSTOCK_DAEMON_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "apps/daemon/opt.h"
+#include "base/log.h"
+#include "codec/portal_msg.h"
+#include "core/node/node.h"
+#include "core/phx/cand_hold.h"
+#include "core/phx/phx_chan.h"
+#include "core/phx/phx_url.h"
+#include "core/tunnel/client.h"
+#include "core/tunnel/gateway.h"
+#include "fwd/fwd_table.h"
+#include "io/bpf_load.h"
+#include "io/bpf_sync.h"
+#include "io/ctl_socket.h"
+#include "io/loop.h"
+#include "io/nl_addr.h"
+#include "io/nl_link.h"
+#include "io/nl_route.h"
+#include "io/tun.h"
+#include "io/udp.h"
+#include "io/websocket.h"
+
+struct daemon;
+
+/* What differs between a gateway and a client. Functions may be called in any state. */
+struct role {
+	const char *name; /* "gateway", "client": also the portal's role */
+	const char *log_name;
+	enum pmsg_role pmsg;
+	bool gateway;
+	int (*init)(struct daemon *d);
+	void (*fini)(struct daemon *d);
+	void (*message)(struct daemon *d, const struct pmsg *m, uint64_t now);
+	enum ps_reason_id (*check_in)(struct daemon *d, uint32_t slot, const uint8_t *pkt,
+				      const struct ip_meta *m, struct tunnel_flow_grant *out,
+				      uint64_t now);
+	enum ps_reason_id (*check_out)(struct daemon *d, const uint8_t *pkt,
+				       const struct ip_meta *m, struct tunnel_flow_grant *out,
+				       uint64_t now);
+	void (*drain)(struct daemon *d, uint64_t now);
+	void (*established)(struct daemon *d, uint32_t slot, uint64_t now);
+	void (*gone)(struct daemon *d, uint32_t slot, uint64_t now);
+	struct deadline (*deadline)(const struct daemon *d);
+	void (*timeout)(struct daemon *d, uint64_t now);
+	/* For the operator's view. */
+	bool (*peer_info)(const struct daemon *d, uint32_t slot, struct uuid *id, struct ipaddr *v4,
+			  struct ipaddr *v6, uint32_t *resources);
+	bool (*resource_info)(const struct daemon *d, uint32_t resource, struct uuid *id,
+			      const char **name);
+	void (*view_resources)(const struct daemon *d, json_t *out);
+};
+
+extern const struct role role_gateway;
+extern const struct role role_client;
+
+enum daemon_portal {
+	PORTAL_SIGNED_OUT, /* no token */
+	PORTAL_CONNECTING,
+	PORTAL_BACKOFF,
+	PORTAL_CONNECTED,
+	PORTAL_FAILED,
+};
+
+/* Which flows were put into the kernel lately: spares a map update per packet. */
+#define FLOW_MEMO_CAP 4096 /* power of two */
+struct flow_memo {
+	struct ps_flow_key key;
+	uint32_t generation;
+	uint64_t expires_ns;
+	uint64_t at_ns;
+};
+
+/* What the last tick saw of a session. */
+struct session_seen {
+	uint32_t idx;
+	uint32_t pad;
+	uint64_t rx_ns, tx_ns;
+};
+
+#define DAEMON_TX_MAX 2048
+
+struct daemon {
+	const struct role *role;
+	struct opt opt;
+	int exit_code;
+	bool stopping;
+
+	/* devices */
+	struct loop loop;
+	struct nl *nl;
+	struct nl_monitor *monitor;
+	struct tun *tun;
+	struct udp *udp;
+	struct bpf_load *bpf; /* NULL: user space only */
+	struct ctl_server *ctl;
+	char kernel_why[200]; /* why bpf is NULL */
+	bool nft_on, sysctl_on, rules_on;
+	char state_prefix[96]; /* /run/penstock/<instance> */
+	int wan_ifindex[BPF_WAN_MAX];
+	char wan_name[BPF_WAN_MAX][16];
+	size_t wan_len;
+
+	/* cores */
+	struct fwd_table fwd;
+	struct node node;
+	struct phx phx;
+	struct cand_hold held;
+	union {
+		struct tgw tgw;
+		struct tcl tcl;
+	};
+	uint32_t max_peers, n_sessions, max_flows;
+	struct ipaddr tun4, tun6; /* family 0 before the portal's init */
+	char id[FILE_ID_LEN_MAX];
+
+	/* memory handed to the cores */
+	struct fwd_mem fwd_mem;
+	struct node_mem node_mem;
+	struct session_seen *seen;
+	struct flow_memo *memo;
+	void *role_mem[8];
+
+	/* portal */
+	struct ws *ws;
+	enum daemon_portal portal;
+	uint64_t portal_since_ns;
+	char portal_error[160];
+	char token[OPT_TOKEN_CAP]; /* wiped at exit; never formatted */
+	char user_agent[PHX_USER_AGENT_CAP];
+
+	/* loop handles */
+	struct loop_hook hook;
+	struct loop_timer timer, tick;
+	struct loop_fd fd_udp4, fd_udp6, fd_tun, fd_monitor;
+	struct loop_signal sig_int, sig_term, sig_hup;
+
+	/* counters of user space by reason, since start */
+	struct ps_reason_count reasons[PS_R_COUNT];
+	uint64_t started_ns;
+	uint64_t icmp_tokens, icmp_at_ns;
+	/* packets and inner bytes of sessions that are gone */
+	struct ps_session retired;
+};
+
+/* ---- data.c ---- */
+void data_udp_readable(struct daemon *d, int family, uint64_t now);
+void data_tun_readable(struct daemon *d, uint64_t now);
+/* Encrypt one inner packet to the peer and queue it. */
+enum ps_reason_id data_send(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+			    uint8_t ecn, uint64_t now);
+void data_goodbye(struct daemon *d, uint32_t slot, uint64_t now);
+void data_count(struct daemon *d, enum ps_reason_id reason, size_t bytes);
+
+/* ---- link.c ---- */
+/* Until the node has neither events nor datagrams. */
+void link_drain(struct daemon *d, uint64_t now);
+/* Close the connection in slot, if any, and drain it to its end. */
+void link_close(struct daemon *d, uint32_t slot, uint64_t now);
+/* Claim the slot in the forwarding table for a peer the policy has added. */
+void link_peer_added(struct daemon *d, uint32_t slot, const struct ipaddr *v4,
+		     const struct ipaddr *v6);
+/* Policy shrank: cached flows are misses from now on. */
+void link_peer_changed(struct daemon *d, uint32_t slot);
+void link_peer_removed(struct daemon *d, uint32_t slot, uint64_t now);
+/* Create or reuse the connection; false: it could not be (counted and logged). */
+bool link_connect(struct daemon *d, uint32_t slot, const struct node_peer *p, uint64_t now);
+/* Interface addresses -> host candidates. */
+void link_refresh_hosts(struct daemon *d, uint64_t now);
+/* Routes changed: ask anew which interface each path leaves by. */
+void link_refresh_paths(struct daemon *d);
+
+/* ---- flow.c ---- */
+/* Offer an allowed packet's flow to the kernel. */
+void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
+		const struct tunnel_flow_grant *g, uint64_t now);
+
+/* ---- portal.c ---- */
+int portal_init(struct daemon *d);
+void portal_start(struct daemon *d, uint64_t now);
+void portal_drain(struct daemon *d, uint64_t now);
+void portal_reconnect(struct daemon *d, uint64_t now);
+void portal_fini(struct daemon *d);
+/* Send a message on the role topic; logs what is refused. */
+int portal_send(struct daemon *d, const char *event, const char *payload, uint64_t now);
+const char *portal_state_name(enum daemon_portal p);
+
+/* ---- role_common.c ---- */
+/* The portal's view of a resource as policy takes it. 0; -E2BIG when its filters do not fit (then
+ * it must not be used). */
+int role_resource(const struct pmsg_resource *in, struct tunnel_resource *out);
+/* ICE credentials of a portal message; false when they do not fit. */
+bool role_creds(const struct pmsg_ice_creds *in, struct ice_creds *out);
+void role_candidates(struct daemon *d, uint32_t slot, const struct pmsg_candidates *c, bool gone,
+		     uint64_t now);
+
+/* ---- dev.c ---- */
+int dev_open(struct daemon *d);
+void dev_close(struct daemon *d);
+/* The portal told our tunnel addresses. */
+int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ipaddr *v6);
+int dev_set_routes(struct daemon *d, const struct ipnet *nets, uint32_t n);
+
+/* ---- tick.c ---- */
+void tick(void *ctx, uint64_t now);
+
+/* ---- view.c ---- */
+char *view_request(void *arg, const char *request, size_t len);
+/* What both roles show of a resource; the role adds its own keys. A new reference. */
+json_t *view_resource(const struct tunnel_resource *r);
+
+/* ---- run.c ---- */
+/* The whole life of a daemon; returns the exit status. */
+int daemon_main(const struct role *role, int argc, char **argv);
+void daemon_stop(struct daemon *d, int exit_code);
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The user-space executor: packets between the UDP sockets and the tunnel device, complete on any
+ * kernel. With the kernel executor active it sees what that passes up: first packets of a flow,
+ * everything unusual, and all control traffic. */
+#include <string.h>
+
+#include "apps/daemon/daemon.h"
+#include "codec/icmp_error.h"
+#include "codec/p2p_ctl.h"
+#include "crypto/crypto.h"
+
+#define RX_BATCHES	4   /* batches a wake-up takes before it lets timers and signals in */
+#define ICMP_PER_SECOND 100 /* errors we answer refused packets with, all peers together */
+
+void data_count(struct daemon *d, enum ps_reason_id reason, size_t bytes)
+{
+	d->reasons[reason].packets++;
+	d->reasons[reason].bytes += bytes;
+}
+
+enum ps_reason_id data_send(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+			    uint8_t ecn, uint64_t now)
+{
+	const struct node_conn *c = node_conn(&d->node, slot);
+	enum ps_reason_id reason;
+	size_t out_len;
+	uint8_t *out;
+
+	if (!c || !c->has_path)
+		return PS_R_UTX_NO_PATH;
+	if (len + FWD_DATA_OVERHEAD > UDP_BUF_LEN)
+		return PS_R_UTX_MALFORMED;
+	out = udp_reserve(d->udp, c->path.remote.ip.family);
+	if (!out)
+		return PS_R_UTX_SOCKET;
+	reason = fwd_seal(&d->fwd, slot, pkt, len, out, &out_len, now);
+	if (reason != PS_R_UTX_SENT) {
+		if (reason == PS_R_UTX_NO_SESSION)
+			node_wants_send(&d->node, slot, now);
+		return reason;
+	}
+	udp_commit(d->udp, &c->path.local.ip, &c->path.remote, ecn, out_len);
+	return PS_R_UTX_SENT;
+}
+
+void data_goodbye(struct daemon *d, uint32_t slot, uint64_t now)
+{
+	uint8_t pkt[P2P_CTL_GOODBYE_LEN];
+
+	p2p_ctl_encode_goodbye(pkt);
+	data_send(d, slot, pkt, sizeof(pkt), 0, now);
+}
+
+/* Tell the sender of a refused packet, at a bounded rate. */
+static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const struct ip_meta *m,
+		   enum icmp_error kind, uint64_t now)
+{
+	uint8_t out[ICMP_ERROR_LEN_MAX];
+	size_t len;
+
+	if (time_since(d->icmp_at_ns, now) >= NS_PER_SEC) {
+		d->icmp_at_ns = now;
+		d->icmp_tokens = ICMP_PER_SECOND;
+	}
+	if (kind == ICMP_ERROR_NONE || !d->icmp_tokens)
+		return;
+	d->icmp_tokens--;
+	len = icmp_error_build(kind, pkt, m, out, sizeof(out));
+	if (len)
+		data_send(d, slot, out, len, 0, now);
+}
+
+static void rx_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
+{
+	if (ctl->type != P2P_CTL_GOODBYE)
+		return;
+	LOG_INFO("tunnel", "peer said goodbye", LOG_UUID("cid", &d->node.mem.conns[slot].cid));
+	link_close(d, slot, now);
+	d->role->gone(d, slot, now);
+	d->role->drain(d, now);
+}
+
+static enum ps_reason_id rx_inner(struct daemon *d, const struct fwd_opened *o, uint8_t ecn,
+				  uint64_t now)
+{
+	struct tunnel_flow_grant grant;
+	enum ps_reason_id reason;
+	struct p2p_ctl ctl;
+	struct ip_meta m;
+
+	switch (p2p_ctl_decode(o->inner, o->inner_len, &ctl)) {
+	case P2P_CTL_EVENT:
+		rx_control(d, o->peer, &ctl, now);
+		return PS_R_URX_CONTROL;
+	case P2P_CTL_UNKNOWN:
+	case P2P_CTL_MALFORMED:
+		return PS_R_URX_CONTROL;
+	case P2P_CTL_NOT:
+		break;
+	}
+	if (ip_packet_parse(o->inner, o->inner_len, &m))
+		return PS_R_URX_INNER_MALFORMED;
+	reason = d->role->check_in(d, o->peer, o->inner, &m, &grant, now);
+	if (reason != PS_R_URX_DELIVERED) {
+		refuse(d, o->peer, o->inner, &m, grant.reply, now);
+		return reason;
+	}
+	ip_packet_merge_ecn(o->inner, &m, ecn);
+	if (tun_write(d->tun, o->inner, m.total_len))
+		return PS_R_URX_TUN_FULL;
+	if (grant.cacheable)
+		flow_offer(d, BPF_FLOW_IN, o->peer, &m, &grant, now);
+	return reason;
+}
+
+static enum ps_reason_id rx_data(struct daemon *d, struct udp_dgram *g, uint64_t now)
+{
+	struct fwd_opened o;
+	enum ps_reason_id reason = fwd_open(&d->fwd, g->data, g->len, &o, now);
+	uint32_t idx;
+
+	if (reason != PS_R_URX_DELIVERED)
+		return reason;
+	idx = d->fwd.mem.session[o.slot].local_idx;
+	if (o.confirms || !o.inner_len) {
+		fwd_session_confirm(&d->fwd, idx);
+		node_on_data(&d->node, o.peer, idx, true, !o.inner_len, now, now);
+		link_drain(d, now);
+	}
+	return o.inner_len ? rx_inner(d, &o, g->ecn, now) : PS_R_URX_KEEPALIVE;
+}
+
+static enum ps_reason_id rx_datagram(struct daemon *d, struct udp_dgram *g, uint64_t now)
+{
+	const struct ice_dgram in = {
+		.local = g->local, .remote = g->remote, .data = g->data, .len = g->len};
+
+	if (g->truncated)
+		return PS_R_URX_TOO_LONG;
+	/* What comes to a tunnel address came through the tunnel: no tunnel within the tunnel. */
+	if (tunnel_in_peer_range(&g->local.ip))
+		return PS_R_URX_MALFORMED;
+	switch (node_input(&d->node, &in, now)) {
+	case NODE_RX_DATA:
+		return rx_data(d, g, now);
+	case NODE_RX_STUN:
+		link_drain(d, now);
+		return PS_R_URX_STUN;
+	case NODE_RX_HANDSHAKE:
+		link_drain(d, now);
+		return PS_R_URX_HANDSHAKE;
+	case NODE_RX_MALFORMED:
+		return PS_R_URX_MALFORMED;
+	case NODE_RX_STUN_REJECTED:
+		return PS_R_URX_STUN_REJECTED;
+	case NODE_RX_HANDSHAKE_REJECTED:
+		return PS_R_URX_HANDSHAKE_REJECTED;
+	case NODE_RX_UNDER_LOAD:
+		return PS_R_URX_UNDER_LOAD;
+	}
+	return PS_R_URX_MALFORMED;
+}
+
+void data_udp_readable(struct daemon *d, int family, uint64_t now)
+{
+	struct udp_dgram *g;
+	size_t n;
+
+	for (int batch = 0; batch < RX_BATCHES && !d->stopping; batch++) {
+		n = udp_recv(d->udp, family, &g);
+		for (size_t i = 0; i < n; i++)
+			data_count(d, rx_datagram(d, &g[i], now), g[i].len);
+		if (n < UDP_BATCH)
+			break;
+	}
+	udp_flush(d->udp);
+}
+
+static enum ps_reason_id tx_packet(struct daemon *d, const struct tun_pkt *p, uint64_t now)
+{
+	struct tunnel_flow_grant grant;
+	enum ps_reason_id reason;
+	struct ip_meta m;
+
+	if (ip_packet_parse(p->data, p->len, &m) || m.total_len != p->len)
+		return PS_R_UTX_MALFORMED;
+	reason = d->role->check_out(d, p->data, &m, &grant, now);
+	if (reason != PS_R_UTX_SENT)
+		return reason;
+	reason = data_send(d, grant.slot, p->data, p->len, m.ecn, now);
+	if (reason == PS_R_UTX_SENT && grant.cacheable)
+		flow_offer(d, BPF_FLOW_OUT, grant.slot, &m, &grant, now);
+	return reason;
+}
+
+void data_tun_readable(struct daemon *d, uint64_t now)
+{
+	struct tun_pkt *p;
+	size_t n;
+
+	for (int batch = 0; batch < RX_BATCHES && !d->stopping; batch++) {
+		n = tun_read(d->tun, &p);
+		for (size_t i = 0; i < n; i++)
+			data_count(d, tx_packet(d, &p[i], now), p[i].len);
+		d->role->drain(d, now);
+		if (n < TUN_BATCH)
+			break;
+	}
+	udp_flush(d->udp);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Everything a daemon changes on its host, made in one order and undone in the other: tunnel
+ * device, policy rules, routes, nftables table, sysctls, BPF programs. What a killed run left
+ * behind is removed first. */
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "apps/daemon/daemon.h"
+#include "io/nft.h"
+#include "io/sysctl.h"
+
+#define TUN_TXQUEUELEN 1000
+
+static int fail(const char *what, int rc, const struct io_err *err)
+{
+	LOG_ERROR("device", what, LOG_STR("error", err->msg), LOG_ERRNO("errno", rc));
+	return rc;
+}
+
+/* ---- tunnel device ---- */
+
+static int open_tun(struct daemon *d)
+{
+	const struct nl_link_cfg link = {
+		.mtu = IP_PACKET_MTU, .txqueuelen = TUN_TXQUEUELEN, .no_ll6 = true, .up = true};
+	struct io_err err = {""};
+	int rc = tun_open(&d->tun, d->opt.tun, &err);
+
+	if (rc)
+		return fail("cannot make the tunnel device", rc, &err);
+	rc = nl_link_set(d->nl, tun_ifindex(d->tun), &link, &err);
+	return rc ? fail("cannot set up the tunnel device", rc, &err) : 0;
+}
+
+static int open_udp(struct daemon *d)
+{
+	const struct udp_cfg cfg = {.port = (uint16_t)d->opt.udp_port, .fwmark = NL_FWMARK};
+	struct io_err err = {""};
+	uint32_t rcv, snd;
+	int rc = udp_open(&d->udp, &cfg, &err);
+
+	if (rc)
+		return fail("cannot open UDP sockets", rc, &err);
+	udp_buffers(d->udp, udp_fd(d->udp, 4) >= 0 ? 4 : 6, &rcv, &snd);
+	LOG_INFO("device", "listening", LOG_U64("udp4", udp_port(d->udp, 4)),
+		 LOG_U64("udp6", udp_port(d->udp, 6)), LOG_U64("rcvbuf", rcv),
+		 LOG_U64("sndbuf", snd));
+	return 0;
+}
+
+static void open_rules(struct daemon *d)
+{
+	struct io_err err = {""};
+
+	for (int family = 4; family <= 6; family += 2) {
+		int rc = nl_rule_install(d->nl, family, NL_FWMARK, NL_TABLE, &err);
+
+		if (rc)
+			LOG_WARN("device", "no policy rule", LOG_U64("family", (uint64_t)family),
+				 LOG_STR("error", err.msg));
+	}
+	d->rules_on = true;
+}
+
+static int open_forwarding(struct daemon *d)
+{
+	const struct nft_cfg cfg = {
+		.instance = d->opt.instance, .tun_name = d->opt.tun, .masquerade = true};
+	struct io_err err = {""};
+	char path[128], chains[200];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s.sysctl", d->state_prefix);
+	rc = sysctl_forward_enable(path, &err);
+	if (rc)
+		return fail("cannot enable forwarding", rc, &err);
+	d->sysctl_on = true;
+	rc = nft_install(&cfg, &err);
+	if (rc)
+		return fail("cannot install the nftables table", rc, &err);
+	d->nft_on = true;
+	if (nft_forward_blockers(d->opt.instance, chains, sizeof(chains)) > 0)
+		LOG_WARN("device",
+			 "other forward chains drop by default and may stop tunnel traffic",
+			 LOG_STR("chains", chains));
+	return 0;
+}
+
+/* ---- WAN ---- */
+
+static int add_wan(struct daemon *d, int ifindex, const char *name)
+{
+	for (size_t i = 0; i < d->wan_len; i++)
+		if (d->wan_ifindex[i] == ifindex)
+			return 0;
+	if (d->wan_len == BPF_WAN_MAX)
+		return -E2BIG;
+	d->wan_ifindex[d->wan_len] = ifindex;
+	snprintf(d->wan_name[d->wan_len++], sizeof(d->wan_name[0]), "%s", name);
+	return 0;
+}
+
+static int find_wan(struct daemon *d)
+{
+	char list[OPT_TEXT_CAP], *save = NULL;
+	struct nl_hop hop;
+
+	snprintf(list, sizeof(list), "%s", d->opt.wan_iface);
+	for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		unsigned ifindex = if_nametoindex(name);
+
+		if (!ifindex || add_wan(d, (int)ifindex, name)) {
+			LOG_ERROR("config",
+				  ifindex ? "--wan-iface: too many interfaces"
+					  : "--wan-iface: no such interface",
+				  LOG_STR("name", name));
+			return -ENODEV;
+		}
+	}
+	for (int family = 4; !d->opt.wan_iface[0] && family <= 6; family += 2)
+		if (!nl_link_default(d->nl, family, NL_FWMARK, &hop, NULL))
+			add_wan(d, hop.ifindex, hop.ifname);
+	return 0;
+}
+
+/* ---- the forwarding table and the kernel executor ---- */
+
+static uint32_t pow2_at_least(uint32_t n)
+{
+	uint32_t p = 16;
+
+	while (p < n)
+		p <<= 1;
+	return p;
+}
+
+static int open_kernel(struct daemon *d)
+{
+	struct bpf_load_cfg cfg = {
+		.instance = d->opt.instance,
+		.wan_len = d->wan_len,
+		.tun_ifindex = tun_ifindex(d->tun),
+		.xdp_mode = d->opt.xdp_mode,
+		.sessions = d->n_sessions,
+		.peers = d->max_peers,
+		.flows = d->max_flows,
+	};
+	struct io_err err = {""};
+	int rc;
+
+	if (d->opt.mode == OPT_MODE_USER) {
+		snprintf(d->kernel_why, sizeof(d->kernel_why), "mode is user");
+		bpf_load_clean(d->opt.instance, &err);
+		return 0;
+	}
+	if (!d->wan_len) {
+		rc = -ENODEV;
+		snprintf(err.msg, sizeof(err.msg), "no default route and no --wan-iface");
+	} else {
+		memcpy(cfg.wan_ifindex, d->wan_ifindex, sizeof(cfg.wan_ifindex));
+		rc = bpf_load_open(&d->bpf, &cfg, &err);
+	}
+	if (!rc)
+		return 0;
+	d->bpf = NULL;
+	snprintf(d->kernel_why, sizeof(d->kernel_why), "%s", err.msg);
+	if (d->opt.mode == OPT_MODE_KERNEL)
+		return fail("--mode=kernel: the kernel executor is not available", rc, &err);
+	LOG_WARN("kernel", "user space carries everything", LOG_STR("why", err.msg));
+	return 0;
+}
+
+static int make_tables(struct daemon *d)
+{
+	struct fwd_mem *m = &d->fwd_mem;
+	uint32_t n = d->n_sessions, peers = d->max_peers;
+
+	m->n_sessions = n;
+	m->n_peers = peers;
+	if (d->bpf) {
+		struct bpf_tables *t = bpf_load_tables(d->bpf);
+
+		m->session = t->session;
+		m->replay = t->replay;
+		m->peer = t->peer;
+	} else {
+		m->session = calloc(n, sizeof(*m->session));
+		m->replay = calloc(n, sizeof(*m->replay));
+		m->peer = calloc(peers, sizeof(*m->peer));
+	}
+	m->session_free = calloc(n, sizeof(*m->session_free));
+	m->keys = mmap(NULL, n * sizeof(*m->keys), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (m->keys == MAP_FAILED)
+		m->keys = NULL;
+	d->seen = calloc(n, sizeof(*d->seen));
+	d->memo = calloc(FLOW_MEMO_CAP, sizeof(*d->memo));
+	d->node_mem = (struct node_mem){
+		.conns = calloc(peers, sizeof(struct node_conn)),
+		.due = calloc(peers, sizeof(uint64_t)),
+		.n_conns = peers,
+		.n_buckets = pow2_at_least(peers),
+		.n_slots = n,
+	};
+	d->node_mem.buckets = calloc(NODE_CHAINS * (size_t)d->node_mem.n_buckets, sizeof(uint32_t));
+	d->node_mem.conn_of_slot = calloc(n, sizeof(uint32_t));
+	if (!m->session || !m->replay || !m->peer || !m->session_free || !m->keys || !d->seen ||
+	    !d->memo || !d->node_mem.conns || !d->node_mem.due || !d->node_mem.buckets ||
+	    !d->node_mem.conn_of_slot)
+		return -ENOMEM;
+	/* Keys stay out of core dumps always, out of swap where we are allowed to. */
+	madvise(m->keys, n * sizeof(*m->keys), MADV_DONTDUMP);
+	if (mlock(m->keys, n * sizeof(*m->keys)))
+		LOG_WARN("device", "session keys may be swapped out", LOG_ERRNO("error", errno));
+	return 0;
+}
+
+/* Ports and switches; then the programs go live. */
+static int start_kernel(struct daemon *d)
+{
+	struct ps_config *c;
+	struct io_err err = {""};
+	int rc;
+
+	if (!d->bpf)
+		return 0;
+	c = bpf_load_tables(d->bpf)->config;
+	c->port4 = ps_be16(udp_port(d->udp, 4));
+	c->port6 = ps_be16(udp_port(d->udp, 6));
+	c->fwmark = NL_FWMARK;
+	c->bulk_hold_ns = 200 * NS_PER_MS;
+	rc = bpf_load_start(d->bpf, &err);
+	if (rc && d->opt.mode != OPT_MODE_KERNEL) {
+		/* The table lives on in the maps; the programs just never see a packet. */
+		snprintf(d->kernel_why, sizeof(d->kernel_why), "%s", err.msg);
+		LOG_WARN("kernel", "user space carries everything", LOG_STR("why", err.msg));
+		return 0;
+	}
+	if (rc)
+		return fail("--mode=kernel: cannot attach", rc, &err);
+	PS_WRITE_ONCE(c->flags, PS_CFG_RX | PS_CFG_TX);
+	for (size_t i = 0; i < bpf_load_info(d->bpf)->wan_len; i++) {
+		const struct bpf_wan_info *w = &bpf_load_info(d->bpf)->wan[i];
+
+		LOG_INFO("kernel", "fast path attached", LOG_STR("interface", w->ifname),
+			 LOG_STR("xdp", w->xdp_mode), LOG_STR("by", w->xdp_attach),
+			 LOG_STR("tc", w->tc_attach), LOG_STR("note", w->why));
+	}
+	if (!bpf_load_info(d->bpf)->keys_hidden)
+		LOG_WARN("kernel", "a dump by root can show session keys on this kernel",
+			 LOG_STR("why", bpf_load_info(d->bpf)->keys_why));
+	return 0;
+}
+
+int dev_open(struct daemon *d)
+{
+	struct io_err err = {""};
+	int rc = nl_open(&d->nl, &err);
+
+	if (rc)
+		return fail("no rtnetlink", rc, &err);
+	d->n_sessions = pow2_at_least(d->max_peers * 3);
+	rc = find_wan(d);
+	if (!rc)
+		rc = open_tun(d);
+	if (!rc)
+		rc = open_udp(d);
+	if (rc)
+		return rc;
+	open_rules(d);
+	if (d->role->gateway)
+		rc = open_forwarding(d);
+	if (!rc)
+		rc = open_kernel(d);
+	if (!rc)
+		rc = make_tables(d);
+	if (!rc)
+		rc = start_kernel(d);
+	if (rc)
+		return rc;
+	rc = nl_monitor_open(&d->monitor, tun_ifindex(d->tun), NL_TABLE, &err);
+	return rc ? fail("cannot watch the network", rc, &err) : 0;
+}
+
+static void free_tables(struct daemon *d)
+{
+	struct fwd_mem *m = &d->fwd_mem;
+
+	if (!d->bpf) {
+		free(m->session);
+		free(m->replay);
+		free(m->peer);
+	}
+	free(m->session_free);
+	if (m->keys)
+		munmap(m->keys, m->n_sessions * sizeof(*m->keys));
+	free(d->seen);
+	free(d->memo);
+	free(d->node_mem.conns);
+	free(d->node_mem.due);
+	free(d->node_mem.buckets);
+	free(d->node_mem.conn_of_slot);
+}
+
+void dev_close(struct daemon *d)
+{
+	struct io_err err = {""};
+	char path[128];
+
+	nl_monitor_close(d->monitor);
+	free_tables(d);
+	bpf_load_close(d->bpf);
+	if (d->nft_on && nft_remove(d->opt.instance, &err))
+		LOG_WARN("device", "nftables table not removed", LOG_STR("error", err.msg));
+	if (d->sysctl_on) {
+		snprintf(path, sizeof(path), "%s.sysctl", d->state_prefix);
+		if (sysctl_forward_restore(path, &err))
+			LOG_WARN("device", "sysctls not restored", LOG_STR("error", err.msg));
+	}
+	for (int family = 4; d->rules_on && family <= 6; family += 2)
+		nl_rule_remove(d->nl, family, NL_TABLE, NULL, NULL);
+	udp_close(d->udp);
+	tun_close(d->tun);
+	nl_close(d->nl);
+}
+
+int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ipaddr *v6)
+{
+	static const struct ipnet peer_ranges[] = {
+		{.ip = {.family = 4, .b = {100, 64}}, .len = 11},
+		{.ip = {.family = 6, .b = {0xfd, 0, 0x20, 0x21, 0x11, 0x11}}, .len = 107},
+	};
+	int ifindex = tun_ifindex(d->tun);
+	struct io_err err = {""};
+	int rc4, rc6;
+
+	if (ipaddr_eq(&d->tun4, v4) && ipaddr_eq(&d->tun6, v6))
+		return 0;
+	nl_link_addr_flush(d->nl, ifindex, NULL);
+	rc4 = nl_link_addr_add(d->nl, ifindex, v4, 32, &err);
+	rc6 = nl_link_addr_add(d->nl, ifindex, v6, 128, &err);
+	if (rc4 && rc6)
+		return fail("tunnel addresses not set", rc4, &err);
+	d->tun4 = *v4;
+	d->tun6 = *v6;
+	LOG_INFO("device", "tunnel addresses set", LOG_IP("ipv4", v4), LOG_IP("ipv6", v6));
+	return d->role->gateway ? dev_set_routes(d, peer_ranges, 2) : 0;
+}
+
+int dev_set_routes(struct daemon *d, const struct ipnet *nets, uint32_t n)
+{
+	struct nl_route_diff diff;
+	struct io_err err = {""};
+	int rc = nl_route_set(d->nl, NL_TABLE, tun_ifindex(d->tun), nets, n, &diff, &err);
+
+	if (rc)
+		return fail("routes not set", rc, &err);
+	if (diff.added || diff.removed)
+		LOG_INFO("device", "setting new routes", LOG_U64("added", diff.added),
+			 LOG_U64("removed", diff.removed), LOG_U64("total", n));
+	return 0;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Established flows offered to the kernel: after user space has decided about a packet, the same
+ * decision is cached under its 5-tuple with the peer's present generation, so that any later
+ * revocation makes it a miss. */
+#include <string.h>
+
+#include "apps/daemon/daemon.h"
+
+#define REOFFER_NS (5 * NS_PER_SEC) /* the kernel's table is an LRU: an entry may have gone */
+
+static bool flow_key(struct ps_flow_key *k, enum bpf_dir dir, uint32_t slot,
+		     const struct ip_meta *m)
+{
+	*k = (struct ps_flow_key){
+		.peer = dir == BPF_FLOW_IN ? slot : 0,
+		.family = m->family,
+		.proto = m->proto,
+	};
+	memcpy(k->saddr, m->src.b, sizeof(k->saddr));
+	memcpy(k->daddr, m->dst.b, sizeof(k->daddr));
+	if (m->is_fragment || m->has_ext)
+		return false;
+	switch ((enum ip_l4)m->l4) {
+	case IP_L4_TCP:
+	case IP_L4_UDP:
+		k->sport = ps_be16(m->sport);
+		k->dport = ps_be16(m->dport);
+		return true;
+	case IP_L4_ICMP_ECHO:
+		k->sport = ps_be16(m->icmp_id);
+		return true;
+	case IP_L4_OTHER:
+	case IP_L4_ICMP_ERROR:
+	case IP_L4_ICMP_OTHER:
+		break;
+	}
+	return false;
+}
+
+static struct flow_memo *memo_of(struct daemon *d, enum bpf_dir dir, const struct ps_flow_key *k)
+{
+	const uint8_t *p = (const uint8_t *)k;
+	uint32_t h = 2166136261u + (uint32_t)dir;
+
+	for (size_t i = 0; i < sizeof(*k); i++)
+		h = (h ^ p[i]) * 16777619u;
+	return &d->memo[(h ^ h >> 15) & (FLOW_MEMO_CAP - 1)];
+}
+
+void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
+		const struct tunnel_flow_grant *g, uint64_t now)
+{
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
+	struct wall wall;
+	struct flow_memo *memo;
+	struct ps_flow_key key;
+	struct ps_flow flow;
+
+	if (!d->bpf || !p || !(p->flags & PS_PEER_KERNEL) || !flow_key(&key, dir, slot, m))
+		return;
+	wall = loop_wall();
+	flow = (struct ps_flow){
+		.peer = slot,
+		.generation = p->generation,
+		.expires_ns = tunnel_expiry_ns(g->expires_at, &wall, now),
+		.last_ns = now,
+		.resource = g->resource,
+	};
+	memo = memo_of(d, dir, &key);
+	if (!memcmp(&memo->key, &key, sizeof(key)) && memo->generation == p->generation &&
+	    memo->expires_ns / NS_PER_SEC == flow.expires_ns / NS_PER_SEC &&
+	    time_since(memo->at_ns, now) < REOFFER_NS)
+		return;
+	*memo = (struct flow_memo){.key = key,
+				   .generation = p->generation,
+				   .expires_ns = flow.expires_ns,
+				   .at_ns = now};
+	{
+		struct ps_flow old;
+
+		/* Re-offering keeps what the data path wrote, above all which executor holds the
+		 * flow. */
+		if (!bpf_flow_get(d->bpf, dir, &key, &old) && old.generation == flow.generation &&
+		    old.peer == slot) {
+			flow.packets = old.packets;
+			flow.bytes = old.bytes;
+			flow.bulk_until_ns = old.bulk_until_ns;
+			if (old.expires_ns / NS_PER_SEC == flow.expires_ns / NS_PER_SEC)
+				return;
+		}
+	}
+	if (bpf_flow_put(d->bpf, dir, &key, &flow))
+		data_count(d, PS_R_CTL_TABLE_FULL, 0);
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Between the node and the world: sessions into the forwarding table and the kernel, paths to
+ * interfaces, datagrams to sockets, candidates towards the portal. */
+#include <string.h>
+
+#include "apps/daemon/daemon.h"
+#include "crypto/crypto.h"
+
+static const struct ipnet tunnel_ranges[] = {
+	{.ip = {.family = 4, .b = {100, 64}}, .len = 10},
+	{.ip = {.family = 6, .b = {0xfd, 0, 0x20, 0x21, 0x11, 0x11}}, .len = 48},
+};
+
+/* ---- sessions ---- */
+
+static void session_install(struct daemon *d, uint32_t slot, struct wg_event *ev, uint64_t now)
+{
+	const struct wg_times *t = &d->node.cfg.wg_times;
+	struct fwd_keys keys;
+	struct fwd_session_new s = {
+		.local_idx = ev->local_idx,
+		.remote_idx = ev->remote_idx,
+		.peer = slot,
+		.initiator = ev->initiator,
+		.rx_until_ns = time_add(ev->birth_ns, t->reject_after_ns),
+		.tx_until_ns = time_add(ev->birth_ns,
+					ev->initiator ? t->initiator_stop_ns : t->reject_after_ns),
+		.keys = &keys,
+	};
+
+	memcpy(keys.recv, ev->keys.recv, sizeof(keys.recv));
+	memcpy(keys.send, ev->keys.send, sizeof(keys.send));
+	if (d->bpf && bpf_key_set(d->bpf, fwd_slot(&d->fwd, ev->local_idx), keys.recv, keys.send))
+		LOG_WARN("kernel", "session keys not installed; user space serves the session");
+	fwd_session_install(&d->fwd, &s, now);
+	/* The responder's answer has proved the session; the initiator's first packet has yet to.
+	 */
+	if (ev->initiator)
+		fwd_session_confirm(&d->fwd, ev->local_idx);
+	crypto_wipe(&keys, sizeof(keys));
+}
+
+static void session_free(struct daemon *d, uint32_t idx)
+{
+	const struct ps_session *s = fwd_session(&d->fwd, idx);
+
+	if (s) {
+		d->retired.rx_kernel_packets += s->rx_kernel_packets;
+		d->retired.rx_kernel_bytes += s->rx_kernel_bytes;
+		d->retired.tx_kernel_packets += s->tx_kernel_packets;
+		d->retired.tx_kernel_bytes += s->tx_kernel_bytes;
+		d->retired.rx_user_packets += s->rx_user_packets;
+		d->retired.rx_user_bytes += s->rx_user_bytes;
+		d->retired.tx_user_packets += s->tx_user_packets;
+		d->retired.tx_user_bytes += s->tx_user_bytes;
+	}
+	if (d->bpf && s)
+		bpf_key_wipe(d->bpf, fwd_slot(&d->fwd, idx));
+	fwd_index_free(&d->fwd, idx);
+}
+
+static void on_wg(struct daemon *d, struct node_event *ev, uint64_t now)
+{
+	struct wg_event *w = &ev->wg;
+
+	switch (w->type) {
+	case WG_EV_SESSION:
+		session_install(d, ev->conn, w, now);
+		break;
+	case WG_EV_SESSION_CURRENT:
+		fwd_peer_set_tx(&d->fwd, ev->conn, w->local_idx);
+		break;
+	case WG_EV_SESSION_IDLE:
+		fwd_peer_set_tx(&d->fwd, ev->conn, 0);
+		break;
+	case WG_EV_SESSION_DEAD:
+	case WG_EV_INDEX_RELEASED:
+		session_free(d, w->local_idx);
+		break;
+	case WG_EV_KEEPALIVE:
+		if (data_send(d, ev->conn, NULL, 0, 0, now) == PS_R_UTX_SENT)
+			node_on_data(&d->node, ev->conn, w->local_idx, false, true, now, now);
+		break;
+	case WG_EV_HANDSHAKE_DONE:
+		LOG_DEBUG("wireguard", "completed handshake", LOG_UUID("cid", &ev->cid),
+			  LOG_NS("rtt", w->rtt_ns), LOG_BOOL("first", w->first));
+		break;
+	case WG_EV_EXPIRED:
+	case WG_EV_NONE:
+		break;
+	}
+}
+
+/* ---- paths ---- */
+
+static uint32_t path_ifindex(struct daemon *d, const struct ice_path *path)
+{
+	struct nl_hop hop;
+
+	if (!d->bpf || path->local_kind == CAND_RELAY ||
+	    nl_link_route_to(d->nl, &path->remote.ip, NL_FWMARK, &hop, NULL))
+		return 0;
+	for (size_t i = 0; i < d->wan_len; i++)
+		if (d->wan_ifindex[i] == hop.ifindex)
+			return (uint32_t)hop.ifindex;
+	return 0;
+}
+
+static void set_path(struct daemon *d, uint32_t slot, const struct ice_path *path)
+{
+	fwd_peer_set_path(&d->fwd, slot, &path->local, &path->remote, path_ifindex(d, path));
+}
+
+void link_refresh_paths(struct daemon *d)
+{
+	for (uint32_t slot = 0; slot < d->max_peers; slot++) {
+		const struct node_conn *c = node_conn(&d->node, slot);
+
+		if (c && c->has_path)
+			set_path(d, slot, &c->path);
+	}
+}
+
+/* ---- events ---- */
+
+static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
+{
+	const struct node_conn *c = node_conn(&d->node, ev->conn);
+
+	switch (ev->kind) {
+	case NODE_EV_CANDIDATE:
+		LOG_DEBUG("ice", "signalling candidate", LOG_UUID("cid", &ev->cid),
+			  LOG_STR("candidate", ev->text));
+		cand_hold_add(&d->held, &ev->cid, ev->text);
+		break;
+	case NODE_EV_CANDIDATE_GONE:
+		LOG_DEBUG("ice", "invalidating candidate", LOG_UUID("cid", &ev->cid),
+			  LOG_STR("candidate", ev->text));
+		cand_hold_remove(&d->held, &ev->cid, ev->text);
+		break;
+	case NODE_EV_PATH:
+		LOG_INFO("ice", "new path", LOG_UUID("cid", &ev->cid),
+			 LOG_ENDPOINT("local", &ev->path.local),
+			 LOG_ENDPOINT("remote", &ev->path.remote),
+			 LOG_STR("kind", cand_kind_name(ev->path.remote_kind)),
+			 LOG_NS("since_start", c ? time_since(c->created_ns, now) : 0));
+		set_path(d, ev->conn, &ev->path);
+		break;
+	case NODE_EV_WANT_INDEX: {
+		uint32_t idx = fwd_index_alloc(&d->fwd);
+
+		if (!idx)
+			data_count(d, PS_R_CTL_TABLE_FULL, 0);
+		node_give_index(&d->node, ev->conn, idx);
+		break;
+	}
+	case NODE_EV_WG:
+		on_wg(d, ev, now);
+		break;
+	case NODE_EV_ESTABLISHED:
+		LOG_INFO("tunnel", "connection established", LOG_UUID("cid", &ev->cid),
+			 LOG_NS("duration", c ? time_since(c->created_ns, now) : 0));
+		d->role->established(d, ev->conn, now);
+		break;
+	case NODE_EV_FAILED:
+		LOG_INFO("tunnel", "connection failed", LOG_UUID("cid", &ev->cid),
+			 LOG_STR("why", ev->why));
+		node_close(&d->node, ev->conn, now);
+		d->role->gone(d, ev->conn, now);
+		break;
+	case NODE_EV_CLOSED:
+		fwd_peer_set_path(&d->fwd, ev->conn, NULL, NULL, 0);
+		cand_hold_drop_peer(&d->held, &ev->cid);
+		break;
+	}
+	crypto_wipe(&ev->wg.keys, sizeof(ev->wg.keys));
+}
+
+void link_drain(struct daemon *d, uint64_t now)
+{
+	struct node_event ev;
+	struct node_tx tx;
+
+	while (node_poll_event(&d->node, &ev, now))
+		on_event(d, &ev, now);
+	while (node_poll_tx(&d->node, &tx, now)) {
+		while (node_poll_event(&d->node, &ev, now))
+			on_event(d, &ev, now);
+		udp_send(d->udp, &tx.local.ip, &tx.remote, 0, tx.buf, tx.len);
+	}
+}
+
+void link_close(struct daemon *d, uint32_t slot, uint64_t now)
+{
+	node_close(&d->node, slot, now);
+	link_drain(d, now);
+}
+
+/* ---- peers ---- */
+
+void link_peer_added(struct daemon *d, uint32_t slot, const struct ipaddr *v4,
+		     const struct ipaddr *v6)
+{
+	/* -EEXIST: the same peer got other addresses */
+	if (fwd_peer_use(&d->fwd, slot) == -EINVAL)
+		return;
+	fwd_peer_set_tunnel(&d->fwd, slot, v4, v6, d->role->gateway);
+	fwd_peer_set_kernel(&d->fwd, slot, d->bpf && d->opt.mode != OPT_MODE_USER);
+}
+
+void link_peer_changed(struct daemon *d, uint32_t slot)
+{
+	fwd_peer_revoke(&d->fwd, slot);
+}
+
+void link_peer_removed(struct daemon *d, uint32_t slot, uint64_t now)
+{
+	fwd_peer_revoke(&d->fwd, slot);
+	if (node_conn(&d->node, slot))
+		data_goodbye(d, slot, now);
+	link_close(d, slot, now);
+	fwd_peer_free(&d->fwd, slot);
+}
+
+bool link_connect(struct daemon *d, uint32_t slot, const struct node_peer *p, uint64_t now)
+{
+	enum node_upsert rc = node_upsert(&d->node, slot, p, now);
+
+	if (rc == NODE_UPSERT_BUSY) {
+		LOG_INFO("tunnel", "replacing connection", LOG_UUID("cid", &p->cid));
+		link_close(d, slot, now);
+		rc = node_upsert(&d->node, slot, p, now);
+	}
+	if (rc != NODE_UPSERT_CREATED && rc != NODE_UPSERT_REUSED) {
+		LOG_WARN("tunnel", "connection refused: keys or credentials are unusable",
+			 LOG_UUID("cid", &p->cid));
+		return false;
+	}
+	LOG_INFO("tunnel",
+		 rc == NODE_UPSERT_CREATED ? "created new connection" : "reusing connection",
+		 LOG_UUID("cid", &p->cid));
+	link_drain(d, now);
+	return true;
+}
+
+/* ---- host candidates ---- */
+
+void link_refresh_hosts(struct daemon *d, uint64_t now)
+{
+	const struct nl_addr_filter filter = {
+		.skip_ifindex = tun_ifindex(d->tun),
+		.loopback = d->opt.loopback,
+		.exclude = tunnel_ranges,
+		.exclude_len = sizeof(tunnel_ranges) / sizeof(*tunnel_ranges),
+	};
+	struct nl_addr addrs[NODE_HOSTS_MAX];
+	struct endpoint hosts[NODE_HOSTS_MAX];
+	struct io_err err = {""};
+	uint32_t n = 0;
+	size_t len;
+
+	if (nl_addr_list(d->nl, &filter, addrs, NODE_HOSTS_MAX, &len, &err)) {
+		LOG_WARN("ice", "cannot list host addresses", LOG_STR("error", err.msg));
+		return;
+	}
+	for (size_t i = 0; i < len; i++) {
+		uint16_t port = udp_port(d->udp, addrs[i].ip.family);
+
+		if (port && !addrs[i].temporary)
+			hosts[n++] = (struct endpoint){.ip = addrs[i].ip, .port = port};
+	}
+	node_set_hosts(&d->node, hosts, n, now);
+	link_drain(d, now);
+}

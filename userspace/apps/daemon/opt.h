@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Options of the daemons: flags, then PENSTOCK_*, then FIREZONE_* environment, then defaults. One
+ * table, so that --help, the parser and the documentation cannot disagree. */
+#ifndef PENSTOCK_DAEMON_OPT_H
+#define PENSTOCK_DAEMON_OPT_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "io/bpf_load.h"
+#include "io/file.h"
+
+#define OPT_TOKEN_CAP	2048
+#define OPT_TEXT_CAP	256
+#define FILE_ID_LEN_MAX 128
+
+enum opt_mode { OPT_MODE_AUTO, OPT_MODE_KERNEL, OPT_MODE_USER };
+
+struct opt {
+	char api_url[OPT_TEXT_CAP];
+	char token_path[OPT_TEXT_CAP];
+	char id_file[OPT_TEXT_CAP];
+	char id[FILE_ID_LEN_MAX];
+	char name[OPT_TEXT_CAP];
+	char ca_file[OPT_TEXT_CAP];
+	char wan_iface[OPT_TEXT_CAP];
+	char instance[32];
+	char tun[16];
+	char log_level[OPT_TEXT_CAP];
+	enum log_format log_format;
+	enum opt_mode mode;
+	enum bpf_xdp_mode xdp_mode;
+	bool allow_plaintext;
+	bool check;	 /* validate and exit */
+	bool has_token;	 /* token came from the environment or, on a gateway, the command line */
+	bool loopback;	 /* loopback addresses as host candidates: tests on one host */
+	bool token_argv; /* it came from the command line: warn */
+	uint32_t max_peers;
+	uint32_t max_flows;
+	uint32_t udp_port;
+	uint64_t max_partition_ns; /* TIME_NEVER: unlimited */
+};
+
+enum opt_result { OPT_RUN, OPT_EXIT_OK, OPT_EXIT_USAGE };
+
+/* Parses argv and the environment; a token goes to `token` (OPT_TOKEN_CAP) and is removed from the
+ * environment. Prints help, version or one line naming the option and what is wrong with its value.
+ */
+enum opt_result opt_parse(struct opt *o, char *token, bool gateway, int argc, char **argv);
+/* Environment variables of our or Firezone's name space that nothing here reads: one line each.
+ * Call once the log is up. */
+void opt_log_unknown_env(bool gateway);
+/* The token from the option's file or the systemd credential. 0; -ENOENT: there is none; else
+ * -errno with a message. */
+int opt_load_token(const struct opt *o, char *token, struct io_err *err);
+const char *opt_mode_name(enum opt_mode m);
+#endif

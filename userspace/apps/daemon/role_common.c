@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Portal messages as both roles translate them for policy and node. */
+#include <errno.h>
+#include <string.h>
+
+#include "apps/daemon/daemon.h"
+
+static int add_filter(struct filter_set *set, const struct pmsg_filter *f)
+{
+	switch (f->proto) {
+	case PMSG_PROTO_TCP:
+		return filter_set_add_ports(set, IP_PROTO_TCP, f->port_first, f->port_last);
+	case PMSG_PROTO_UDP:
+		return filter_set_add_ports(set, IP_PROTO_UDP, f->port_first, f->port_last);
+	case PMSG_PROTO_ICMP:
+		filter_set_add_icmp(set);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int role_resource(const struct pmsg_resource *in, struct tunnel_resource *out)
+{
+	*out = (struct tunnel_resource){.id = in->id};
+	tunnel_text_copy(out->name, sizeof(out->name), in->name ? in->name : "");
+	filter_set_init(&out->filters);
+	switch (in->type) {
+	case PMSG_RESOURCE_CIDR:
+		out->type = TUNNEL_RESOURCE_CIDR;
+		out->net = in->net;
+		break;
+	case PMSG_RESOURCE_DNS:
+		out->type = TUNNEL_RESOURCE_DNS;
+		tunnel_text_copy(out->address, sizeof(out->address), in->dns_pattern);
+		break;
+	case PMSG_RESOURCE_INTERNET:
+		out->type = TUNNEL_RESOURCE_INTERNET;
+		break;
+	}
+	for (size_t i = 0; i < pmsg_count(in->filters); i++) {
+		struct pmsg_filter f = pmsg_filter_at(in->filters, i);
+
+		if (add_filter(&out->filters, &f))
+			return -E2BIG;
+	}
+	return 0;
+}
+
+static bool put(char *dst, size_t cap, const char *src)
+{
+	size_t len = strlen(src);
+
+	if (!len || len >= cap)
+		return false;
+	memset(dst, 0, cap);
+	memcpy(dst, src, len);
+	return true;
+}
+
+bool role_creds(const struct pmsg_ice_creds *in, struct ice_creds *out)
+{
+	return put(out->ufrag, sizeof(out->ufrag), in->username) &&
+	       put(out->pwd, sizeof(out->pwd), in->password);
+}
+
+void role_candidates(struct daemon *d, uint32_t slot, const struct pmsg_candidates *c, bool gone,
+		     uint64_t now)
+{
+	if (!node_conn(&d->node, slot)) {
+		LOG_DEBUG("ice", "candidates for an unknown connection",
+			  LOG_UUID("cid", &c->peer_id));
+		return;
+	}
+	for (size_t i = 0; i < pmsg_count(c->lines); i++) {
+		const char *line = pmsg_string_at(c->lines, i);
+		bool ok = gone ? node_remove_candidate(&d->node, slot, line, strlen(line), now)
+			       : node_add_candidate(&d->node, slot, line, strlen(line), now);
+
+		LOG_DEBUG("ice", gone ? "candidate invalidated" : "candidate received",
+			  LOG_UUID("cid", &c->peer_id), LOG_STR("candidate", line),
+			  LOG_BOOL("used", ok));
+		link_drain(d, now);
+	}
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The gateway's side of the shell: authorisations from the portal into core/tunnel/gateway, its
+ * events into forwarding table and node. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/daemon/daemon.h"
+#include "crypto/crypto.h"
+#include "io/entropy.h"
+
+#define RESOURCE_CAP 4096
+
+static uint64_t now_unix(void)
+{
+	return loop_wall().sec;
+}
+
+static int gw_init(struct daemon *d)
+{
+	struct tgw_mem mem = {
+		.client_cap = d->max_peers,
+		.resource_cap = RESOURCE_CAP,
+		.grant_cap = d->max_peers * 4,
+	};
+	uint64_t seed;
+
+	mem.cell_cap = idx_cap_for(3 * mem.client_cap + mem.resource_cap);
+	mem.clients = d->role_mem[0] = calloc(mem.client_cap, sizeof(*mem.clients));
+	mem.resources = d->role_mem[1] = calloc(mem.resource_cap, sizeof(*mem.resources));
+	mem.grants = d->role_mem[2] = calloc(mem.grant_cap, sizeof(*mem.grants));
+	mem.cells = d->role_mem[3] = calloc(mem.cell_cap, sizeof(*mem.cells));
+	if (!mem.clients || !mem.resources || !mem.grants || !mem.cells)
+		return -ENOMEM;
+	if (entropy_get(&seed, sizeof(seed)))
+		return -EIO;
+	tgw_init(&d->tgw, &mem, seed);
+	return 0;
+}
+
+static void gw_fini(struct daemon *d)
+{
+	for (size_t i = 0; i < 4; i++)
+		free(d->role_mem[i]);
+}
+
+static void gw_drain(struct daemon *d, uint64_t now)
+{
+	static const char *const why[] = {
+		[TGW_WHY_REJECTED] = "rejected",
+		[TGW_WHY_EXPIRED] = "expired",
+		[TGW_WHY_RETAIN] = "not authorised any more",
+	};
+	struct tgw_event ev;
+
+	while (tgw_poll_event(&d->tgw, &ev)) {
+		const struct tgw_client *c = tgw_client_at(&d->tgw, ev.slot);
+
+		switch (ev.kind) {
+		case TGW_EVENT_PEER_ADDED:
+			if (c)
+				link_peer_added(d, ev.slot, &c->tun4, &c->tun6);
+			break;
+		case TGW_EVENT_PEER_CHANGED:
+			if (c)
+				fwd_peer_set_tunnel(&d->fwd, ev.slot, &c->tun4, &c->tun6, true);
+			link_peer_changed(d, ev.slot);
+			break;
+		case TGW_EVENT_PEER_REMOVED:
+			LOG_INFO("tunnel", "client removed", LOG_UUID("cid", &ev.client),
+				 LOG_STR("why", why[ev.why]));
+			link_peer_removed(d, ev.slot, now);
+			break;
+		case TGW_EVENT_NONE:
+			break;
+		}
+	}
+}
+
+static void on_init(struct daemon *d, const struct pmsg_gateway_init *m, uint64_t now)
+{
+	size_t n = pmsg_count(m->authorizations);
+	struct tgw_retained *list = NULL;
+
+	tgw_set_interface(&d->tgw, &m->interface.v4, &m->interface.v6);
+	dev_set_interface(d, &m->interface.v4, &m->interface.v6);
+	if (m->has_authorizations) {
+		list = calloc(n ? n : 1, sizeof(*list));
+		if (!list) {
+			daemon_stop(d, 1); /* cannot tell what stays valid: nothing does */
+			return;
+		}
+		for (size_t i = 0; i < n; i++) {
+			struct pmsg_authorization a = pmsg_authorization_at(m->authorizations, i);
+
+			list[i] = (struct tgw_retained){.client = a.client_id,
+							.resource = a.resource_id,
+							.has_expiry = a.has_expires_at,
+							.expires_at = a.expires_at};
+		}
+		tgw_retain(&d->tgw, list, (uint32_t)n, now);
+		free(list);
+	}
+	gw_drain(d, now);
+}
+
+static void on_authorize(struct daemon *d, const struct pmsg_authorize_flow *m, uint64_t now)
+{
+	struct tunnel_resource resource;
+	struct tgw_authorization a = {
+		.client = m->client_id,
+		.tun4 = m->client_v4,
+		.tun6 = m->client_v6,
+		.resource = &resource,
+		.expires_at = m->expires ? m->expires_at : TUNNEL_NEVER_EXPIRES,
+	};
+	struct node_peer p = {.cid = m->client_id};
+	char reply[1024];
+	uint32_t slot;
+	int rc;
+
+	if (role_resource(&m->resource, &resource)) {
+		LOG_WARN("tunnel", "authorisation refused: too many filters",
+			 LOG_UUID("resource", &m->resource.id));
+		return;
+	}
+	if (!role_creds(&m->gateway_ice, &p.local) || !role_creds(&m->client_ice, &p.remote)) {
+		LOG_WARN("tunnel", "authorisation refused: ICE credentials are unusable",
+			 LOG_UUID("cid", &m->client_id));
+		return;
+	}
+	memcpy(p.remote_pub, m->client_key, sizeof(p.remote_pub));
+	memcpy(p.psk, m->psk, sizeof(p.psk));
+	rc = tgw_authorize(&d->tgw, &a, &slot, now);
+	gw_drain(d, now);
+	if (rc) {
+		LOG_WARN("tunnel", "authorisation refused", LOG_UUID("cid", &m->client_id),
+			 LOG_UUID("resource", &m->resource.id), LOG_ERRNO("error", rc));
+		data_count(d, PS_R_CTL_TABLE_FULL, 0);
+	} else if (link_connect(d, slot, &p, now)) {
+		LOG_INFO("tunnel", "allowing access to resource", LOG_UUID("cid", &m->client_id),
+			 LOG_UUID("resource", &m->resource.id), LOG_STR("name", resource.name));
+		if (!pmsg_encode_flow_authorized(m->ref, reply, sizeof(reply)))
+			portal_send(d, PMSG_EV_FLOW_AUTHORIZED, reply, now);
+	}
+	crypto_wipe(&p, sizeof(p));
+}
+
+static void gw_message(struct daemon *d, const struct pmsg *m, uint64_t now)
+{
+	struct tunnel_resource resource;
+
+	switch (m->kind) {
+	case PMSG_GATEWAY_INIT:
+		on_init(d, &m->gateway_init, now);
+		break;
+	case PMSG_AUTHORIZE_FLOW:
+		on_authorize(d, &m->authorize_flow, now);
+		break;
+	case PMSG_REJECT_ACCESS:
+		LOG_INFO("tunnel", "revoking resource authorisation",
+			 LOG_UUID("cid", &m->access.client_id),
+			 LOG_UUID("resource", &m->access.resource_id));
+		tgw_reject(&d->tgw, &m->access.client_id, &m->access.resource_id, now);
+		break;
+	case PMSG_EXPIRY_UPDATED:
+		tgw_expiry_update(&d->tgw, &m->access.client_id, &m->access.resource_id,
+				  m->access.expires_at);
+		break;
+	case PMSG_RESOURCE_UPDATED:
+		if (role_resource(&m->resource, &resource) ||
+		    tgw_resource_updated(&d->tgw, &resource) == -EINVAL)
+			LOG_WARN("tunnel", "resource update not applied",
+				 LOG_UUID("resource", &m->resource.id));
+		break;
+	case PMSG_CANDIDATES:
+	case PMSG_INVALIDATED_CANDIDATES:
+		role_candidates(d, tgw_find_client(&d->tgw, &m->candidates.peer_id), &m->candidates,
+				m->kind == PMSG_INVALIDATED_CANDIDATES, now);
+		break;
+	case PMSG_RELAYS_PRESENCE: /* relays are not used by this version */
+	case PMSG_UNKNOWN:
+	case PMSG_CLIENT_INIT:
+	case PMSG_CONFIG_CHANGED:
+	case PMSG_RESOURCE_CHANGED:
+	case PMSG_RESOURCE_DELETED:
+	case PMSG_FLOW_CREATED:
+	case PMSG_FLOW_CREATION_FAILED:
+	case PMSG_DISCONNECT:
+		break;
+	}
+	gw_drain(d, now);
+}
+
+static enum ps_reason_id gw_check_in(struct daemon *d, uint32_t slot, const uint8_t *pkt,
+				     const struct ip_meta *m, struct tunnel_flow_grant *out,
+				     uint64_t now)
+{
+	(void)pkt;
+	(void)now;
+	return tgw_check_in(&d->tgw, slot, m, now_unix(), out);
+}
+
+static enum ps_reason_id gw_check_out(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
+				      struct tunnel_flow_grant *out, uint64_t now)
+{
+	(void)now;
+	return tgw_check_out(&d->tgw, pkt, m, now_unix(), out);
+}
+
+static void gw_established(struct daemon *d, uint32_t slot, uint64_t now)
+{
+	(void)d;
+	(void)slot;
+	(void)now;
+}
+
+/* A lost connection ends no authorisation: the client comes back to it. */
+static void gw_gone(struct daemon *d, uint32_t slot, uint64_t now)
+{
+	(void)now;
+	link_peer_changed(d, slot);
+}
+
+static struct deadline gw_deadline(const struct daemon *d)
+{
+	return tgw_deadline(&d->tgw);
+}
+
+static void gw_timeout(struct daemon *d, uint64_t now)
+{
+	tgw_timeout(&d->tgw, now_unix(), now);
+	gw_drain(d, now);
+}
+
+static bool gw_peer_info(const struct daemon *d, uint32_t slot, struct uuid *id, struct ipaddr *v4,
+			 struct ipaddr *v6, uint32_t *resources)
+{
+	const struct tgw_client *c = tgw_client_at(&d->tgw, slot);
+
+	if (!c)
+		return false;
+	*id = c->id;
+	*v4 = c->tun4;
+	*v6 = c->tun6;
+	*resources = c->live_count;
+	return true;
+}
+
+static bool gw_resource_info(const struct daemon *d, uint32_t resource, struct uuid *id,
+			     const char **name)
+{
+	const struct tunnel_resource *r = resource == TUNNEL_NO_RESOURCE
+						  ? NULL
+						  : tgw_resource_at(&d->tgw, resource);
+
+	if (!r)
+		return false;
+	*id = r->id;
+	*name = r->name;
+	return true;
+}
+
+/* {"client","expires_in_s"} of everyone who holds the resource. */
+static json_t *view_grants(const struct daemon *d, uint32_t resource, uint64_t unix_now)
+{
+	json_t *list = json_array();
+	char id[UUID_STRLEN];
+
+	for (uint32_t s = tgw_client_next(&d->tgw, TUNNEL_NO_SLOT); s != TUNNEL_NO_SLOT;
+	     s = tgw_client_next(&d->tgw, s))
+		for (uint32_t g = tgw_grant_next(&d->tgw, s, TUNNEL_NO_SLOT); g != TUNNEL_NO_SLOT;
+		     g = tgw_grant_next(&d->tgw, s, g)) {
+			const struct tgw_grant *grant = tgw_grant_at(&d->tgw, g);
+			json_t *o;
+
+			if (grant->resource != resource)
+				continue;
+			o = json_pack("{s:s}", "client",
+				      uuid_fmt(&tgw_client_at(&d->tgw, s)->id, id));
+			json_object_set_new(
+				o, "expires_in_s",
+				grant->expires_at == TUNNEL_NEVER_EXPIRES
+					? json_null()
+					: json_integer((json_int_t)(grant->expires_at - unix_now)));
+			json_array_append_new(list, o);
+		}
+	return list;
+}
+
+static void gw_view_resources(const struct daemon *d, json_t *out)
+{
+	uint64_t unix_now = now_unix();
+
+	for (uint32_t i = 0; i < d->tgw.mem.resource_cap; i++) {
+		const struct tunnel_resource *r = tgw_resource_at(&d->tgw, i);
+		json_t *o;
+
+		if (!r)
+			continue;
+		o = view_resource(r);
+		json_object_set_new(o, "authorizations", view_grants(d, i, unix_now));
+		json_array_append_new(out, o);
+	}
+}
+
+const struct role role_gateway = {
+	.name = "gateway",
+	.log_name = "penstock-gateway",
+	.pmsg = PMSG_ROLE_GATEWAY,
+	.gateway = true,
+	.init = gw_init,
+	.fini = gw_fini,
+	.message = gw_message,
+	.check_in = gw_check_in,
+	.check_out = gw_check_out,
+	.drain = gw_drain,
+	.established = gw_established,
+	.gone = gw_gone,
+	.deadline = gw_deadline,
+	.timeout = gw_timeout,
+	.peer_info = gw_peer_info,
+	.resource_info = gw_resource_info,
+	.view_resources = gw_view_resources,
+};

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The operator's view: answers of the control socket, as docs/control-socket.md defines them.
+ * Reads, never writes. No key, token or ICE password is ever put into a document. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/daemon/daemon.h"
+
+#define FLOWS_LIMIT_DEFAULT 1000
+#define FLOWS_LIMIT_MAX	    10000
+
+static json_t *num(uint64_t v)
+{
+	return json_integer((json_int_t)v);
+}
+
+static void put(json_t *o, const char *key, json_t *v)
+{
+	json_object_set_new(o, key, v);
+}
+
+static json_t *ip(const struct ipaddr *a)
+{
+	char buf[IPADDR_STRLEN];
+
+	return a->family ? json_string(ipaddr_fmt(a, buf)) : json_null();
+}
+
+static json_t *endpoint(const struct endpoint *e)
+{
+	char buf[ENDPOINT_STRLEN];
+
+	return json_string(endpoint_fmt(e, buf));
+}
+
+static json_t *uuid(const struct uuid *id)
+{
+	char buf[UUID_STRLEN];
+
+	return json_string(uuid_fmt(id, buf));
+}
+
+static json_t *answer(const char *cmd)
+{
+	return json_pack("{s:i,s:s}", "schema", 1, "cmd", cmd);
+}
+
+/* ---- counters ---- */
+
+static void add_session(struct ps_session *sum, const struct ps_session *s)
+{
+	sum->rx_kernel_packets += s->rx_kernel_packets;
+	sum->rx_kernel_bytes += s->rx_kernel_bytes;
+	sum->tx_kernel_packets += s->tx_kernel_packets;
+	sum->tx_kernel_bytes += s->tx_kernel_bytes;
+	sum->rx_user_packets += s->rx_user_packets;
+	sum->rx_user_bytes += s->rx_user_bytes;
+	sum->tx_user_packets += s->tx_user_packets;
+	sum->tx_user_bytes += s->tx_user_bytes;
+}
+
+static void put_counters(json_t *o, const struct ps_session *s)
+{
+	put(o, "kernel_rx_packets", num(s->rx_kernel_packets));
+	put(o, "kernel_rx_bytes", num(s->rx_kernel_bytes));
+	put(o, "kernel_tx_packets", num(s->tx_kernel_packets));
+	put(o, "kernel_tx_bytes", num(s->tx_kernel_bytes));
+	put(o, "user_rx_packets", num(s->rx_user_packets));
+	put(o, "user_rx_bytes", num(s->rx_user_bytes));
+	put(o, "user_tx_packets", num(s->tx_user_packets));
+	put(o, "user_tx_bytes", num(s->tx_user_bytes));
+}
+
+/* ---- status ---- */
+
+static json_t *view_kernel(const struct daemon *d)
+{
+	const struct bpf_load_info *info = d->bpf ? bpf_load_info(d->bpf) : NULL;
+	bool active = info && !d->kernel_why[0];
+	bool rx = active && info->wan_len && strcmp(info->wan[0].xdp_mode, "off");
+	json_t *o = json_object(), *progs = json_array();
+
+	put(o, "active", json_boolean(active));
+	put(o, "why", d->kernel_why[0] ? json_string(d->kernel_why) : json_null());
+	put(o, "rx", json_boolean(rx));
+	put(o, "tx", json_boolean(active));
+	put(o, "wan_iface", d->wan_len ? json_string(d->wan_name[0]) : json_null());
+	put(o, "xdp_mode", json_string(info && info->wan_len ? info->wan[0].xdp_mode : "off"));
+	put(o, "dispatcher",
+	    json_boolean(info && info->wan_len && !strcmp(info->wan[0].xdp_attach, "dispatcher")));
+	put(o, "attach_note", json_string(info && info->wan_len ? info->wan[0].why : ""));
+	put(o, "tc", json_string(info ? info->tun_attach : "none"));
+	put(o, "pins", info ? json_string(info->pin_dir) : json_null());
+	put(o, "keys_hidden", json_boolean(!info || info->keys_hidden));
+	put(o, "keys_why", info && !info->keys_hidden ? json_string(info->keys_why) : json_null());
+	for (size_t i = 0; info && i < info->prog_len; i++)
+		json_array_append_new(
+			progs, json_pack("{s:s,s:I,s:I,s:I}", "name", info->prog[i].name, "id",
+					 (json_int_t)info->prog[i].id, "verified_insns",
+					 (json_int_t)info->prog[i].verified_insns, "jited_bytes",
+					 (json_int_t)info->prog[i].jited_len));
+	put(o, "programs", progs);
+	return o;
+}
+
+static void add_table(json_t *list, const char *name, uint64_t used, uint64_t cap, uint64_t bytes)
+{
+	json_array_append_new(list,
+			      json_pack("{s:s,s:I,s:I,s:I}", "name", name, "used", (json_int_t)used,
+					"cap", (json_int_t)cap, "bytes", (json_int_t)bytes));
+}
+
+static uint64_t view_tables(const struct daemon *d, json_t *list)
+{
+	uint64_t n = d->n_sessions, peers = d->max_peers;
+	uint64_t s = n * sizeof(struct ps_session), r = n * sizeof(struct ps_replay);
+	uint64_t p = peers * sizeof(struct ps_peer), k = n * sizeof(struct fwd_keys), sum;
+	/* an LRU hash element: key, value and the kernel's own bookkeeping (48 bytes) */
+	uint64_t f = d->bpf ? 2ull * d->max_flows *
+				      (sizeof(struct ps_flow_key) + sizeof(struct ps_flow) + 48)
+			    : 0;
+
+	add_table(list, "sessions", n - d->fwd.n_session_free, n, s);
+	add_table(list, "replay", n - d->fwd.n_session_free, n, r);
+	add_table(list, "peers", d->node.n_used, peers, p);
+	add_table(list, "keys", n - d->fwd.n_session_free, n, k);
+	if (d->bpf)
+		add_table(list, "flows", 0, 2ull * d->max_flows, f);
+	sum = s + r + p + k + f;
+	if (d->bpf && bpf_load_info(d->bpf)->memory_bytes)
+		sum = bpf_load_info(d->bpf)->memory_bytes + k;
+	return sum;
+}
+
+static json_t *view_portal(const struct daemon *d, uint64_t now)
+{
+	json_t *o = json_object();
+	char url[OPT_TEXT_CAP];
+
+	snprintf(url, sizeof(url), "%s", d->opt.api_url);
+	url[strcspn(url, "?")] = 0;
+	put(o, "state", json_string(portal_state_name(d->portal)));
+	put(o, "url", json_string(url));
+	put(o, "connected_s",
+	    d->portal == PORTAL_CONNECTED ? num(time_since(d->portal_since_ns, now) / NS_PER_SEC)
+					  : json_null());
+	put(o, "error", d->portal_error[0] ? json_string(d->portal_error) : json_null());
+	return o;
+}
+
+static json_t *view_listen(const struct daemon *d)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < d->node.n_hosts; i++)
+		json_array_append_new(list, endpoint(&d->node.hosts[i]));
+	return list;
+}
+
+static json_t *view_status(const struct daemon *d, uint64_t now)
+{
+	json_t *o = answer("status"), *tables = json_array(), *counters = json_object();
+	struct ps_session sum = d->retired;
+	uint64_t memory = view_tables(d, tables), connected = 0;
+
+	for (uint32_t i = 0; i < d->n_sessions; i++)
+		if (d->fwd.mem.session[i].flags & PS_SESS_USED)
+			add_session(&sum, &d->fwd.mem.session[i]);
+	put_counters(counters, &sum);
+	for (uint32_t i = 0; i < d->max_peers; i++) {
+		const struct node_conn *c = node_conn(&d->node, i);
+
+		connected += c && c->established;
+	}
+	put(o, "version", json_string(PENSTOCK_VERSION));
+	put(o, "instance", json_string(d->opt.instance));
+	put(o, "role", json_string(d->role->name));
+	put(o, "mode", json_string(opt_mode_name(d->opt.mode)));
+	put(o, "uptime_s", num(time_since(d->started_ns, now) / NS_PER_SEC));
+	put(o, "kernel", view_kernel(d));
+	put(o, "portal", view_portal(d, now));
+	put(o, "tunnel",
+	    json_pack("{s:s,s:o,s:o,s:i}", "iface", d->opt.tun, "ipv4", ip(&d->tun4), "ipv6",
+		      ip(&d->tun6), "mtu", IP_PACKET_MTU));
+	put(o, "listen", view_listen(d));
+	put(o, "tables", tables);
+	put(o, "memory_bytes", num(memory));
+	put(o, "peers",
+	    json_pack("{s:I,s:I}", "total", (json_int_t)d->node.n_used, "connected",
+		      (json_int_t)connected));
+	put(o, "counters", counters);
+	return o;
+}
+
+/* ---- peers ---- */
+
+static const char *peer_state(const struct node_conn *c)
+{
+	if (!c)
+		return "disconnected";
+	return c->established ? "connected" : "connecting";
+}
+
+static json_t *candidate(enum cand_kind kind, const struct endpoint *e)
+{
+	json_t *o = json_pack("{s:s}", "type", cand_kind_name(kind));
+
+	put(o, "addr", endpoint(e));
+	return o;
+}
+
+static json_t *view_session(const struct daemon *d, const struct ps_peer *p, uint64_t now)
+{
+	const struct ps_session *s;
+	bool kernel;
+	char local[16], remote[16];
+
+	if (!p || p->tx_slot == PS_NO_SLOT)
+		return json_null();
+	s = &d->fwd.mem.session[p->tx_slot];
+	kernel = d->bpf && (p->flags & PS_PEER_KERNEL) && (s->flags & PS_SESS_CONFIRMED) &&
+		 p->path_ifindex;
+	snprintf(local, sizeof(local), "0x%08x", s->local_idx);
+	snprintf(remote, sizeof(remote), "0x%08x", s->remote_idx);
+	return json_pack("{s:I,s:s,s:s,s:I,s:s}", "slot", (json_int_t)p->tx_slot, "local_index",
+			 local, "remote_index", remote, "age_s",
+			 (json_int_t)(time_since(s->born_ns, now) / NS_PER_SEC), "executor",
+			 kernel ? "kernel" : "user");
+}
+
+static json_t *view_peer(const struct daemon *d, uint32_t slot, uint64_t now)
+{
+	const struct node_conn *c = node_conn(&d->node, slot);
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
+	struct ps_session sum = {0};
+	struct ipaddr v4, v6;
+	struct ice_path path;
+	struct uuid id;
+	uint32_t resources;
+	bool nominated;
+	json_t *o;
+
+	if (!p || !d->role->peer_info(d, slot, &id, &v4, &v6, &resources))
+		return NULL;
+	nominated = c && c->has_path;
+	if (nominated && !ice_selected(&c->ice, &path))
+		path = c->path;
+	for (uint32_t i = 0; i < d->n_sessions; i++)
+		if ((d->fwd.mem.session[i].flags & PS_SESS_USED) &&
+		    d->fwd.mem.session[i].peer == slot)
+			add_session(&sum, &d->fwd.mem.session[i]);
+	o = json_pack("{s:I}", "slot", (json_int_t)slot);
+	put(o, "id", uuid(&id));
+	put(o, "ipv4", ip(&v4));
+	put(o, "ipv6", ip(&v6));
+	put(o, "state", json_string(peer_state(c)));
+	put(o, "path",
+	    json_string(!nominated ? "none"
+			: path.local_kind == CAND_RELAY || path.remote_kind == CAND_RELAY
+				? "relayed"
+				: "direct"));
+	put(o, "local", nominated ? candidate(path.local_kind, &path.local) : json_null());
+	put(o, "remote", nominated ? candidate(path.remote_kind, &path.remote) : json_null());
+	put(o, "rtt_us", nominated && path.rtt_ns ? num(path.rtt_ns / NS_PER_US) : json_null());
+	put(o, "last_handshake_s",
+	    c && c->handshake_ns ? num(time_since(c->handshake_ns, now) / NS_PER_SEC)
+				 : json_null());
+	put(o, "session", view_session(d, p, now));
+	put_counters(o, &sum);
+	put(o, "resources", num(resources));
+	put(o, "generation", num(p->generation));
+	return o;
+}
+
+static json_t *view_peers(const struct daemon *d, uint64_t now)
+{
+	json_t *o = answer("peers"), *list = json_array();
+
+	for (uint32_t slot = 0; slot < d->max_peers; slot++) {
+		json_t *peer = view_peer(d, slot, now);
+
+		if (peer)
+			json_array_append_new(list, peer);
+	}
+	put(o, "peers", list);
+	return o;
+}
+
+/* ---- flows ---- */
+
+struct flow_walk {
+	const struct daemon *d;
+	enum bpf_dir dir;
+	json_t *list;
+	uint64_t total, limit, now;
+};
+
+static json_t *flow_end(const struct ps_flow_key *k, const uint8_t *addr, uint16_t port)
+{
+	struct endpoint e = {.ip = ipaddr_from(k->family, addr), .port = port};
+
+	return endpoint(&e);
+}
+
+static const char *proto_name(uint8_t proto)
+{
+	switch (proto) {
+	case IP_PROTO_TCP:
+		return "tcp";
+	case IP_PROTO_UDP:
+		return "udp";
+	case IP_PROTO_ICMP:
+		return "icmp";
+	case IP_PROTO_ICMPV6:
+		return "icmpv6";
+	default:
+		return "other";
+	}
+}
+
+static bool view_flow(void *arg, const struct ps_flow_key *k, const struct ps_flow *f)
+{
+	struct flow_walk *w = arg;
+	const struct ps_peer *p = fwd_peer(&w->d->fwd, f->peer);
+	bool stale = !p || p->generation != f->generation;
+	bool expired = f->expires_ns <= w->now;
+	struct ipaddr v4, v6;
+	const char *name = NULL;
+	struct uuid id;
+	uint32_t n;
+	json_t *o;
+
+	if (w->total++ >= w->limit)
+		return true;
+	o = json_pack("{s:s}", "direction", w->dir == BPF_FLOW_IN ? "in" : "out");
+	put(o, "peer",
+	    w->d->role->peer_info(w->d, f->peer, &id, &v4, &v6, &n) ? uuid(&id) : json_null());
+	put(o, "peer_slot", num(f->peer));
+	put(o, "proto", json_string(proto_name(k->proto)));
+	put(o, "src", flow_end(k, k->saddr, ps_host16(k->sport)));
+	put(o, "dst", flow_end(k, k->daddr, ps_host16(k->dport)));
+	put(o, "resource",
+	    w->d->role->resource_info(w->d, f->resource, &id, &name) ? uuid(&id) : json_null());
+	put(o, "resource_name", name ? json_string(name) : json_null());
+	put(o, "executor", json_string(f->bulk_until_ns > w->now ? "user" : "kernel"));
+	put(o, "packets", num(f->packets));
+	put(o, "bytes", num(f->bytes));
+	put(o, "idle_s", num(time_since(f->last_ns, w->now) / NS_PER_SEC));
+	put(o, "expires_in_s",
+	    f->expires_ns == PS_NEVER ? json_null()
+				      : num((expired ? 0 : f->expires_ns - w->now) / NS_PER_SEC));
+	put(o, "verdict", json_string(stale ? "stale" : expired ? "expired" : "allow"));
+	json_array_append_new(w->list, o);
+	return true;
+}
+
+static json_t *view_flows(const struct daemon *d, const json_t *req, uint64_t now)
+{
+	json_t *o = answer("flows");
+	json_int_t limit = json_integer_value(json_object_get(req, "limit"));
+	struct flow_walk w = {.d = d, .list = json_array(), .now = now};
+
+	w.limit = limit > 0 && limit <= FLOWS_LIMIT_MAX ? (uint64_t)limit : FLOWS_LIMIT_DEFAULT;
+	for (w.dir = BPF_FLOW_IN; d->bpf && w.dir <= BPF_FLOW_OUT; w.dir++)
+		bpf_flow_each(d->bpf, w.dir, view_flow, &w);
+	put(o, "total", num(w.total));
+	put(o, "flows", w.list);
+	return o;
+}
+
+/* ---- drops ---- */
+
+struct reason_row {
+	const char *name, *verdict, *what;
+};
+
+#define VERDICT_DONE		     "done"
+#define VERDICT_PASS		     "pass"
+#define VERDICT_DROP		     "drop"
+#define ROW(id, text, verdict, what) {text, VERDICT_##verdict, what},
+static const struct reason_row reason_rows[PS_R_COUNT] = {PS_REASONS(ROW)};
+
+static const char *reason_executor(const char *name)
+{
+	if (!strncmp(name, "urx_", 4) || !strncmp(name, "utx_", 4))
+		return "user";
+	return !strncmp(name, "ctl_", 4) ? "control" : "kernel";
+}
+
+static json_t *view_drops(const struct daemon *d)
+{
+	struct ps_reason_count kernel[PS_R_COUNT] = {0};
+	json_t *o = answer("drops"), *list = json_array();
+
+	if (d->bpf)
+		bpf_reasons_read(d->bpf, kernel);
+	for (unsigned i = 0; i < PS_R_COUNT; i++) {
+		uint64_t packets = kernel[i].packets + d->reasons[i].packets;
+		uint64_t bytes = kernel[i].bytes + d->reasons[i].bytes;
+
+		if (!packets)
+			continue;
+		json_array_append_new(
+			list, json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "reason", reason_rows[i].name,
+					"executor", reason_executor(reason_rows[i].name), "verdict",
+					reason_rows[i].verdict, "packets", (json_int_t)packets,
+					"bytes", (json_int_t)bytes, "what", reason_rows[i].what));
+	}
+	put(o, "reasons", list);
+	return o;
+}
+
+/* ---- resources ---- */
+
+static json_t *view_filters(const struct filter_set *f)
+{
+	json_t *list = json_array();
+	char text[32];
+
+	for (unsigned i = 0; i < f->range_count; i++) {
+		const struct filter_range *r = &f->ranges[i];
+
+		snprintf(text, sizeof(text), r->first == r->last ? "%s/%u" : "%s/%u-%u",
+			 r->proto == IP_PROTO_TCP ? "tcp" : "udp", r->first, r->last);
+		json_array_append_new(list, json_string(text));
+	}
+	if (f->icmp)
+		json_array_append_new(list, json_string("icmp"));
+	return list;
+}
+
+json_t *view_resource(const struct tunnel_resource *r)
+{
+	static const char *const types[] = {[TUNNEL_RESOURCE_CIDR] = "cidr",
+					    [TUNNEL_RESOURCE_INTERNET] = "internet",
+					    [TUNNEL_RESOURCE_DNS] = "dns"};
+	json_t *o = json_object();
+	char net[IPNET_STRLEN];
+
+	put(o, "id", uuid(&r->id));
+	put(o, "name", json_string(r->name));
+	put(o, "type", json_string(types[r->type]));
+	put(o, "address",
+	    r->type == TUNNEL_RESOURCE_CIDR  ? json_string(ipnet_fmt(&r->net, net))
+	    : r->type == TUNNEL_RESOURCE_DNS ? json_string(r->address)
+					     : json_null());
+	put(o, "supported", json_boolean(r->type != TUNNEL_RESOURCE_DNS));
+	put(o, "filters", view_filters(&r->filters));
+	return o;
+}
+
+static json_t *view_resources(const struct daemon *d)
+{
+	json_t *o = answer("resources"), *list = json_array();
+
+	d->role->view_resources(d, list);
+	put(o, "resources", list);
+	return o;
+}
+
+/* ---- requests ---- */
+
+static json_t *refuse(const char *code, const char *fmt, const char *arg)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), fmt, arg);
+	return json_pack("{s:i,s:{s:s,s:s}}", "schema", 1, "error", "code", code, "message", text);
+}
+
+char *view_request(void *arg, const char *request, size_t len)
+{
+	const struct daemon *d = arg;
+	json_t *req = json_loadb(request, len, JSON_REJECT_DUPLICATES, NULL), *out;
+	const char *cmd = json_string_value(json_object_get(req, "cmd"));
+	uint64_t now = loop_now();
+	char *text;
+
+	if (!cmd)
+		out = refuse("bad_request", "%s", "want one JSON object with \"cmd\"");
+	else if (!d->started_ns)
+		out = refuse("internal", "%s", "still starting");
+	else if (!strcmp(cmd, "status"))
+		out = view_status(d, now);
+	else if (!strcmp(cmd, "peers"))
+		out = view_peers(d, now);
+	else if (!strcmp(cmd, "flows"))
+		out = view_flows(d, req, now);
+	else if (!strcmp(cmd, "drops"))
+		out = view_drops(d);
+	else if (!strcmp(cmd, "resources"))
+		out = view_resources(d);
+	else
+		out = refuse("unknown_command", "unknown command '%.64s'", cmd);
+	json_decref(req);
+	if (!out)
+		out = refuse("internal", "%s", "the answer could not be built");
+	text = json_dumps(out, JSON_COMPACT);
+	json_decref(out);
+	return text;
+}
