@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See opt.h. */
+ *
+ * The option table, its setters, and the parser over flags and environment; the contract is in opt.h. */
 #include "apps/daemon/opt.h"
 
 #include <errno.h>
@@ -582,26 +583,4 @@ void opt_log_unknown_env(bool gateway)
 			LOG_WARN("config", "environment variable is not used",
 				 LOG_STRN("name", *e, len));
 	}
-}
-
-int opt_load_token(const struct opt *o, char *token, struct io_err *err)
-{
-	const char *dir = getenv("CREDENTIALS_DIRECTORY");
-	char path[512];
-	size_t len;
-	int rc;
-
-	if (dir && *dir) {
-		/* systemd checked it, and made it readable for us alone */
-		snprintf(path, sizeof(path), "%s/FIREZONE_TOKEN", dir);
-		rc = file_read(path, token, OPT_TOKEN_CAP, &len, err);
-		if (!rc) {
-			while (len && strchr(" \t\r\n", token[len - 1]))
-				token[--len] = 0;
-			return len ? 0 : -ENOENT;
-		}
-		if (rc != -ENOENT)
-			return rc;
-	}
-	return file_read_secret(o->token_path, token, OPT_TOKEN_CAP, &len, err);
 }
