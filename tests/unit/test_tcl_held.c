@@ -110,6 +110,23 @@ static void test_pool_exhausted(void)
 	T_EQ(c.counters.held_discarded, WORLD_HELD);
 }
 
+/* What was flushed while the gateway went away comes back into its own cell, intact. */
+static void test_popped_and_held_again(void)
+{
+	const uint8_t *pkt;
+	struct ip_meta m;
+	uint16_t len;
+
+	world_setup();
+	world_add_cidr(1, "10.0.0.0/8", 1);
+	T_EQ(hold("10.0.0.1", 100), PS_R_UTX_BUFFERED);
+	len = tcl_held_pop(&c, 0, &pkt);
+	T_EQ(ip_packet_parse(pkt, len, &m), 0);
+	T_EQ(tcl_route_out(&c, pkt, &m, &grant, now), PS_R_UTX_BUFFERED);
+	T_EQ(tcl_held_pop(&c, 0, &pkt), len);
+	T_EQ(be16_get(pkt + 22), 100);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -118,5 +135,6 @@ int main(int argc, char **argv)
 	T_RUN(test_syn_retransmission);
 	T_RUN(test_ring_overflow_drops_oldest);
 	T_RUN(test_pool_exhausted);
+	T_RUN(test_popped_and_held_again);
 	return t_done();
 }

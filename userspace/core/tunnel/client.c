@@ -264,6 +264,8 @@ static int gateway_get(struct tcl *c, const struct tcl_flow *f, uint32_t *slot)
 	if (g->state == TCL_GATEWAY_FREE) {
 		*g = (struct tcl_gateway){.id = f->gateway, .added = true};
 		c->gateway_count++;
+		if (i >= c->gateway_high)
+			c->gateway_high = i + 1;
 	} else if (g->state == TCL_GATEWAY_LEAVING || !ipaddr_eq(&g->tun4, &f->tun4) ||
 		   !ipaddr_eq(&g->tun6, &f->tun6)) {
 		g->changed = true;
@@ -362,7 +364,7 @@ void tcl_gateway_gone(struct tcl *c, uint32_t slot, uint64_t now)
 
 void tcl_reset(struct tcl *c, uint64_t now)
 {
-	for (uint32_t slot = 0; slot < c->mem.gateway_cap; slot++)
+	for (uint32_t slot = 0; slot < c->gateway_high; slot++)
 		if (gateway_is_up(c, slot))
 			gateway_leave(c, slot, now);
 	for (uint32_t i = 0; i < c->resource_high; i++) {
@@ -379,7 +381,7 @@ struct deadline tcl_deadline(const struct tcl *c)
 {
 	struct deadline d = deadline_never();
 
-	for (uint32_t i = 0; i < c->mem.site_cap; i++) {
+	for (uint32_t i = 0; i < c->site_high; i++) {
 		const struct tcl_site *s = &c->mem.sites[i];
 		struct deadline decay = {.at = time_add(s->since_ns, TCL_OFFLINE_DECAY_NS),
 					 .why = "offline site becomes unknown"};
@@ -392,7 +394,7 @@ struct deadline tcl_deadline(const struct tcl *c)
 
 void tcl_timeout(struct tcl *c, uint64_t now)
 {
-	for (uint32_t i = 0; i < c->mem.site_cap; i++) {
+	for (uint32_t i = 0; i < c->site_high; i++) {
 		const struct tcl_site *s = &c->mem.sites[i];
 
 		if (s->users && s->status == TCL_STATUS_OFFLINE &&
@@ -425,8 +427,7 @@ static bool poll_gateways(struct tcl *c, struct tcl_event *out)
 		out->slot = i;
 		out->id = g->id;
 		if (out->kind == TCL_EVENT_PEER_REMOVED) {
-			tcl_gateway_set_state(g, TCL_GATEWAY_FREE);
-			c->gateway_count--;
+			tcl_gateway_free(c, i);
 		}
 		if (out->kind)
 			return true;

@@ -126,7 +126,7 @@ struct tcl {
 	struct uuid disabled[TCL_DISABLED_CAP];
 	struct tcl_gone gone[TCL_GONE_CAP];
 	uint32_t recent_count, disabled_count, gone_next;
-	uint32_t resource_high; /* slots in use lie below */
+	uint32_t resource_high, site_high, gateway_high; /* slots in use lie below */
 	uint32_t resource_count, gateway_count;
 	uint32_t held_free;
 	uint32_t routes_count; /* of mem.routes, as last announced */

@@ -76,7 +76,7 @@ static void cell_fill(struct tcl_held *h, const uint8_t *pkt, const struct ip_me
 	h->len = m->total_len;
 	h->tcp_seq = m->tcp_seq;
 	h->syn = is_syn(m);
-	memcpy(h->data, pkt, m->total_len);
+	memmove(h->data, pkt, m->total_len); /* a popped packet may come back to its own cell */
 }
 
 /* Is the packet, or the SYN it repeats, already there? A repeated SYN takes the place of the older

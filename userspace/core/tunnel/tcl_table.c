@@ -96,7 +96,7 @@ uint32_t tcl_resource_match(const struct tcl *c, const struct ipaddr *far, const
 
 uint32_t tcl_find_site(const struct tcl *c, const struct uuid *id)
 {
-	for (uint32_t i = 0; i < c->mem.site_cap; i++)
+	for (uint32_t i = 0; i < c->site_high; i++)
 		if (c->mem.sites[i].users && uuid_eq(&c->mem.sites[i].id, id))
 			return i;
 	return TCL_NONE;
@@ -112,6 +112,8 @@ uint32_t tcl_site_acquire(struct tcl *c, const struct tcl_site_ref *ref)
 			continue;
 		c->mem.sites[free] = (struct tcl_site){.id = ref->id};
 		i = free;
+		if (i >= c->site_high)
+			c->site_high = i + 1;
 	}
 	if (i == TCL_NONE)
 		return TCL_NONE;
@@ -125,6 +127,8 @@ void tcl_site_release(struct tcl *c, uint32_t site)
 {
 	assert(c->mem.sites[site].users);
 	c->mem.sites[site].users--;
+	while (c->site_high && !c->mem.sites[c->site_high - 1].users)
+		c->site_high--;
 }
 
 void tcl_site_set_status(struct tcl *c, uint32_t site, enum tcl_status status, uint64_t now)
@@ -155,7 +159,7 @@ enum tcl_status tcl_resource_status(const struct tcl *c, uint32_t resource)
 
 uint32_t tcl_find_gateway(const struct tcl *c, const struct uuid *id)
 {
-	for (uint32_t i = 0; i < c->mem.gateway_cap; i++)
+	for (uint32_t i = 0; i < c->gateway_high; i++)
 		if (c->mem.gateways[i].state != TCL_GATEWAY_FREE &&
 		    uuid_eq(&c->mem.gateways[i].id, id))
 			return i;
@@ -164,7 +168,7 @@ uint32_t tcl_find_gateway(const struct tcl *c, const struct uuid *id)
 
 uint32_t tcl_find_gateway_address(const struct tcl *c, const struct ipaddr *a)
 {
-	for (uint32_t i = 0; i < c->mem.gateway_cap; i++) {
+	for (uint32_t i = 0; i < c->gateway_high; i++) {
 		const struct tcl_gateway *g = &c->mem.gateways[i];
 
 		if ((g->state == TCL_GATEWAY_CONNECTING || g->state == TCL_GATEWAY_ESTABLISHED) &&
@@ -172,6 +176,14 @@ uint32_t tcl_find_gateway_address(const struct tcl *c, const struct ipaddr *a)
 			return i;
 	}
 	return TCL_NONE;
+}
+
+void tcl_gateway_free(struct tcl *c, uint32_t slot)
+{
+	tcl_gateway_set_state(&c->mem.gateways[slot], TCL_GATEWAY_FREE);
+	c->gateway_count--;
+	while (c->gateway_high && c->mem.gateways[c->gateway_high - 1].state == TCL_GATEWAY_FREE)
+		c->gateway_high--;
 }
 
 void tcl_gateway_set_state(struct tcl_gateway *g, enum tcl_gateway_state to)
@@ -204,14 +216,14 @@ uint32_t tcl_resource_next(const struct tcl *c, uint32_t resource)
 
 const struct tcl_gateway *tcl_gateway_at(const struct tcl *c, uint32_t slot)
 {
-	return slot < c->mem.gateway_cap && c->mem.gateways[slot].state != TCL_GATEWAY_FREE
+	return slot < c->gateway_high && c->mem.gateways[slot].state != TCL_GATEWAY_FREE
 		       ? &c->mem.gateways[slot]
 		       : NULL;
 }
 
 uint32_t tcl_gateway_next(const struct tcl *c, uint32_t slot)
 {
-	for (slot++; slot < c->mem.gateway_cap; slot++)
+	for (slot++; slot < c->gateway_high; slot++)
 		if (c->mem.gateways[slot].state != TCL_GATEWAY_FREE)
 			return slot;
 	return TCL_NONE;

@@ -24,6 +24,8 @@ void tcl_site_set_status(struct tcl *c, uint32_t site, enum tcl_status status, u
 uint32_t tcl_find_site(const struct tcl *c, const struct uuid *id);
 
 uint32_t tcl_find_gateway_address(const struct tcl *c, const struct ipaddr *a);
+/* A leaving gateway's slot, once its events were polled. */
+void tcl_gateway_free(struct tcl *c, uint32_t slot);
 void tcl_gateway_set_state(struct tcl_gateway *g, enum tcl_gateway_state to);
 
 /* Keep a copy of the packet for the resource: PS_R_UTX_BUFFERED or PS_R_UTX_BUFFER_FULL. */
