@@ -7,6 +7,19 @@
 #define PENSTOCK_IN_BPF_H
 #include "account.bpf.h"
 
+/* On veth and virtio a packet may arrive with its checksum still to be filled in
+ * (CHECKSUM_PARTIAL), at an offset that meant the outer UDP header. The inner packet would carry
+ * that mark on, and NAT updates the checksum of a marked packet as if it were unfinished. Rewriting
+ * bytes with BPF_F_RECOMPUTE_CSUM makes the kernel notice that the offset lies before the packet,
+ * and drop the mark; a packet merged by GRO has a valid one and keeps it. */
+static __always_inline void in_forget_outer_checksum(struct __sk_buff *ctx)
+{
+	__u8 mac[6];
+
+	if (!bpf_skb_load_bytes(ctx, 0, mac, sizeof(mac)))
+		bpf_skb_store_bytes(ctx, 0, mac, sizeof(mac), BPF_F_RECOMPUTE_CSUM);
+}
+
 static __always_inline enum ps_reason_id in_packet(struct __sk_buff *ctx, __u32 *ifindex)
 {
 	const struct ps_meta *meta = (void *)(long)ctx->data_meta;
@@ -19,6 +32,7 @@ static __always_inline enum ps_reason_id in_packet(struct __sk_buff *ctx, __u32 
 	 * type, so ps_alive cannot be read here. */
 	if (!*ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, 0, 0) < 0)
 		return PS_R_IN_DAEMON_GONE;
+	in_forget_outer_checksum(ctx);
 	return PS_R_IN_DELIVERED;
 }
 #endif
