@@ -35,7 +35,7 @@ struct app {
 	uv_work_t write;
 	char *write_text;
 	int write_rc;
-	bool writing, stopping, failed;
+	bool writing, stopping;
 };
 
 static void entropy(void *buf, size_t len)
@@ -306,6 +306,21 @@ static void limit_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &r);
 }
 
+static void run(struct app *a)
+{
+	start_handles(a);
+	save_now(a); /* a state file that cannot be written should show now */
+	a->portal.dirty = false;
+	sd_notify(0, "READY=1");
+	uv_run(&a->loop, UV_RUN_DEFAULT);
+	while (a->writing)
+		uv_run(&a->loop, UV_RUN_ONCE);
+	save_now(a);
+	close_handles(a);
+	server_free(a->server);
+	LOG_INFO("portal", "stopped");
+}
+
 int app_run(const char *config_path)
 {
 	struct app *a = calloc(1, sizeof(*a));
@@ -317,29 +332,19 @@ int app_run(const char *config_path)
 	signal(SIGPIPE, SIG_IGN);
 	limit_descriptors();
 	rc = load(a);
-	if (rc)
-		return rc;
-	if (uv_loop_init(&a->loop))
-		return PORTAL_EXIT_FAILED;
-	a->server = server_start(&a->loop, &a->portal);
-	if (!a->server)
-		return PORTAL_EXIT_FAILED;
-	start_handles(a);
-	save_now(a); /* a state file that cannot be written should show now */
-	a->portal.dirty = false;
-	sd_notify(0, "READY=1");
-	uv_run(&a->loop, UV_RUN_DEFAULT);
-	while (a->writing)
-		uv_run(&a->loop, UV_RUN_ONCE);
-	save_now(a);
-	close_handles(a);
-	server_free(a->server);
-	uv_run(&a->loop, UV_RUN_NOWAIT);
+	if (!rc && uv_loop_init(&a->loop) == 0) {
+		a->server = server_start(&a->loop, &a->portal);
+		if (a->server)
+			run(a);
+		else
+			rc = PORTAL_EXIT_FAILED;
+		uv_run(&a->loop, UV_RUN_NOWAIT);
+		uv_loop_close(&a->loop);
+	}
 	portal_fini(&a->portal);
 	free(a->state_path);
 	free(a);
-	LOG_INFO("portal", "stopped");
-	return PORTAL_EXIT_OK;
+	return rc;
 }
 
 int app_check(const char *config_path)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/time.h"
 
 void gate_init(struct gate *g, uint64_t seed)
@@ -20,29 +21,31 @@ struct ipaddr gate_party(const struct ipaddr *ip)
 }
 
 /* Multiply and mix; the seed is secret, the quality need not be. */
-static uint32_t slot_of(const struct gate *g, const struct ipaddr *ip)
+static uint64_t mix(uint64_t h, uint64_t v)
 {
-	uint64_t h = g->seed ^ ip->family;
+	h = (h ^ v) * UINT64_C(0x9e3779b97f4a7c15);
+	return h ^ h >> 29;
+}
 
-	for (size_t i = 0; i < 16; i++) {
-		h = (h ^ ip->b[i]) * UINT64_C(0x9e3779b97f4a7c15);
-		h ^= h >> 29;
-	}
-	return (uint32_t)(h % GATE_SLOTS);
+static size_t slot_of(const struct gate *g, const struct ipaddr *party)
+{
+	return mix(mix(g->seed ^ party->family, be64_get(party->b)), g->seed) % GATE_SLOTS;
 }
 
 bool gate_admit(struct gate *g, const struct ipaddr *ip, uint64_t now)
 {
 	struct ipaddr party = gate_party(ip);
-	uint32_t i = slot_of(g, &party);
+	size_t i = slot_of(g, &party);
 	uint64_t ms = time_since(g->slot[i].at, now) / NS_PER_MS;
 	uint64_t back = ms > 60000 ? GATE_BURST * GATE_MILLI : ms * GATE_PER_SEC;
+	uint32_t used = g->slot[i].milli;
 
 	if (back) {
-		g->slot[i].milli -= back < g->slot[i].milli ? (uint32_t)back : g->slot[i].milli;
+		used -= back < used ? (uint32_t)back : used;
 		g->slot[i].at = now;
 	}
-	if (g->slot[i].milli + GATE_MILLI > GATE_BURST * GATE_MILLI)
+	g->slot[i].milli = used;
+	if (used + GATE_MILLI > GATE_BURST * GATE_MILLI)
 		return false;
 	g->slot[i].milli += GATE_MILLI;
 	return true;

@@ -200,6 +200,7 @@ static bool start_listener(struct server *sv, const struct config_listen *cfg)
 	}
 	if (uv_poll_init(sv->loop, &l->poll, l->fd) < 0)
 		return false;
+	l->has_poll = true;
 	sv->n_polls++;
 	l->poll.data = l;
 	if (uv_poll_start(&l->poll, UV_READABLE, on_accept) < 0)
@@ -237,6 +238,7 @@ struct server *server_start(uv_loop_t *loop, struct portal *p)
 	};
 	struct server *sv = calloc(1, sizeof(*sv));
 	uint64_t seed;
+	bool ok;
 
 	if (!sv)
 		return NULL;
@@ -246,14 +248,15 @@ struct server *server_start(uv_loop_t *loop, struct portal *p)
 	lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);
 	sv->lws = lws_create_context(&info);
 	sv->listeners = calloc(p->cfg->n_listen, sizeof(*sv->listeners));
-	for (size_t i = 0; sv->lws && sv->listeners && i < p->cfg->n_listen; i++)
-		if (!start_listener(sv, &p->cfg->listen[i])) {
-			server_stop(sv);
-			return NULL; /* the process ends; nothing is worth taking apart */
-		}
-	if (sv->lws && sv->listeners)
+	ok = sv->lws && sv->listeners;
+	if (!ok)
+		LOG_ERROR("portal", "cannot start the websocket library");
+	for (size_t i = 0; ok && i < p->cfg->n_listen; i++)
+		ok = start_listener(sv, &p->cfg->listen[i]);
+	if (ok)
 		return sv;
-	LOG_ERROR("portal", "cannot start the websocket library");
+	server_stop(sv);
+	server_free(sv);
 	return NULL;
 }
 
@@ -301,8 +304,12 @@ void server_stop(struct server *sv)
 	if (sv->stopping)
 		return;
 	sv->stopping = true;
-	for (size_t i = 0; i < sv->n_polls; i++)
-		uv_close((uv_handle_t *)&sv->listeners[i].poll, on_poll_closed);
+	for (size_t i = 0; i < sv->n_listeners; i++) {
+		if (sv->listeners[i].has_poll)
+			uv_close((uv_handle_t *)&sv->listeners[i].poll, on_poll_closed);
+		else
+			close(sv->listeners[i].fd);
+	}
 	for (struct conn *c = sv->conns; c; c = c->next) {
 		if (c->session && !c->close_code) {
 			struct out_msg *m = calloc(1, sizeof(*m));
@@ -325,7 +332,16 @@ bool server_idle(const struct server *sv)
 
 void server_free(struct server *sv)
 {
-	lws_context_destroy(sv->lws);
+	if (sv->lws) {
+		/* On somebody else's loop this takes two calls, and turns of the loop in between in
+		 * which the library's handles close. */
+		lws_context_destroy(sv->lws);
+		for (int i = 0; i < 10; i++)
+			uv_run(sv->loop, UV_RUN_NOWAIT);
+		lws_context_destroy(sv->lws);
+	}
+	while (sv->n_polls)
+		uv_run(sv->loop, UV_RUN_NOWAIT);
 	for (size_t i = 0; i < sv->n_listeners; i++) {
 		free((char *)(uintptr_t)sv->listeners[i].cert_file);
 		free((char *)(uintptr_t)sv->listeners[i].key_file);

@@ -21,5 +21,6 @@ void server_reload_certs(struct server *sv);
  * until server_idle(). */
 void server_stop(struct server *sv);
 bool server_idle(const struct server *sv);
+/* Turns the loop until the library has let go of it. */
 void server_free(struct server *sv);
 #endif

@@ -32,6 +32,7 @@ struct listener {
 	struct lws_vhost *vhost;
 	const char *cert_file, *key_file; /* own copies */
 	uv_poll_t poll;
+	bool has_poll;
 	int fd;
 };
 
