@@ -7,7 +7,6 @@
  * plain OpenSSL: peer verification on, TLS 1.2 or newer, host name set per connection by the
  * library from the Host header. */
 #include "io/websocket.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <libwebsockets.h>
 #include <netdb.h>
@@ -15,40 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include "base/bytes.h"
 #include "base/log.h"
+#include "io/ws_conn.h"
+#include "io/ws_util.h"
 
-#define ADDRS_MAX	8
-#define ADDR_TIMEOUT_NS (5 * NS_PER_SEC) /* per address while there are others to try */
-#define HEADER_CAP	(16 * 1024)
-#define RX_CHUNK	(16 * 1024)
-/* The library's own value for close frames, which its header leaves out. */
-#define WRITE_CLOSE	   4
-#define CLOSE_TIMEOUT_S	   1
+#define ADDRS_MAX	   8
+#define ADDR_TIMEOUT_NS	   (5 * NS_PER_SEC) /* per address while there are others to try */
+#define HEADER_CAP	   (16 * 1024)
 #define FREE_TURNS	   25 /* for a polite close: half a second at most */
 #define FREE_TURN_NS	   (20 * NS_PER_MS)
 #define HTTP_DATE_LEN_MAX  64
 #define USER_AGENT_DEFAULT "penstock/" PENSTOCK_VERSION
-
-struct tx_msg {
-	struct tx_msg *next;
-	size_t len;
-	unsigned char data[]; /* LWS_PRE bytes of room, then the text */
-};
-
-struct conn {
-	struct ws *owner; /* NULL: nobody to report to any more */
-	struct ws *home;  /* for its count only */
-	struct lws *wsi;  /* NULL: gone */
-	bool open, close_wanted, close_sent;
-	bool ending; /* the library is taking it down already */
-	int peer_code;
-	struct tx_msg *tx_first, **tx_last;
-	size_t tx_bytes;
-	unsigned char *rx;
-	size_t rx_len, rx_cap;
-};
 
 struct lookup {
 	uv_getaddrinfo_t req;
@@ -58,7 +35,7 @@ struct lookup {
 struct ws {
 	struct loop *loop;
 	struct ws_cfg cfg;
-	struct lws_context *context;
+	struct lws_context *context; /* the library sets it NULL when it is gone */
 	SSL_CTX *tls;
 	struct phx_url url;
 	char user_agent[PHX_USER_AGENT_CAP];
@@ -73,33 +50,6 @@ struct ws {
 };
 
 /* ---- connection objects ---- */
-
-static struct conn *conn_new(struct ws *w)
-{
-	struct conn *c = calloc(1, sizeof(*c));
-
-	if (c) {
-		c->owner = c->home = w;
-		w->n_conns++;
-		c->tx_last = &c->tx_first;
-	}
-	return c;
-}
-
-static void conn_free(struct conn *c)
-{
-	c->home->n_conns--;
-	while (c->tx_first) {
-		struct tx_msg *m = c->tx_first;
-
-		c->tx_first = m->next;
-		free(m);
-	}
-	if (c->rx)
-		explicit_bzero(c->rx, c->rx_cap);
-	free(c->rx);
-	free(c);
-}
 
 /* The owner loses interest. What is left of the connection ends by itself. */
 static void conn_release(struct ws *w)
@@ -157,25 +107,6 @@ static void report_transport(struct ws *w, const char *detail)
 	report_closed(w, &why);
 }
 
-/* Seconds, or an HTTP date (RFC 9110 §10.2.3); 0 when it is neither or lies in the past. */
-static uint32_t retry_after_parse(const char *text)
-{
-	struct tm tm = {0};
-	char *end;
-	unsigned long v;
-	time_t at;
-
-	if (*text >= '0' && *text <= '9') {
-		v = strtoul(text, &end, 10);
-		return *end || v > UINT32_MAX ? 0 : (uint32_t)v;
-	}
-	end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-	if (!end || *end)
-		return 0;
-	at = timegm(&tm) - time(NULL);
-	return at > 0 && at < UINT32_MAX ? (uint32_t)at : 0;
-}
-
 /* The library says a connection could not be made; find out why. */
 static void close_classify(struct lws *wsi, const char *text, struct phx_close *why)
 {
@@ -196,7 +127,7 @@ static void close_classify(struct lws *wsi, const char *text, struct phx_close *
 		why->http_status = (int)status;
 		snprintf(why->detail, sizeof(why->detail), "HTTP status %u", status);
 		if (lws_hdr_copy(wsi, retry, sizeof(retry), WSI_TOKEN_HTTP_RETRY_AFTER) > 0)
-			why->retry_after_s = retry_after_parse(retry);
+			why->retry_after_s = ws_retry_after(retry, loop_wall());
 	}
 }
 
@@ -230,7 +161,7 @@ static void attempt_next(struct ws *w)
 	const struct endpoint *to = &w->addrs[w->next_addr++];
 	struct lws_client_connect_info info = {0};
 	char address[IPADDR_STRLEN], host[PHX_HOST_CAP + 2];
-	struct conn *c = conn_new(w);
+	struct conn *c = conn_new(w, &w->n_conns);
 	uint64_t attempt = ++w->n_attempts;
 
 	if (!c) {
@@ -333,19 +264,12 @@ static int lookup_start(struct ws *w)
 	return 0;
 }
 
-static bool host_is_loopback(const char *host)
-{
-	struct ipaddr ip;
-
-	return !strcmp(host, "localhost") || (!ipaddr_parse(host, &ip) && ipaddr_is_loopback(&ip));
-}
-
 int ws_connect(struct ws *w, const struct phx_url *url, const char *user_agent)
 {
 	int rc;
 
 	ws_idle(w);
-	if (!url->tls && !w->cfg.allow_plaintext && !host_is_loopback(url->host))
+	if (!url->tls && !w->cfg.allow_plaintext && !ws_host_is_loopback(url->host))
 		return -EPERM;
 	w->url = *url;
 	snprintf(w->user_agent, sizeof(w->user_agent), "%s",
@@ -375,24 +299,6 @@ static int headers_append(const struct ws *w, struct lws *wsi, unsigned char **p
 					   (int)strlen(w->url.authorization), p, end);
 }
 
-static socklen_t sockaddr_from(const struct endpoint *e, struct sockaddr_storage *ss)
-{
-	struct sockaddr_in *in4 = (void *)ss;
-	struct sockaddr_in6 *in6 = (void *)ss;
-
-	memset(ss, 0, sizeof(*ss));
-	if (e->ip.family == 4) {
-		in4->sin_family = AF_INET;
-		in4->sin_port = htons(e->port);
-		memcpy(&in4->sin_addr, e->ip.b, 4);
-		return sizeof(*in4);
-	}
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(e->port);
-	memcpy(&in6->sin6_addr, e->ip.b, 16);
-	return sizeof(*in6);
-}
-
 /* The library has no hook between socket() and connect(); this is called right after connect(). A
  * mark decides the route and with it the source address, so the connect is undone and done again.
  */
@@ -407,7 +313,7 @@ static void socket_mark(const struct ws *w, int fd)
 	if (!w->cfg.fwmark || !w->next_addr)
 		return;
 	to = &w->addrs[w->next_addr - 1];
-	len = sockaddr_from(to, &ss);
+	len = ws_sockaddr(to, &ss);
 	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &w->cfg.fwmark, sizeof(w->cfg.fwmark))) {
 		LOG_WARN("portal", "cannot mark the portal socket", LOG_ERRNO("err", errno));
 		return;
@@ -418,24 +324,6 @@ static void socket_mark(const struct ws *w, int fd)
 	if (connect(fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS)
 		LOG_DEBUG("portal", "cannot connect", LOG_ENDPOINT("to", to),
 			  LOG_ERRNO("err", errno));
-}
-
-/* Room for n more bytes, or false. */
-static bool rx_grow(struct conn *c, size_t n)
-{
-	size_t cap = c->rx_cap ? c->rx_cap : RX_CHUNK;
-	unsigned char *p;
-
-	if (c->rx_len + n <= c->rx_cap)
-		return true;
-	while (cap < c->rx_len + n)
-		cap *= 2;
-	p = realloc(c->rx, cap);
-	if (!p)
-		return false;
-	c->rx = p;
-	c->rx_cap = cap;
-	return true;
 }
 
 /* One piece of a message; non-zero ends the connection. */
@@ -449,50 +337,12 @@ static int on_receive(struct conn *c, struct lws *wsi, const void *in, size_t le
 		c->rx_len = 0;
 	if (!w || binary)
 		return 0;
-	if (c->rx_len + len > WS_MESSAGE_MAX || !rx_grow(c, len)) {
+	if (conn_receive(c, in, len)) {
 		report_transport(w, "message too large"); /* which closes it, too */
 		return 0;
 	}
-	if (len)
-		memcpy(c->rx + c->rx_len, in, len);
-	c->rx_len += len;
 	if (whole)
 		w->cfg.on_text(w->cfg.ctx, c->rx ? (const char *)c->rx : "", c->rx_len, loop_now());
-	return 0;
-}
-
-/* Returning -1 from here would make the library drop the socket without a close frame. */
-static int close_write(struct conn *c, struct lws *wsi)
-{
-	unsigned char frame[LWS_PRE + 2];
-
-	if (!c->close_wanted || c->close_sent)
-		return 0;
-	c->close_sent = true;
-	be16_put(frame + LWS_PRE, LWS_CLOSE_STATUS_NORMAL);
-	if (lws_write(wsi, frame + LWS_PRE, 2, (enum lws_write_protocol)WRITE_CLOSE) < 0)
-		return -1;
-	lws_set_timeout(wsi, PENDING_TIMEOUT_CLOSE_ACK, CLOSE_TIMEOUT_S);
-	return 0;
-}
-
-static int on_writable(struct conn *c, struct lws *wsi)
-{
-	struct tx_msg *m = c->tx_first;
-	int written;
-
-	if (!m)
-		return close_write(c, wsi);
-	written = lws_write(wsi, m->data + LWS_PRE, m->len, LWS_WRITE_TEXT);
-	c->tx_first = m->next;
-	if (!c->tx_first)
-		c->tx_last = &c->tx_first;
-	c->tx_bytes -= m->len;
-	free(m);
-	if (written < 0)
-		return -1;
-	if (c->tx_first || c->close_wanted)
-		lws_callback_on_writable(wsi);
 	return 0;
 }
 
@@ -560,7 +410,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_CLIENT_RECEIVE:
 		return on_receive(c, wsi, in, len);
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
-		return on_writable(c, wsi);
+		return conn_writable(c);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		c->peer_code = len >= 2 ? be16_get(in) : LWS_CLOSE_STATUS_NO_STATUS;
 		break;
@@ -590,24 +440,7 @@ bool ws_is_open(const struct ws *w)
 
 int ws_send(struct ws *w, const char *text, size_t len)
 {
-	struct conn *c = w->conn;
-	struct tx_msg *m;
-
-	if (!ws_is_open(w))
-		return -ENOTCONN;
-	if (len > WS_SEND_MAX - c->tx_bytes)
-		return -ENOSPC;
-	m = malloc(sizeof(*m) + LWS_PRE + len);
-	if (!m)
-		return -ENOSPC;
-	m->next = NULL;
-	m->len = len;
-	memcpy(m->data + LWS_PRE, text, len);
-	*c->tx_last = m;
-	c->tx_last = &m->next;
-	c->tx_bytes += len;
-	lws_callback_on_writable(c->wsi);
-	return 0;
+	return ws_is_open(w) ? conn_queue(w->conn, text, len) : -ENOTCONN;
 }
 
 void ws_close(struct ws *w)
@@ -646,7 +479,7 @@ static void on_lws_log(int level, const char *line)
 static int context_new(struct ws *w)
 {
 	static const struct lws_protocols protocols[] = {
-		{"portal", on_lws, 0, RX_CHUNK, 0, NULL, 0}, {NULL, NULL, 0, 0, 0, NULL, 0}};
+		{"portal", on_lws, 0, WS_RX_CHUNK, 0, NULL, 0}, {NULL, NULL, 0, 0, 0, NULL, 0}};
 	void *loops[1] = {&w->loop->uv};
 	struct lws_context_creation_info info = {0};
 
@@ -661,6 +494,7 @@ static int context_new(struct ws *w)
 	info.max_http_header_data = HEADER_CAP;
 	info.pt_serv_buf_size = HEADER_CAP;
 	info.timeout_secs = (unsigned int)(w->cfg.connect_timeout_ns / NS_PER_SEC + 5);
+	info.pcontext = &w->context;
 	w->context = lws_create_context(&info);
 	return w->context ? 0 : -ENOMEM;
 }
@@ -704,6 +538,8 @@ void ws_free(struct ws *w)
 	loop_timer_fini(&w->timer);
 	for (int i = 0; i < FREE_TURNS; i++)
 		loop_run_once(w->loop, 0); /* the library's handles close on the loop */
+	if (w->context)
+		lws_context_destroy(w->context); /* with a foreign loop it takes two calls */
 	SSL_CTX_free(w->tls);
 	phx_url_fini(&w->url);
 	free(w);
