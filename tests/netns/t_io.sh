@@ -38,6 +38,7 @@ ip -n "$ns" route add default via 10.77.0.254
 ip -n "$ns" -6 route add default via fd77::fe
 
 in_ns "$h" || exit 1
+in_ns "$h-dev" || exit 1
 
 start()
 {

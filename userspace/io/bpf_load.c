@@ -250,7 +250,8 @@ static void info_fill(struct bpf_load *b)
 	struct bpf_program *prog;
 	struct bpf_map *map;
 
-	bpf_object__for_each_program (prog, b->obj) {
+	bpf_object__for_each_program(prog, b->obj)
+	{
 		struct bpf_prog_info pi = {0};
 		uint32_t len = sizeof(pi);
 		struct bpf_prog_stat *st = &info->prog[info->prog_len];
@@ -264,8 +265,10 @@ static void info_fill(struct bpf_load *b)
 		st->jited_len = pi.jited_prog_len;
 		info->prog_len++;
 	}
-	bpf_object__for_each_map (map, b->obj)
+	bpf_object__for_each_map(map, b->obj)
+	{
 		info->memory_bytes += map_memory(bpf_map__fd(map));
+	}
 }
 
 /* ---- life ---------------------------------------------------------------------------------------

@@ -67,12 +67,16 @@ int bpf_pin_all(struct bpf_load *b, struct io_err *err)
 
 	if (rc < 0)
 		return rc;
-	bpf_object__for_each_map (map, b->obj)
+	bpf_object__for_each_map(map, b->obj)
+	{
 		if (rc == 0 && map_public(bpf_map__name(map)))
 			rc = pin_one(bpf_map__fd(map), dir, bpf_map__name(map), err);
-	bpf_object__for_each_program (prog, b->obj)
+	}
+	bpf_object__for_each_program(prog, b->obj)
+	{
 		if (rc == 0)
 			rc = pin_one(bpf_program__fd(prog), dir, bpf_program__name(prog), err);
+	}
 	for (size_t i = 0; i < b->cfg.wan_len && rc == 0; i++) {
 		char name[32];
 

@@ -166,7 +166,8 @@ int nft_forward_blockers(const char *instance, char *buf, size_t cap)
 		doc = json_loads(nft_ctx_get_output_buffer(ctx), 0, NULL);
 		found = doc ? 0 : -EIO;
 	}
-	json_array_foreach (json_object_get(doc, "nftables"), i, item) {
+	json_array_foreach(json_object_get(doc, "nftables"), i, item)
+	{
 		const json_t *chain = json_object_get(item, "chain");
 
 		if (strcmp(text_of(chain, "hook"), "forward") != 0 ||
