@@ -97,7 +97,7 @@ static void keys_round(bool plain)
 
 	up(plain);
 	T_EQ(bpf_load_info(b)->keys_hidden, !plain);
-	T_EQ(bpf_load_info(b)->keys_why[0] != '\0', plain);
+	T_EQ(bpf_load_info(b)->shown_why[0] != '\0', plain);
 	memset(recv, 0xa5, sizeof(recv));
 	memset(send, 0x5a, sizeof(send));
 	T_EQ(bpf_key_set(b, 7, recv, send), 0);
@@ -289,7 +289,7 @@ static int hold(const char *instance, const char *mode)
 		goto failed;
 	info = bpf_load_info(b);
 	printf("load_ms=%.0f keys_hidden=%d keys_why=\"%s\" memory=%llu pins=%s\n",
-	       clock_ms() - start, info->keys_hidden, info->keys_why,
+	       clock_ms() - start, info->keys_hidden, info->shown_why,
 	       (unsigned long long)info->memory_bytes, info->pin_dir);
 	printf("wan=%s xdp=%s attach=%s tc=%s tun_tc=%s why=\"%s\"\n", info->wan[0].ifname,
 	       info->wan[0].xdp_mode, info->wan[0].xdp_attach, info->wan[0].tc_attach,

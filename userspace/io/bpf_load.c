@@ -125,7 +125,7 @@ static int flavour_choose(struct bpf_load *b, struct io_err *err)
 
 	bpf_said_reset();
 	if (b->cfg.force_plain || env_set("PENSTOCK_BPF_PLAIN")) {
-		snprintf(info->keys_why, sizeof(info->keys_why), "a plain key map was asked for");
+		snprintf(info->shown_why, sizeof(info->shown_why), "a plain key map was asked for");
 	} else {
 		rc = object_load(b);
 		if (rc == 0) {
@@ -135,7 +135,7 @@ static int flavour_choose(struct bpf_load *b, struct io_err *err)
 		if (rc == -EPERM)
 			return io_fail(err, rc, "loading BPF programs: not permitted (%.100s)",
 				       bpf_said());
-		snprintf(info->keys_why, sizeof(info->keys_why),
+		snprintf(info->shown_why, sizeof(info->shown_why),
 			 "kernel refuses typed pointers in maps: %.70s", bpf_said());
 	}
 	bpf_said_reset();

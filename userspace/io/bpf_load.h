@@ -60,7 +60,7 @@ struct bpf_prog_stat {
 /* For `status`. Strings are for people and for JSON alike. */
 struct bpf_load_info {
 	bool keys_hidden;
-	char keys_why[120]; /* why they are not */
+	char shown_why[120]; /* why they are not */
 	struct bpf_wan_info wan[BPF_WAN_MAX];
 	size_t wan_len;
 	char tun_attach[16]; /* "tcx", "clsact" */

@@ -253,7 +253,7 @@ static int start_kernel(struct daemon *d)
 	}
 	if (!bpf_load_info(d->bpf)->keys_hidden)
 		LOG_WARN("kernel", "a dump by root can show session keys on this kernel",
-			 LOG_STR("why", bpf_load_info(d->bpf)->keys_why));
+			 LOG_STR("why", bpf_load_info(d->bpf)->shown_why));
 	return 0;
 }
 

@@ -95,7 +95,7 @@ static json_t *view_kernel(const struct daemon *d)
 	put(o, "tc", json_string(info ? info->tun_attach : "none"));
 	put(o, "pins", info ? json_string(info->pin_dir) : json_null());
 	put(o, "keys_hidden", json_boolean(!info || info->keys_hidden));
-	put(o, "keys_why", info && !info->keys_hidden ? json_string(info->keys_why) : json_null());
+	put(o, "keys_why", info && !info->keys_hidden ? json_string(info->shown_why) : json_null());
 	for (size_t i = 0; info && i < info->prog_len; i++)
 		json_array_append_new(
 			progs, json_pack("{s:s,s:I,s:I,s:I}", "name", info->prog[i].name, "id",
