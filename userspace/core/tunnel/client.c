@@ -297,6 +297,7 @@ int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot)
 	if (rc)
 		return rc;
 	r->gateway = *slot;
+	r->mapped_seq = ++c->mapped_seq;
 	r->pending = r->want_intent = false;
 	r->want_flush = c->mem.gateways[*slot].state == TCL_GATEWAY_ESTABLISHED;
 	recent_push(c, &f->gateway);

@@ -80,7 +80,9 @@ struct tcl_resource {
 	uint32_t site_count;
 	uint32_t gateway; /* slot, TUNNEL_NO_SLOT */
 	uint32_t held_head, held_tail, held_count;
-	uint64_t intent_ns; /* last intent; 0: none yet */
+	uint64_t intent_ns;  /* last intent; 0: none yet */
+	uint64_t mapped_seq; /* order of the mappings: of equal networks the first one stays in
+				charge */
 	bool used;
 	bool enabled;		      /* not switched off by the user, and of a supported type */
 	bool pending;		      /* an intent is unanswered */
@@ -129,6 +131,7 @@ struct tcl {
 	uint32_t resource_high, site_high, gateway_high; /* slots in use lie below */
 	uint32_t resource_count, gateway_count;
 	uint32_t held_free;
+	uint64_t mapped_seq;   /* last one given */
 	uint32_t routes_count; /* of mem.routes, as last announced */
 	bool routes_dirty, routes_known, resources_dirty, wake; /* something to poll */
 	struct tcl_counters counters;

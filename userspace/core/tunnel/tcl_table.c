@@ -50,8 +50,9 @@ void tcl_resource_free(struct tcl *c, uint32_t i)
 }
 
 struct rank {
-	bool permits, has_gateway;
+	bool permits;
 	uint8_t len;
+	uint64_t mapped_seq; /* UINT64_MAX: to no gateway */
 	const struct uuid *id;
 };
 
@@ -61,8 +62,8 @@ static bool rank_above(const struct rank *a, const struct rank *b)
 		return a->permits;
 	if (a->len != b->len)
 		return a->len > b->len;
-	if (a->has_gateway != b->has_gateway)
-		return a->has_gateway;
+	if (a->mapped_seq != b->mapped_seq)
+		return a->mapped_seq < b->mapped_seq;
 	return memcmp(a->id->b, b->id->b, sizeof(a->id->b)) > 0;
 }
 
@@ -82,7 +83,7 @@ uint32_t tcl_resource_match(const struct tcl *c, const struct ipaddr *far, const
 			continue;
 		rank = (struct rank){
 			.permits = filter_set_permits(&r->r.filters, m, side),
-			.has_gateway = r->gateway != TCL_NONE,
+			.mapped_seq = r->gateway == TCL_NONE ? UINT64_MAX : r->mapped_seq,
 			.len = tunnel_resource_prefix_len(&r->r),
 			.id = &r->r.id,
 		};
