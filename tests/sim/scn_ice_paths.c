@@ -246,6 +246,34 @@ static void test_migration(void)
 	}
 }
 
+/* A gateway keeps pairs for ten minutes; when one of two paths dies it still follows the client to
+ * the other, as soon as the client has noticed. */
+static void test_patient_gateway_follows(void)
+{
+	struct ipaddr g1 = ipaddr_v4(198, 51, 100, 1), c1 = ipaddr_v4(192, 0, 2, 1);
+
+	for (unsigned i = 0; i < N_SEEDS; i++) {
+		struct world *w = world_new("patient", t_seed() + i, &near);
+
+		w->gateway.cfg.timing = ICE_TIMING_GATEWAY_ACTIVE;
+		sim_ice_host(&w->client, "192.0.2.1:52625", SIM_NO_NAT, 0);
+		sim_ice_host(&w->gateway, "198.51.100.1:52625", SIM_NO_NAT, 0);
+		sim_ice_host(&w->gateway, "198.51.101.1:52625", SIM_NO_NAT, 30 * NS_PER_MS);
+		sim_ice_connect(&w->client, &w->gateway);
+		run(w, 20 * NS_PER_SEC);
+		T(ipaddr_eq(&w->client.path.remote.ip, &g1));
+		sim_block(w->sim, &g1, &c1, true);
+		run(w, 22 * NS_PER_SEC);
+		T(!ipaddr_eq(&w->client.path.remote.ip, &g1));
+		T(endpoint_eq(&w->client.path.remote, &w->gateway.path.local));
+		T(sim_now(w->sim) - w->client.last_data_at < NS_PER_SEC);
+		T(sim_now(w->sim) - w->gateway.last_data_at < NS_PER_SEC);
+		T_EQ(w->client.n_disconnected + w->gateway.n_disconnected, 0);
+		T(ice_n_pairs(&w->gateway.ice) > ice_n_pairs(&w->client.ice));
+		world_free(w);
+	}
+}
+
 /* The portal is out for a minute: an established path does not care, and what was signalled
  * meanwhile comes later. */
 static void test_portal_outage(void)
@@ -277,6 +305,7 @@ int main(int argc, char **argv)
 	T_RUN(test_grace_too_late);
 	T_RUN(test_roam_race);
 	T_RUN(test_migration);
+	T_RUN(test_patient_gateway_follows);
 	T_RUN(test_portal_outage);
 	return t_done();
 }

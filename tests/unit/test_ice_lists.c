@@ -189,6 +189,32 @@ static void test_pair_limit(void)
 	}
 }
 
+/* The pair in use stays, however low it ranks. */
+static void test_pair_limit_spares_nominated(void)
+{
+	struct ice_path p;
+
+	rig_init(&r);
+	rig_add_a(&r, host(A1));
+	rig_add_b(&r, relay(B1, B1));
+	rig_run(&r, NS_PER_SEC);
+	T(rig_connected(&r));
+	for (unsigned i = 0; i < 7; i++) {
+		struct ice_cand c = numbered(1, i);
+
+		T_EQ(ice_add_local(&r.a, &c, NULL, r.now), ICE_ADD_NEW);
+	}
+	for (unsigned i = 0; i < 16; i++) {
+		struct ice_cand c = numbered(2, i);
+
+		c.prio = 2000000000 + i;
+		T_EQ(ice_add_remote(&r.a, &c, r.now), ICE_ADD_NEW);
+	}
+	T_EQ(ice_n_pairs(&r.a), ICE_PAIRS_MAX);
+	T(ice_selected(&r.a, &p) && p.remote_kind == CAND_RELAY);
+	T_EQ(r.a.acct.nominations, 1);
+}
+
 /* Tables full: counted and refused; slots of discarded candidates are used again. */
 static void test_tables_full(void)
 {
@@ -340,6 +366,7 @@ int main(int argc, char **argv)
 	T_RUN(test_redundant_pairs);
 	T_RUN(test_discarded_not_paired);
 	T_RUN(test_pair_limit);
+	T_RUN(test_pair_limit_spares_nominated);
 	T_RUN(test_tables_full);
 	T_RUN(test_prflx_flood);
 	T_RUN(test_events_bounded);

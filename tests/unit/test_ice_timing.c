@@ -89,6 +89,9 @@ static void test_late_answer(void)
 	T_EQ(p.n_lost, 2);
 	T_EQ(p.first_lost_at, 2 * NS_PER_SEC);
 	T_EQ(p.rtt_ns, 2100 * NS_PER_MS);
+	/* its duplicate measures nothing */
+	ice_pair_answered(&p, &ICE_TIMING_ACTIVE, ice_pair_check_find(&p, tail), 3900 * NS_PER_MS);
+	T_EQ(p.rtt_ns, 2100 * NS_PER_MS);
 	T_EQ(p.state, ICE_PAIR_SUCCEEDED);
 	tail[0] = 0;
 	ice_pair_answered(&p, &ICE_TIMING_ACTIVE, ice_pair_check_find(&p, tail), 3200 * NS_PER_MS);
@@ -102,6 +105,29 @@ static void test_late_answer(void)
 	}
 	tail[0] = 3;
 	T_EQ(ice_pair_check_find(&p, tail), -1);
+}
+
+/* A nomination goes out at once and is repeated at the pace of a new pair, not of a settled one. */
+static void test_nomination_pace(void)
+{
+	struct ice_pair p = ice_pair_make(0, 0, 1, 0);
+	uint8_t tail[8] = {0};
+
+	for (unsigned i = 0; i < 12; i++) {
+		tail[0] = (uint8_t)i;
+		ice_pair_sent(&p, &ICE_TIMING_ACTIVE, tail, true, i * NS_PER_SEC);
+		ice_pair_answered(&p, &ICE_TIMING_ACTIVE, ice_pair_check_find(&p, tail),
+				  i * NS_PER_SEC);
+	}
+	T_EQ(p.next_at, 12500 * NS_PER_MS);
+	ice_pair_nominate(&p, 12 * NS_PER_SEC);
+	T_EQ(ice_pair_wake(&p, &ICE_TIMING_ACTIVE), 12 * NS_PER_SEC);
+	tail[0] = 50;
+	ice_pair_sent(&p, &ICE_TIMING_ACTIVE, tail, true, 12 * NS_PER_SEC);
+	T_EQ(p.next_at, 12250 * NS_PER_MS);
+	tail[0] = 51;
+	ice_pair_sent(&p, &ICE_TIMING_ACTIVE, tail, true, p.next_at);
+	T_EQ(p.next_at, 12750 * NS_PER_MS);
 }
 
 /* Known values of peers on the wire. */
@@ -206,6 +232,7 @@ int main(int argc, char **argv)
 	T_RUN(test_never_answered);
 	T_RUN(test_previously_healthy);
 	T_RUN(test_late_answer);
+	T_RUN(test_nomination_pace);
 	T_RUN(test_priorities);
 	T_RUN(test_local_pref);
 	T_RUN(test_role_truth_table);
