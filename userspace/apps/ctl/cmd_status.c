@@ -13,6 +13,8 @@ static void print_kernel(const json_t *k)
 	printf("  kernel:  active%s%s on %s, XDP %s%s\n", ctl_bool(k, "rx") ? ", receives" : "",
 	       ctl_bool(k, "tx") ? ", sends" : "", ctl_clean_str(k, "wan_iface"),
 	       ctl_clean_str(k, "xdp_mode"), ctl_bool(k, "dispatcher") ? " (dispatcher)" : "");
+	if (ctl_has(k, "pins"))
+		printf("  maps:    %s\n", ctl_clean_str(k, "pins"));
 	if (ctl_bool(k, "keys_hidden"))
 		printf("  keys:    in no dump\n");
 	else

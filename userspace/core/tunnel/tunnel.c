@@ -94,8 +94,11 @@ uint64_t tunnel_expiry_ns(uint64_t expires_at, const struct wall *wall, uint64_t
 
 void tunnel_text_copy(char *dst, size_t cap, const char *src)
 {
-	size_t len = strnlen(src, cap - 1);
+	size_t len = strnlen(src, cap);
 
+	if (len == cap) /* too long: cut where a UTF-8 character starts */
+		for (len--; len && ((uint8_t)src[len] & 0xc0) == 0x80;)
+			len--;
 	memcpy(dst, src, len);
 	memset(dst + len, 0, cap - len);
 }

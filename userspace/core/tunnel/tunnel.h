@@ -60,6 +60,7 @@ uint8_t tunnel_resource_prefix_len(const struct tunnel_resource *r);
 /* A unix expiry as monotonic ns, for the forwarding table: TUNNEL_NEVER_EXPIRES is TIME_NEVER, the
  * past is 1. */
 uint64_t tunnel_expiry_ns(uint64_t expires_at, const struct wall *wall, uint64_t now);
-/* Copy display text into a fixed buffer, cut at cap - 1 bytes and always terminated. */
+/* Copy display text into a fixed buffer of cap bytes: cut before the UTF-8 character that does not
+ * fit, always terminated, the rest zero. */
 void tunnel_text_copy(char *dst, size_t cap, const char *src);
 #endif
