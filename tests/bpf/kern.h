@@ -96,8 +96,8 @@ static inline void kern_set_l2(struct kern *k, uint32_t l2_len)
 	struct bpf_map *map;
 	size_t len;
 
-	bpf_object__for_each_map(map, k->obj)
-	{
+	for (map = bpf_object__next_map(k->obj, NULL); map;
+	     map = bpf_object__next_map(k->obj, map)) {
 		if (strstr(bpf_map__name(map), ".rodata"))
 			memcpy((char *)(uintptr_t)bpf_map__initial_value(map, &len) +
 				       offsetof(struct penstock_bpf__rodata, ps_tun_l2_len),

@@ -85,8 +85,8 @@ static struct hay dump_all(bool plain)
 	struct bpf_map *map;
 	int maps = 0;
 
-	bpf_object__for_each_map(map, w.k.obj)
-	{
+	for (map = bpf_object__next_map(w.k.obj, NULL); map;
+	     map = bpf_object__next_map(w.k.obj, map)) {
 		if (plain && !strcmp(bpf_map__name(map), "ps_key"))
 			continue;
 		dump_syscall(&h, map);

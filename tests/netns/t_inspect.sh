@@ -42,7 +42,7 @@ for h in gateway client; do
 done
 check "maps are pinned" [ -e "$PIN/ps_session" ]
 check "bpftool dumps ps_session" bpftool -j map dump pinned "$PIN/ps_session" >"$tmp/session.json"
-check "ps_session has named fields" dump_has "$tmp/session.json" our_index peer
+check "ps_session has named fields" dump_has "$tmp/session.json" local_idx peer
 check "bpftool dumps ps_peer" bpftool -j map dump pinned "$PIN/ps_peer" >"$tmp/peer.json"
 check "ps_peer has named fields" dump_has "$tmp/peer.json" generation
 bpftool prog show >"$tmp/progs"
