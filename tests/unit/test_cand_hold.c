@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Candidates held while the portal is away: order of the flush, merging, bounds. */
 #include "tests/t.h"
 #include <errno.h>
 #include "core/phx/cand_hold.h"

@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Back-off: the steps and their jitter over many seeds, Retry-After, the budget. */
 #include "tests/t.h"
 #include "core/phx/phx_backoff.h"
 

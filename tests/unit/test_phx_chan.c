@@ -181,8 +181,9 @@ static void test_heartbeats(void)
 	now += S(1);
 	phx_send(&p, "f", "{}", now);
 	phx_timeout(&p, now);
-	expect_tx("{\"topic\":\"phoenix\",\"event\":\"heartbeat\",\"payload\":{},\"ref\":2}"); /* ahead
-												*/
+	expect_tx(
+		"{\"topic\":\"phoenix\",\"event\":\"heartbeat\",\"payload\":{},\"ref\":2}"); /* ahead
+											      */
 	expect_tx("{\"topic\":\"client\",\"event\":\"f\",\"payload\":{},\"ref\":3}");
 	for (int i = 0; i < 10; i++) { /* answered ones go on for ever */
 		char reply[128];

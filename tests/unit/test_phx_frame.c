@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Channel frames: the verdict for each kind of text, the limits, every truncation and many
+ * mutations. */
 #include "tests/t.h"
 #include <errno.h>
 #include "codec/phx_frame.h"

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is dialled: base URLs good and bad, the query's order and encoding, external id and user
+ * agent. */
 #include "tests/t.h"
 #include <errno.h>
 #include "core/phx/phx_url.h"

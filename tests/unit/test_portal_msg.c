@@ -34,13 +34,13 @@
 		",\"address_description\":null" SITES                                              \
 		",\"filters\":[]") ","                                                             \
 				   "{\"id\":\"" RES "\",\"type\":\"dns\",\"address\":\"**.corp."   \
-						    "example\",\"name\":\"corp\","                 \
+				   "example\",\"name\":\"corp\","                                  \
 				   "\"ip_stack\":\"ipv4_only\"" SITES "},{\"id\":\"" RES           \
 				   "\",\"type\":\"internet\"" SITES                                \
 				   ",\"can_be_disabled\":true},{\"id\":\"" RES                     \
 				   "\",\"type\":\"device_pool\"},"                                 \
 				   "{\"id\":\"" RES "\",\"type\":\"cidr\",\"address\":\"10.0.0.1/" \
-						    "8\",\"name\":\"bad\"" SITES                   \
+				   "8\",\"name\":\"bad\"" SITES                                    \
 				   "}],\"relays\":[" TURN(RELAY, "203.0.113.10:3478") "," TURN(    \
 					   RELAY,                                                  \
 					   "[2001:db8::10]:3478") ",{\"id\":\"" GW                 \

@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Retry-After in both forms, and which hosts plaintext may go to. */
 #include "tests/t.h"
 #include "io/ws_util.h"
 
