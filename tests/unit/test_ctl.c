@@ -193,7 +193,7 @@ static void test_status(void)
 	T(has(out, "READABLE by root in map dumps: kernel 6.1"));
 	T(has(out, "connected, wss://p.example/, for 1 min 1 s"));
 	T(has(out, "0.0.0.0:52625, [::]:52625"));
-	T(has(out, "2 connected of 3"));
+	T(has(out, "2 connected of 3") && has(out, "MTU 1280") && has(out, "10000"));
 	T(has(out, "1.23M") && has(out, "2.00 GiB") && has(out, "1.50 MiB"));
 	T_EQ(ask("{}", "status", NULL, NULL), 0); /* everything unknown: still no crash */
 	T_EQ(ask("{\"kernel\":7,\"portal\":[],\"tables\":{},\"listen\":[1,null]}", "status", NULL,

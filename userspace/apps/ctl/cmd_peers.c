@@ -47,12 +47,12 @@ static void print_peer(const json_t *p)
 		printf("  handshake:  %s ago\n", ctl_seconds(ctl_u64(p, "last_handshake_s")));
 	if (ctl_has(p, "session"))
 		printf("  session:    slot %s, index %s to %s, %s old, by %s\n",
-		       ctl_count(ctl_u64(s, "slot")), ctl_clean_str(s, "local_index"),
+		       ctl_plain(ctl_u64(s, "slot")), ctl_clean_str(s, "local_index"),
 		       ctl_clean_str(s, "remote_index"), ctl_seconds(ctl_u64(s, "age_s")),
 		       ctl_clean_str(s, "executor"));
 	print_transfer(p);
-	printf("  resources:  %s (policy generation %s)\n", ctl_count(ctl_u64(p, "resources")),
-	       ctl_count(ctl_u64(p, "generation")));
+	printf("  resources:  %s (policy generation %s)\n", ctl_plain(ctl_u64(p, "resources")),
+	       ctl_plain(ctl_u64(p, "generation")));
 }
 
 void cmd_peers(const json_t *a, const struct ctl_options *opt)

@@ -75,8 +75,8 @@ static void print_tables(const json_t *tables)
 
 		snprintf(name, sizeof(name), "  %s", ctl_clean_str(e, "name"));
 		ctl_table_cell(&t, name);
-		ctl_table_cell(&t, ctl_count(ctl_u64(e, "used")));
-		ctl_table_cell(&t, ctl_count(ctl_u64(e, "cap")));
+		ctl_table_cell(&t, ctl_plain(ctl_u64(e, "used")));
+		ctl_table_cell(&t, ctl_plain(ctl_u64(e, "cap")));
 		ctl_table_cell(&t, ctl_bytes(ctl_u64(e, "bytes")));
 	}
 	ctl_table_print(&t);
@@ -94,10 +94,11 @@ void cmd_status(const json_t *a, const struct ctl_options *opt)
 	print_portal(json_object_get(a, "portal"));
 	printf("  tunnel:  %s %s %s, MTU %s\n", ctl_clean_str(tunnel, "iface"),
 	       ctl_clean_str(tunnel, "ipv4"), ctl_clean_str(tunnel, "ipv6"),
-	       ctl_count(ctl_u64(tunnel, "mtu")));
-	printf("  listen:  %s\n", ctl_join(json_object_get(a, "listen")));
-	printf("  peers:   %s connected of %s\n", ctl_count(ctl_u64(peers, "connected")),
-	       ctl_count(ctl_u64(peers, "total")));
+	       ctl_plain(ctl_u64(tunnel, "mtu")));
+	if (json_array_size(json_object_get(a, "listen")))
+		printf("  listen:  %s\n", ctl_join(json_object_get(a, "listen")));
+	printf("  peers:   %s connected of %s\n", ctl_plain(ctl_u64(peers, "connected")),
+	       ctl_plain(ctl_u64(peers, "total")));
 	printf("  memory:  %s in tables\n\n", ctl_bytes(ctl_u64(a, "memory_bytes")));
 	print_counters(json_object_get(a, "counters"));
 	printf("\n");

@@ -50,6 +50,7 @@ const char *ctl_clean(const char *text); /* control bytes shown as '?'; NULL is 
 const char *ctl_clean_str(const json_t *obj, const char *key);
 const char *ctl_bytes(uint64_t bytes);	   /* 1.5 MiB */
 const char *ctl_count(uint64_t n);	   /* 12.3k */
+const char *ctl_plain(uint64_t n);	   /* 12345: numbers that are names or sizes */
 const char *ctl_seconds(uint64_t s);	   /* 3 h 2 min */
 const char *ctl_micros(uint64_t us);	   /* 216 µs, 3.4 ms */
 const char *ctl_join(const json_t *array); /* strings, with commas */

@@ -97,6 +97,14 @@ const char *ctl_count(uint64_t n)
 	return scaled(n, 1000, units);
 }
 
+const char *ctl_plain(uint64_t n)
+{
+	char *out = next_buf();
+
+	snprintf(out, CTL_TEXT_CAP, "%" PRIu64, n);
+	return out;
+}
+
 const char *ctl_seconds(uint64_t s)
 {
 	char *out = next_buf();
