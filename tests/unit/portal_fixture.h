@@ -250,7 +250,8 @@ static inline uint64_t fx_join(enum portal_role role, const char *token, const c
 {
 	uint64_t s = fx_connect(role, token, id);
 
-	fx_sayf(s, "{'topic':'%s','event':'phx_join','payload':null,'ref':0}", role_name(role));
+	fx_sayf(s, "{'topic':'%s','event':'phx_join','payload':null,'ref':0}",
+		portal_role_name(role));
 	fx_drain();
 	return s;
 }

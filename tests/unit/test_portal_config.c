@@ -98,7 +98,7 @@ static void test_good_file(void)
 	T_STR(c->search_domain, "corp.example");
 	T_EQ(c->n_sites, 2);
 	T_STR(c->sites[1].id, "aaaaaaaa-1111-4111-8111-111111111111");
-	T(uuid_text_valid(c->sites[0].id));
+	T(ident_uuid_valid(c->sites[0].id));
 	T_EQ(c->n_tokens, 3);
 	T_EQ(c->n_resources, 2);
 	T_EQ(c->resources[0].n_filters, 3);
@@ -121,105 +121,102 @@ static void test_example_file(void)
 	config_free(c);
 }
 
+/* Every way to get the file wrong: what replaces what, and where the blame must fall. */
+static const struct {
+	const char *from, *to;
+	unsigned line;
+	const char *field, *msg; /* msg: a part of it */
+} faults[] = {
+	{"\"acme\",", "\"acme\"", 3, "", "JSON"},
+	{"\"acme\"", "7", 2, "account_slug", "string"},
+	{"\"acme\"", "\"Ac me\"", 2, "account_slug", "a-z"},
+	{"\"acme\"", "\"\"", 2, "account_slug", "characters"},
+	{" \"account_slug\": \"acme\",\n", "", 1, "account_slug", "missing"},
+	{"\"account_slug\"", "\"acount_slug\"", 2, "acount_slug", "known"},
+	{"\"state_file\"", "\"account_slug\"", 3, "", "duplicate"},
+	{"\"listen\": [", "\"listen\": 1, \"x\": [", 4, "x", "known"},
+	{"127.0.0.1:8080", "localhost:8080", 5, "listen[0].address", "IP:port"},
+	{"127.0.0.1:8080", "127.0.0.1", 5, "listen[0].address", "IP:port"},
+	{"127.0.0.1:8080", "127.0.0.1:99999", 5, "listen[0].address", "IP:port"},
+	{"127.0.0.1:8080", "[::]:8443", 6, "listen[1].address", "already"},
+	{", \"key_file\": \"k\"", "", 6, "listen[1].tls.key_file", "missing"},
+	{"\"tls\": {\"cert_file\": \"c\", \"key_file\": \"k\"}", "\"tls\": true", 6,
+	 "listen[1].tls", "object"},
+	{"\"192.0.2.53\"", "53", 8, "dns.upstream[0]", "string"},
+	{"192.0.2.53", "resolver", 8, "dns.upstream[0]", "IP"},
+	{"[2001:db8::53]:5353", "[2001:db8::53]:0", 8, "dns.upstream[1]", "IP"},
+	{"192.0.2.53", "100.100.1.1", 8, "dns.upstream[0]", "reserved"},
+	{"corp.example", "-corp", 9, "dns.search_domain", "domain"},
+	{"corp.example", "corp..example", 9, "dns.search_domain", "domain"},
+	{"{\"name\": \"lab\"}", "{}", 11, "sites[0].name", "missing"},
+	{"{\"name\": \"lab\"}", "\"lab\"", 11, "sites[0]", "object"},
+	{"\"name\": \"hq\"", "\"name\": \"lab\"", 12, "sites[1].name", "already"},
+	{"AAAAAAAA-1111", "AAAAAAAA+1111", 12, "sites[1].id", "UUID"},
+	{"AAAAAAAA-1111", "AAA-1111", 12, "sites[1].id", "36"},
+	{"\"site\": \"lab\"", "\"site\": \"mars\"", 15, "gateways[0].site", "sites"},
+	{"\"site\": \"lab\",\n   \"token", "\"token", 15, "gateways[0].site", "missing"},
+	{"\"" H1 "\"", "\"abc\"", 16, "gateways[0].token_sha256", "64"},
+	{"\"" H1 "\"",
+	 "\"zz"
+	 "11111111111111111111111111111111111111111111111111111111111111\"",
+	 16, "gateways[0].token_sha256", "hex"},
+	{"\"" H1 "\"", "\"" H2 "\"", 16, "gateways[0].token_sha256", "laptop"},
+	{"\"name\": \"gw\"", "\"name\": \"gw\", \"token\": \"x\"", 15, "gateways[0].token",
+	 "known"},
+	{"\"name\": \"laptop\"", "\"name\": null", 19, "clients[0].name", "missing"},
+	{"\"actor\": \"alice\"", "\"actor\": \"\"", 19, "clients[0].actor", "characters"},
+	{"\"ops\"", "1", 19, "clients[0].groups[1]", "group"},
+	{"[\"staff\", \"ops\"]", "\"staff\"", 19, "clients[0].groups", "array"},
+	{"2000000000", "-1", 21, "clients[0].expires_at", "RFC 3339"},
+	{"2000000000", "1.5", 21, "clients[0].expires_at", "RFC 3339"},
+	{"2000000000", "2000000000000", 21, "clients[0].expires_at", "RFC 3339"},
+	{"2000000000", "\"tomorrow\"", 21, "clients[0].expires_at", "RFC 3339"},
+	{"[{\"name\": \"r\"", "[{\"site\": \"lab\", \"name\": \"r\"", 23, "relays[0].site",
+	 "known"},
+	{"\"type\": \"cidr\"", "\"type\": \"dns\"", 25, "resources[0].type", "cidr"},
+	{"\"type\": \"cidr\"", "\"type\": \"internet\"", 25, "resources[0].type", "supported"},
+	{"10.20.0.0/16", "10.20.0.1/16", 25, "resources[0].address", "host bits"},
+	{"10.20.0.0/16", "10.20.0.0/33", 25, "resources[0].address", "network"},
+	{"10.20.0.0/16", "0.0.0.0/0", 25, "resources[0].address", "internet"},
+	{"10.20.0.0/16", "100.64.0.0/16", 25, "resources[0].address", "reserved"},
+	{"10.20.0.0/16", "fd00:2021:1111:8000::/64", 25, "resources[0].address", "reserved"},
+	{"10.20.0.0/16", "224.0.0.0/4", 25, "resources[0].address", "multicast"},
+	{"10.20.0.0/16", "127.0.0.0/8", 25, "resources[0].address", "loopback"},
+	{"\"tcp\"", "\"sctp\"", 27, "resources[0].filters[0].protocol", "tcp"},
+	{"\"port_range_start\": 443", "\"port_range_start\": 445", 27,
+	 "resources[0].filters[0].port_range_start", "greater"},
+	{"\"port_range_start\": 443", "\"port_range_start\": 65536", 27,
+	 "resources[0].filters[0].port_range_start", "between"},
+	{"{\"protocol\": \"icmp\"}", "{\"protocol\": \"icmp\", \"port_range_end\": 1}", 28,
+	 "resources[0].filters[2].port_range_end", "icmp"},
+	{"{\"protocol\": \"udp\"}", "{}", 28, "resources[0].filters[1].protocol", "missing"},
+	{"\"name\": \"host\"", "\"name\": \"lan\"", 29, "resources[1].name", "already"},
+	{"\"site\": \"hq\"", "\"site\": \"moon\"", 29, "resources[1].site", "sites"},
+	{"\"group\": \"ops\"", "\"group\": \"ops\", \"actor\": \"alice\"", 33, "policies[0].actor",
+	 "not both"},
+	{"\"group\": \"ops\", ", "", 33, "policies[0].actor", "given"},
+	{"\"resource\": \"lan\"", "\"resource\": \"wan\"", 33, "policies[0].resource", "resources"},
+	{"2030-03-17T17:46:40Z", "2030-03-17", 34, "policies[1].expires_at", "RFC 3339"},
+	{"\"enabled\": true", "\"enabled\": 1", 35, "policies[1].enabled", "true"},
+	{" ]\n}", " ], \"policies\": []\n}", 36, "", "duplicate"},
+};
+
 static void test_errors_name_line_and_field(void)
 {
-	static const struct {
-		const char *from, *to;
-		unsigned line;
-		const char *field, *msg; /* msg: a part of it */
-	} rows[] = {
-		{"\"acme\",", "\"acme\"", 3, "", "JSON"},
-		{"\"acme\"", "7", 2, "account_slug", "string"},
-		{"\"acme\"", "\"Ac me\"", 2, "account_slug", "a-z"},
-		{"\"acme\"", "\"\"", 2, "account_slug", "characters"},
-		{" \"account_slug\": \"acme\",\n", "", 1, "account_slug", "missing"},
-		{"\"account_slug\"", "\"acount_slug\"", 2, "acount_slug", "known"},
-		{"\"state_file\"", "\"account_slug\"", 3, "", "duplicate"},
-		{"\"listen\": [", "\"listen\": 1, \"x\": [", 4, "x", "known"},
-		{"127.0.0.1:8080", "localhost:8080", 5, "listen[0].address", "IP:port"},
-		{"127.0.0.1:8080", "127.0.0.1", 5, "listen[0].address", "IP:port"},
-		{"127.0.0.1:8080", "127.0.0.1:99999", 5, "listen[0].address", "IP:port"},
-		{"127.0.0.1:8080", "[::]:8443", 6, "listen[1].address", "already"},
-		{", \"key_file\": \"k\"", "", 6, "listen[1].tls.key_file", "missing"},
-		{"\"tls\": {\"cert_file\": \"c\", \"key_file\": \"k\"}", "\"tls\": true", 6,
-		 "listen[1].tls", "object"},
-		{"\"192.0.2.53\"", "53", 8, "dns.upstream[0]", "string"},
-		{"192.0.2.53", "resolver", 8, "dns.upstream[0]", "IP"},
-		{"[2001:db8::53]:5353", "[2001:db8::53]:0", 8, "dns.upstream[1]", "IP"},
-		{"192.0.2.53", "100.100.1.1", 8, "dns.upstream[0]", "reserved"},
-		{"corp.example", "-corp", 9, "dns.search_domain", "domain"},
-		{"corp.example", "corp..example", 9, "dns.search_domain", "domain"},
-		{"{\"name\": \"lab\"}", "{}", 11, "sites[0].name", "missing"},
-		{"{\"name\": \"lab\"}", "\"lab\"", 11, "sites[0]", "object"},
-		{"\"name\": \"hq\"", "\"name\": \"lab\"", 12, "sites[1].name", "already"},
-		{"AAAAAAAA-1111", "AAAAAAAA+1111", 12, "sites[1].id", "UUID"},
-		{"AAAAAAAA-1111", "AAA-1111", 12, "sites[1].id", "36"},
-		{"\"site\": \"lab\"", "\"site\": \"mars\"", 15, "gateways[0].site", "sites"},
-		{"\"site\": \"lab\",\n   \"token", "\"token", 15, "gateways[0].site", "missing"},
-		{"\"" H1 "\"", "\"abc\"", 16, "gateways[0].token_sha256", "64"},
-		{"\"" H1 "\"",
-		 "\"zz"
-		 "11111111111111111111111111111111111111111111111111111111111111\"",
-		 16, "gateways[0].token_sha256", "hex"},
-		{"\"" H1 "\"", "\"" H2 "\"", 16, "gateways[0].token_sha256", "laptop"},
-		{"\"name\": \"gw\"", "\"name\": \"gw\", \"token\": \"x\"", 15, "gateways[0].token",
-		 "known"},
-		{"\"name\": \"laptop\"", "\"name\": null", 19, "clients[0].name", "missing"},
-		{"\"actor\": \"alice\"", "\"actor\": \"\"", 19, "clients[0].actor", "characters"},
-		{"\"ops\"", "1", 19, "clients[0].groups[1]", "group"},
-		{"[\"staff\", \"ops\"]", "\"staff\"", 19, "clients[0].groups", "array"},
-		{"2000000000", "-1", 21, "clients[0].expires_at", "RFC 3339"},
-		{"2000000000", "1.5", 21, "clients[0].expires_at", "RFC 3339"},
-		{"2000000000", "2000000000000", 21, "clients[0].expires_at", "RFC 3339"},
-		{"2000000000", "\"tomorrow\"", 21, "clients[0].expires_at", "RFC 3339"},
-		{"[{\"name\": \"r\"", "[{\"site\": \"lab\", \"name\": \"r\"", 23, "relays[0].site",
-		 "known"},
-		{"\"type\": \"cidr\"", "\"type\": \"dns\"", 25, "resources[0].type", "cidr"},
-		{"\"type\": \"cidr\"", "\"type\": \"internet\"", 25, "resources[0].type",
-		 "supported"},
-		{"10.20.0.0/16", "10.20.0.1/16", 25, "resources[0].address", "host bits"},
-		{"10.20.0.0/16", "10.20.0.0/33", 25, "resources[0].address", "network"},
-		{"10.20.0.0/16", "0.0.0.0/0", 25, "resources[0].address", "internet"},
-		{"10.20.0.0/16", "100.64.0.0/16", 25, "resources[0].address", "reserved"},
-		{"10.20.0.0/16", "fd00:2021:1111:8000::/64", 25, "resources[0].address",
-		 "reserved"},
-		{"10.20.0.0/16", "224.0.0.0/4", 25, "resources[0].address", "multicast"},
-		{"10.20.0.0/16", "127.0.0.0/8", 25, "resources[0].address", "loopback"},
-		{"\"tcp\"", "\"sctp\"", 27, "resources[0].filters[0].protocol", "tcp"},
-		{"\"port_range_start\": 443", "\"port_range_start\": 445", 27,
-		 "resources[0].filters[0].port_range_start", "greater"},
-		{"\"port_range_start\": 443", "\"port_range_start\": 65536", 27,
-		 "resources[0].filters[0].port_range_start", "between"},
-		{"{\"protocol\": \"icmp\"}", "{\"protocol\": \"icmp\", \"port_range_end\": 1}", 28,
-		 "resources[0].filters[2].port_range_end", "icmp"},
-		{"{\"protocol\": \"udp\"}", "{}", 28, "resources[0].filters[1].protocol",
-		 "missing"},
-		{"\"name\": \"host\"", "\"name\": \"lan\"", 29, "resources[1].name", "already"},
-		{"\"site\": \"hq\"", "\"site\": \"moon\"", 29, "resources[1].site", "sites"},
-		{"\"group\": \"ops\"", "\"group\": \"ops\", \"actor\": \"alice\"", 33,
-		 "policies[0].actor", "not both"},
-		{"\"group\": \"ops\", ", "", 33, "policies[0].actor", "given"},
-		{"\"resource\": \"lan\"", "\"resource\": \"wan\"", 33, "policies[0].resource",
-		 "resources"},
-		{"2030-03-17T17:46:40Z", "2030-03-17", 34, "policies[1].expires_at", "RFC 3339"},
-		{"\"enabled\": true", "\"enabled\": 1", 35, "policies[1].enabled", "true"},
-		{" ]\n}", " ], \"policies\": []\n}", 36, "", "duplicate"},
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char *text = edited(rows[i].from, rows[i].to);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		char *text = edited(faults[i].from, faults[i].to);
 		struct config_error err;
 		struct config *c = text ? config_parse(text, strlen(text), &err) : NULL;
 
 		if (!T(text && !c)) {
-			t_note("row %zu (%s)", i, rows[i].to);
+			t_note("row %zu (%s)", i, faults[i].to);
 		} else {
-			bool ok = T_EQ(err.line, rows[i].line);
+			bool ok = T_EQ(err.line, faults[i].line);
 
-			ok &= T_STR(err.field, rows[i].field);
-			ok &= T(strstr(err.msg, rows[i].msg) != NULL);
+			ok &= T_STR(err.field, faults[i].field);
+			ok &= T(strstr(err.msg, faults[i].msg) != NULL);
 			if (!ok)
-				t_note("row %zu (%s): line %u %s: %s", i, rows[i].to, err.line,
+				t_note("row %zu (%s): line %u %s: %s", i, faults[i].to, err.line,
 				       err.field, err.msg);
 		}
 		config_free(c);

@@ -2,6 +2,7 @@
  *
  * Derived credentials against published vectors, and the texts derivations take in and give out. */
 #include "apps/portal/derive.h"
+#include "apps/portal/ident.h"
 #include "tests/t.h"
 
 static const struct pair_ids pair = {
@@ -62,7 +63,7 @@ static void test_uuid_from_name(void)
 	derive_uuid(a, x);
 	derive_uuid(a, y);
 	T_STR(x, y);
-	T(uuid_text_valid(x));
+	T(ident_uuid_valid(x));
 	T(x[14] == '4' && strchr("89ab", x[19]));
 	derive_uuid(b, y);
 	T(strcmp(x, y) != 0); /* parts are separated, not joined */
@@ -73,27 +74,27 @@ static void test_uuid_text(void)
 {
 	char out[UUID_STRLEN];
 
-	T(uuid_text_normalise("ABCDEF01-2345-6789-ABCD-EF0123456789", out));
+	T(ident_uuid_normalise("ABCDEF01-2345-6789-ABCD-EF0123456789", out));
 	T_STR(out, "abcdef01-2345-6789-abcd-ef0123456789");
-	T(!uuid_text_valid("ABCDEF01-2345-6789-ABCD-EF0123456789"));
-	T(uuid_text_valid(out));
-	T(!uuid_text_valid(""));
-	T(!uuid_text_valid("abcdef01-2345-6789-abcd-ef012345678"));
-	T(!uuid_text_valid("abcdef01-2345-6789-abcd-ef01234567890"));
-	T(!uuid_text_valid("abcdef01+2345-6789-abcd-ef0123456789"));
-	T(!uuid_text_valid("gbcdef01-2345-6789-abcd-ef0123456789"));
+	T(!ident_uuid_valid("ABCDEF01-2345-6789-ABCD-EF0123456789"));
+	T(ident_uuid_valid(out));
+	T(!ident_uuid_valid(""));
+	T(!ident_uuid_valid("abcdef01-2345-6789-abcd-ef012345678"));
+	T(!ident_uuid_valid("abcdef01-2345-6789-abcd-ef01234567890"));
+	T(!ident_uuid_valid("abcdef01+2345-6789-abcd-ef0123456789"));
+	T(!ident_uuid_valid("gbcdef01-2345-6789-abcd-ef0123456789"));
 }
 
 static void test_key_text(void)
 {
-	T(key_b64_valid(pair.client_key));
-	T(!key_b64_valid(""));
-	T(!key_b64_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"));  /* no padding */
-	T(!key_b64_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9=")); /* stray bits */
-	T(!key_b64_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==")); /* 31 bytes */
-	T(!key_b64_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= "));
-	T(!key_b64_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBka GxwdHh=")); /* white space */
-	T(!key_b64_valid("AAEC-wQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")); /* URL alphabet */
+	T(ident_key_valid(pair.client_key));
+	T(!ident_key_valid(""));
+	T(!ident_key_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"));  /* no padding */
+	T(!ident_key_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9=")); /* stray bits */
+	T(!ident_key_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==")); /* 31 bytes */
+	T(!ident_key_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= "));
+	T(!ident_key_valid("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBka GxwdHh=")); /* white space */
+	T(!ident_key_valid("AAEC-wQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")); /* URL alphabet */
 }
 
 int main(int argc, char **argv)

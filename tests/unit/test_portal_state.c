@@ -93,7 +93,7 @@ static void trace_authorize(uint64_t c, uint64_t g, char ref[64], char psk[64])
 	T_EQ(strlen(json_string_value(json_object_get(p, "ref"))), 32);
 	snprintf(ref, 64, "%s", json_string_value(json_object_get(p, "ref")));
 	snprintf(psk, 64, "%s", json_string_value(json_object_get(client, "preshared_key")));
-	T(key_b64_valid(psk));
+	T(ident_key_valid(psk));
 	json_decref(want);
 	json_decref(v);
 	T(fx_quiet()); /* the client waits for the gateway */
@@ -533,11 +533,11 @@ static void test_unknown_messages(void)
 		char want[256];
 
 		fx_sayf(s[rows[i].role], "{'topic':'%s','event':'%s','payload':%s,'ref':3}",
-			role_name(rows[i].role), rows[i].event, rows[i].payload);
+			portal_role_name(rows[i].role), rows[i].event, rows[i].payload);
 		snprintf(want, sizeof(want),
 			 "{'topic':'%s','event':'phx_reply','ref':3,'payload':"
 			 "{'status':'error','response':{'reason':'unknown_message'}}}",
-			 role_name(rows[i].role));
+			 portal_role_name(rows[i].role));
 		if (!T(fx_expect(s[rows[i].role], want)))
 			t_note("row %zu", i);
 	}

@@ -17,6 +17,7 @@
 #include "apps/portal/server_priv.h"
 #include "apps/portal/store.h"
 #include "base/log.h"
+#include "io/entropy.h"
 
 #define TICK_MS	      250
 #define SAVE_MS	      20 /* joins come in bursts */
@@ -40,8 +41,10 @@ struct app {
 
 static void entropy(void *buf, size_t len)
 {
-	if (getentropy(buf, len)) {
-		LOG_ERROR("portal", "no randomness from the kernel", LOG_ERRNO("error", errno));
+	int rc = entropy_get(buf, len);
+
+	if (rc) {
+		LOG_ERROR("portal", "no randomness from the kernel", LOG_ERRNO("error", rc));
 		abort();
 	}
 }

@@ -113,9 +113,9 @@ static void role_event(struct portal *p, struct session *s, const struct frame *
 	bool known = false;
 
 	if (s->role == ROLE_CLIENT)
-		known = client_event(p, s, f->event, f->payload, now, wall);
+		known = channel_client_event(p, s, f->event, f->payload, now, wall);
 	else if (s->role == ROLE_GATEWAY)
-		known = gateway_event(p, s, f->event, f->payload, f->ref, wall);
+		known = channel_gateway_event(p, s, f->event, f->payload, f->ref, wall);
 	if (known)
 		return;
 	p->count.unknown++;
@@ -127,7 +127,7 @@ static void dispatch(struct portal *p, struct session *s, const struct frame *f,
 {
 	if (!strcmp(f->topic, "phoenix") && !strcmp(f->event, "heartbeat"))
 		reply(p, s, f, true, json_object());
-	else if (strcmp(f->topic, role_name(s->role)))
+	else if (strcmp(f->topic, portal_role_name(s->role)))
 		refuse(p, s, f, "unmatched topic");
 	else if (!strcmp(f->event, "phx_join"))
 		join(p, s, f, wall);

@@ -86,7 +86,7 @@ static struct pending *pending_add(struct portal *p, const struct session *clien
 	return q;
 }
 
-void pending_drop_gateway(struct portal *p, uint64_t gateway)
+void channel_pending_drop(struct portal *p, uint64_t gateway)
 {
 	for (size_t i = p->n_pending; i-- > 0;)
 		if (p->pending[i].gateway == gateway)
@@ -110,7 +110,7 @@ static void pending_fail(struct portal *p, const struct pending *q, uint64_t wal
 		     render_flow_failed(q->resource_id, "offline", NULL));
 }
 
-void pending_expire(struct portal *p, uint64_t now, uint64_t wall)
+void channel_pending_expire(struct portal *p, uint64_t now, uint64_t wall)
 {
 	for (size_t i = p->n_pending; i-- > 0;) {
 		struct pending q = p->pending[i];
@@ -255,8 +255,8 @@ static bool create_flow(struct portal *p, struct session *s, const json_t *paylo
 	return true;
 }
 
-bool client_event(struct portal *p, struct session *s, const char *event, const json_t *payload,
-		  uint64_t now, uint64_t wall)
+bool channel_client_event(struct portal *p, struct session *s, const char *event,
+			  const json_t *payload, uint64_t now, uint64_t wall)
 {
 	if (!strcmp(event, "create_flow"))
 		return create_flow(p, s, payload, now, wall);
@@ -321,8 +321,8 @@ static bool flow_authorized(struct portal *p, struct session *s, const json_t *p
 	return true;
 }
 
-bool gateway_event(struct portal *p, struct session *s, const char *event, const json_t *payload,
-		   const json_t *ref, uint64_t wall)
+bool channel_gateway_event(struct portal *p, struct session *s, const char *event,
+			   const json_t *payload, const json_t *ref, uint64_t wall)
 {
 	(void)wall;
 	if (!strcmp(event, "flow_authorized"))

@@ -17,7 +17,7 @@ static const char *const root_keys[] = {"account_slug", "state_file", "listen",	
 					"limits",	"sites",      "gateways", "clients",
 					"relays",	"resources",  "policies", NULL};
 
-const char *role_name(enum portal_role role)
+const char *portal_role_name(enum portal_role role)
 {
 	static const char *const names[ROLE_N] = {"client", "gateway", "relay"};
 
@@ -41,9 +41,10 @@ struct config *config_parse(const char *text, size_t len, struct config_error *e
 	if (!root) {
 		err->line = jerr.line > 0 ? (unsigned)jerr.line : 1;
 		snprintf(err->msg, sizeof(err->msg), "is not valid JSON: %s", jerr.text);
-	} else if (dec_object(&d, root, root_keys) && section_general(&d, root, cfg) &&
-		   section_sites(&d, root, cfg) && section_tokens(&d, root, cfg) &&
-		   section_resources(&d, root, cfg) && section_policies(&d, root, cfg)) {
+	} else if (dec_object(&d, root, root_keys) && config_section_general(&d, root, cfg) &&
+		   config_section_sites(&d, root, cfg) && config_section_tokens(&d, root, cfg) &&
+		   config_section_resources(&d, root, cfg) &&
+		   config_section_policies(&d, root, cfg)) {
 		return cfg;
 	}
 	config_free(cfg);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "apps/portal/derive.h"
+#include "apps/portal/ident.h"
 #include "apps/portal/token.h"
 #include "base/addr.h"
 
@@ -122,5 +123,5 @@ bool config_grant(const struct config *cfg, const struct config_token *client,
 uint64_t config_next_expiry(const struct config *cfg, uint64_t wall);
 
 /* "gateway" and so on, as in URL paths and topics. */
-const char *role_name(enum portal_role role);
+const char *portal_role_name(enum portal_role role);
 #endif

@@ -172,7 +172,7 @@ bool dec_id(struct dec *d, const json_t *obj, const char *kind, const char *name
 		return false;
 	if (!text)
 		derive_uuid(parts, out);
-	else if (!uuid_text_normalise(text, out))
+	else if (!ident_uuid_normalise(text, out))
 		return dec_fail_key(d, "id", "is not a UUID");
 	return true;
 }

@@ -106,7 +106,7 @@ static bool resource_one(struct dec *d, const json_t *v, const struct config *cf
 	return dec_fail_key(d, "site", "names no entry of \"sites\"");
 }
 
-bool section_resources(struct dec *d, const json_t *root, struct config *cfg)
+bool config_section_resources(struct dec *d, const json_t *root, struct config *cfg)
 {
 	json_t *list;
 	size_t n;
@@ -196,7 +196,7 @@ static void group_by_resource(struct config *cfg)
 	}
 }
 
-bool section_policies(struct dec *d, const json_t *root, struct config *cfg)
+bool config_section_policies(struct dec *d, const json_t *root, struct config *cfg)
 {
 	json_t *list;
 	size_t n;

@@ -157,7 +157,7 @@ static bool limits(struct dec *d, const json_t *root, struct config *cfg)
 	return ok;
 }
 
-bool section_general(struct dec *d, const json_t *root, struct config *cfg)
+bool config_section_general(struct dec *d, const json_t *root, struct config *cfg)
 {
 	if (!dec_str(d, root, "account_slug", DEC_REQUIRED, 1, 100, &cfg->account_slug) ||
 	    !dec_str(d, root, "state_file", DEC_OPTIONAL, 1, 4096, &cfg->state_file))
@@ -170,7 +170,7 @@ bool section_general(struct dec *d, const json_t *root, struct config *cfg)
 	return listeners(d, root, cfg) && dns(d, root, cfg) && limits(d, root, cfg);
 }
 
-bool section_sites(struct dec *d, const json_t *root, struct config *cfg)
+bool config_section_sites(struct dec *d, const json_t *root, struct config *cfg)
 {
 	static const char *const keys[] = {"name", "id", NULL};
 	json_t *list;
@@ -314,7 +314,7 @@ static bool tokens_index(struct dec *d, struct config *cfg)
 	return true;
 }
 
-bool section_tokens(struct dec *d, const json_t *root, struct config *cfg)
+bool config_section_tokens(struct dec *d, const json_t *root, struct config *cfg)
 {
 	json_t *list[ROLE_N];
 	size_t n[ROLE_N];

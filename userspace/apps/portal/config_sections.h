@@ -7,12 +7,12 @@
 #include "apps/portal/config_dec.h"
 
 /* account_slug, state_file, listen, dns, limits */
-bool section_general(struct dec *d, const json_t *root, struct config *cfg);
-bool section_sites(struct dec *d, const json_t *root, struct config *cfg);
+bool config_section_general(struct dec *d, const json_t *root, struct config *cfg);
+bool config_section_sites(struct dec *d, const json_t *root, struct config *cfg);
 /* gateways, clients, relays */
-bool section_tokens(struct dec *d, const json_t *root, struct config *cfg);
-bool section_resources(struct dec *d, const json_t *root, struct config *cfg);
-bool section_policies(struct dec *d, const json_t *root, struct config *cfg);
+bool config_section_tokens(struct dec *d, const json_t *root, struct config *cfg);
+bool config_section_resources(struct dec *d, const json_t *root, struct config *cfg);
+bool config_section_policies(struct dec *d, const json_t *root, struct config *cfg);
 /* Is the address, or the network, inside the ranges tunnels use themselves? */
 bool config_net_reserved(const struct ipnet *net);
 #endif

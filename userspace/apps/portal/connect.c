@@ -85,7 +85,7 @@ static void check_device(const struct connect_req *req, struct faults *f,
 		fault(f, "external_id", "is invalid");
 	if (!req->public_key || !*req->public_key)
 		fault(f, "public_key", "can't be blank");
-	else if (!key_b64_valid(req->public_key))
+	else if (!ident_key_valid(req->public_key))
 		fault(f, "public_key", "is not a base64-encoded 32-byte key");
 	if (!clean_name(req->name ? req->name : "", name))
 		fault(f, "name", "should be at most 255 character(s)");
@@ -243,7 +243,7 @@ void portal_connect(struct portal *p, const struct connect_req *req, struct conn
 	res->status = 101;
 	res->session = s->id;
 	p->count.connects++;
-	LOG_INFO("portal", "connected", LOG_STR("role", role_name(s->role)),
+	LOG_INFO("portal", "connected", LOG_STR("role", portal_role_name(s->role)),
 		 LOG_STR("token", tok->name), LOG_STR("id", dev ? dev->id : ""),
 		 LOG_STR("name", name), LOG_STR("version", version), LOG_U64("session", s->id));
 	return;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/b64.h"
 #include "base/bytes.h"
 
 /* RFC 4648 §6, lower case, no padding. 32 bytes give 52 characters. */
@@ -66,7 +67,7 @@ bool derive_psk(const struct pair_ids *p, const uint8_t client_base[PSK_BASE_LEN
 	     PKCS5_PBKDF2_HMAC((const char *)secret, sizeof(secret), (const unsigned char *)salt, n,
 			       1, EVP_sha256(), sizeof(psk), psk) == 1;
 	if (ok)
-		EVP_EncodeBlock((unsigned char *)out, psk, sizeof(psk));
+		b64_encode(psk, sizeof(psk), out);
 	OPENSSL_cleanse(secret, sizeof(secret));
 	OPENSSL_cleanse(psk, sizeof(psk));
 	return ok;
@@ -106,41 +107,4 @@ uint64_t derive_offset(const char *const *parts)
 
 	digest_parts(parts, d);
 	return be64_get(d);
-}
-
-bool uuid_text_normalise(const char *s, char out[UUID_STRLEN])
-{
-	for (size_t i = 0; i < UUID_STRLEN - 1; i++) {
-		char c = s[i];
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (c >= 'A' && c <= 'F')
-			c = (char)(c - 'A' + 'a');
-		if (dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-			return false;
-		out[i] = c;
-	}
-	out[UUID_STRLEN - 1] = '\0';
-	return s[UUID_STRLEN - 1] == '\0';
-}
-
-bool uuid_text_valid(const char *s)
-{
-	char norm[UUID_STRLEN];
-
-	return uuid_text_normalise(s, norm) && !strcmp(s, norm);
-}
-
-bool key_b64_valid(const char *s)
-{
-	uint8_t raw[36];
-	char again[KEY_B64_STRLEN];
-
-	if (strlen(s) != KEY_B64_STRLEN - 1 || s[43] != '=')
-		return false;
-	/* Decoding and encoding again refuses stray bits, inner padding and white space alike. */
-	if (EVP_DecodeBlock(raw, (const unsigned char *)s, KEY_B64_STRLEN - 1) != 33)
-		return false;
-	EVP_EncodeBlock((unsigned char *)again, raw, 32);
-	return !strcmp(again, s);
 }

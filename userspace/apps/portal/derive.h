@@ -40,11 +40,4 @@ void derive_uuid(const char *const *parts, char out[UUID_STRLEN]);
 
 /* 64 bits of SHA-256 over the parts: where a device's search for a free tunnel address begins. */
 uint64_t derive_offset(const char *const *parts);
-
-/* Lower-case hyphenated UUID text. */
-bool uuid_text_valid(const char *s);
-/* Lower-cases and hyphenates s into out; false unless it is 36-character hyphenated UUID text. */
-bool uuid_text_normalise(const char *s, char out[UUID_STRLEN]);
-/* Padded base64 of exactly 32 bytes, canonical. */
-bool key_b64_valid(const char *s);
 #endif

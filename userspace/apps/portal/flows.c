@@ -108,7 +108,8 @@ static const char *load_one(struct flows *t, const struct registry *reg, const j
 			"site_id", &site, "address", &net, "token_sha256", &token, "expires_at",
 			&expires, "created_at", &created, "revoked_at", &revoked))
 		return "is not a flow";
-	if (!uuid_text_normalise(resource, f.resource_id) || !uuid_text_normalise(site, f.site_id))
+	if (!ident_uuid_normalise(resource, f.resource_id) ||
+	    !ident_uuid_normalise(site, f.site_id))
 		return "has an id that is not a UUID";
 	f.client = registry_find(reg, client);
 	f.gateway = registry_find(reg, gateway);

@@ -101,7 +101,7 @@ struct device *registry_upsert(struct registry *r, enum portal_role role, const 
 			       const char *external_id, void (*entropy)(void *buf, size_t len),
 			       bool *made)
 {
-	const char *parts[] = {"penstock-device", role_name(role), owner, external_id, NULL};
+	const char *parts[] = {"penstock-device", portal_role_name(role), owner, external_id, NULL};
 	struct device *d;
 	size_t owned = 0;
 
@@ -159,13 +159,13 @@ json_t *registry_save(const struct registry *r)
 		struct ipaddr a4 = device_ipv4(d), a6 = device_ipv6(d);
 
 		b64_encode(d->psk_base, sizeof(d->psk_base), psk);
-		if (json_array_append_new(list,
-					  json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "id",
-						    d->id, "role", role_name(d->role), "owner",
-						    d->owner, "external_id", d->external_id, "name",
-						    d->name, "ipv4", ipaddr_fmt(&a4, v4), "ipv6",
-						    ipaddr_fmt(&a6, v6), "psk_base", psk,
-						    "last_seen", (json_int_t)d->last_seen))) {
+		if (json_array_append_new(
+			    list,
+			    json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "id", d->id, "role",
+				      portal_role_name(d->role), "owner", d->owner, "external_id",
+				      d->external_id, "name", d->name, "ipv4", ipaddr_fmt(&a4, v4),
+				      "ipv6", ipaddr_fmt(&a6, v6), "psk_base", psk, "last_seen",
+				      (json_int_t)d->last_seen))) {
 			json_decref(list);
 			list = NULL;
 		}
@@ -214,7 +214,7 @@ static const char *load_one(struct registry *r, const json_t *v)
 	if (!d)
 		return "out of memory";
 	d->last_seen = seen > 0 ? (uint64_t)seen : 0;
-	if (!uuid_text_normalise(id, d->id))
+	if (!ident_uuid_normalise(id, d->id))
 		wrong = "id is not a UUID";
 	else if (registry_find(r, d->id))
 		wrong = "id is already that of another device";

@@ -98,7 +98,7 @@ static bool route(struct conn *c, enum portal_role *role)
 
 	for (unsigned r = 0; n > 0 && r < ROLE_N; r++) {
 		*role = (enum portal_role)r;
-		snprintf(want, sizeof(want), "/%s/websocket", role_name(*role));
+		snprintf(want, sizeof(want), "/%s/websocket", portal_role_name(*role));
 		if (!strcmp(path, want))
 			return true;
 	}
@@ -145,7 +145,7 @@ int http_upgrade(struct conn *c, const char *protocol)
 		char ip[IPADDR_STRLEN];
 
 		LOG_DEBUG("portal", "refused", LOG_U64("status", (uint64_t)res.status),
-			  LOG_STR("why", res.body), LOG_STR("role", role_name(req.role)),
+			  LOG_STR("why", res.body), LOG_STR("role", portal_role_name(req.role)),
 			  LOG_STR("from", ipaddr_fmt(&c->party, ip)));
 		rc = respond(c, res.status, res.body);
 	}

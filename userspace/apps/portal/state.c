@@ -164,7 +164,7 @@ void session_send(struct portal *p, struct session *s, const char *topic, const 
 void session_push(struct portal *p, struct session *s, const char *event, json_t *payload)
 {
 	if (s->phase == SESSION_JOINED)
-		session_send(p, s, role_name(s->role), event, NULL, payload);
+		session_send(p, s, portal_role_name(s->role), event, NULL, payload);
 	else
 		json_decref(payload);
 }
@@ -174,19 +174,20 @@ void session_close(struct portal *p, struct session *s, int code)
 	if (s->phase == SESSION_CLOSING)
 		return;
 	if (s->role == ROLE_GATEWAY)
-		pending_drop_gateway(p, s->id);
+		channel_pending_drop(p, s->id);
 	session_set_phase(s, SESSION_CLOSING);
 	queue(p, s->id, NULL, code);
 }
 
 void session_expel(struct portal *p, struct session *s, const char *why, uint64_t wall)
 {
-	LOG_INFO("portal", "expelled", LOG_STR("role", role_name(s->role)), LOG_STR("reason", why),
-		 LOG_STR("id", s->dev ? s->dev->id : ""), LOG_U64("session", s->id));
+	LOG_INFO("portal", "expelled", LOG_STR("role", portal_role_name(s->role)),
+		 LOG_STR("reason", why), LOG_STR("id", s->dev ? s->dev->id : ""),
+		 LOG_U64("session", s->id));
 	if (s->role == ROLE_GATEWAY)
 		access_drop_gateway(p, s->dev, wall);
 	if (s->phase != SESSION_CLOSING)
-		session_send(p, s, role_name(s->role), "disconnect", NULL,
+		session_send(p, s, portal_role_name(s->role), "disconnect", NULL,
 			     render_reason("token_expired"));
 	session_close(p, s, CLOSE_NORMAL);
 }
@@ -199,7 +200,7 @@ void portal_violation(struct portal *p, uint64_t session, int code)
 		return;
 	p->count.malformed++;
 	LOG_DEBUG("portal", "malformed frame", LOG_U64("session", s->id),
-		  LOG_STR("role", role_name(s->role)));
+		  LOG_STR("role", portal_role_name(s->role)));
 	session_close(p, s, code);
 }
 
@@ -210,10 +211,10 @@ void portal_disconnect(struct portal *p, uint64_t session)
 
 		if (s->id != session)
 			continue;
-		LOG_INFO("portal", "disconnected", LOG_STR("role", role_name(s->role)),
+		LOG_INFO("portal", "disconnected", LOG_STR("role", portal_role_name(s->role)),
 			 LOG_STR("id", s->dev ? s->dev->id : ""), LOG_U64("session", s->id));
 		if (s->role == ROLE_GATEWAY)
-			pending_drop_gateway(p, s->id);
+			channel_pending_drop(p, s->id);
 		session_set_phase(s, SESSION_CLOSING);
 		p->sessions[i] = p->sessions[--p->n_sessions];
 		session_free(s);
@@ -245,7 +246,7 @@ void portal_tick(struct portal *p, uint64_t now, uint64_t wall)
 			session_close(p, s, CLOSE_NORMAL);
 		}
 	}
-	pending_expire(p, now, wall);
+	channel_pending_expire(p, now, wall);
 	access_expire(p, wall);
 	if (wall >= p->next_policy_expiry) {
 		p->next_policy_expiry = config_next_expiry(p->cfg, wall);

@@ -24,13 +24,13 @@ void session_close(struct portal *p, struct session *s, int code);
 void session_expel(struct portal *p, struct session *s, const char *why, uint64_t wall);
 
 /* channel_peers.c: false when the event, or its payload, is not one the role may send. */
-bool client_event(struct portal *p, struct session *s, const char *event, const json_t *payload,
-		  uint64_t now, uint64_t wall);
-bool gateway_event(struct portal *p, struct session *s, const char *event, const json_t *payload,
-		   const json_t *ref, uint64_t wall);
+bool channel_client_event(struct portal *p, struct session *s, const char *event,
+			  const json_t *payload, uint64_t now, uint64_t wall);
+bool channel_gateway_event(struct portal *p, struct session *s, const char *event,
+			   const json_t *payload, const json_t *ref, uint64_t wall);
 /* The gateway did not answer in time. */
-void pending_expire(struct portal *p, uint64_t now, uint64_t wall);
-void pending_drop_gateway(struct portal *p, uint64_t gateway);
+void channel_pending_expire(struct portal *p, uint64_t now, uint64_t wall);
+void channel_pending_drop(struct portal *p, uint64_t gateway);
 
 /* access.c */
 /* The client's init payload; remembers what it was told. */

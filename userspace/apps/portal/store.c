@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <libgen.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,13 +12,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/file.h"
+
 #define STORE_VERSION 1
 
 int store_lock(const char *path)
 {
-	char lock[4200];
+	char lock[4200], *slash;
 	int fd, rc;
 
+	snprintf(lock, sizeof(lock), "%s", path);
+	slash = strrchr(lock, '/');
+	if (slash && slash != lock) {
+		*slash = '\0';
+		rc = file_mkdirs(lock, 0700, NULL);
+		if (rc < 0)
+			return rc;
+	}
 	snprintf(lock, sizeof(lock), "%s.lock", path);
 	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
@@ -108,52 +117,7 @@ void store_text_free(char *text)
 	free(text);
 }
 
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) ? -errno : 0;
-}
-
-static void sync_dir(const char *path)
-{
-	char copy[4200];
-	int fd;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	fsync(fd);
-	close(fd);
-}
-
 int store_write(const char *path, const char *text)
 {
-	char tmp[4200];
-	int fd, rc;
-
-	snprintf(tmp, sizeof(tmp), "%s.new", path);
-	unlink(tmp); /* ours alone, by the lock */
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	rc = write_all(fd, text, strlen(text));
-	if (close(fd) && !rc)
-		rc = -errno;
-	if (!rc && rename(tmp, path))
-		rc = -errno;
-	if (rc)
-		unlink(tmp);
-	else
-		sync_dir(path);
-	return rc;
+	return file_write_atomic(path, 0600, text, strlen(text), NULL);
 }

@@ -11,8 +11,8 @@ struct store_error {
 	char msg[256];
 };
 
-/* Takes the lock "<path>.lock", which keeps a second portal off; held until the process ends. 0 or
- * -errno. */
+/* Makes the directory if need be and takes the lock "<path>.lock", which keeps a second portal off;
+ * held until the process ends. 0 or -errno. */
 int store_lock(const char *path);
 /* Fills p from the file; a missing one is an empty one. Refuses a file others can read. 0 or
  * -errno. */
