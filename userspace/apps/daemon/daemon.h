@@ -94,6 +94,15 @@ struct session_seen {
 	uint32_t idx;
 	uint32_t pad;
 	uint64_t rx_ns, tx_ns;
+	uint64_t packets, bytes; /* both directions, both executors */
+};
+
+/* A peer's traffic of the last second, and for how many seconds it has asked for the other
+ * executor. */
+struct peer_pace {
+	uint64_t packets, bytes;
+	uint32_t ticks;
+	uint32_t pad;
 };
 
 #define DAEMON_TX_MAX 2048
@@ -136,6 +145,8 @@ struct daemon {
 	struct fwd_mem fwd_mem;
 	struct node_mem node_mem;
 	struct session_seen *seen;
+	struct peer_pace *pace;
+	bool captured; /* somebody captures on the tunnel device */
 	struct flow_memo *memo;
 	void *role_mem[8];
 

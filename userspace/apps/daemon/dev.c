@@ -199,6 +199,7 @@ static int make_tables(struct daemon *d)
 	if (m->keys == MAP_FAILED)
 		m->keys = NULL;
 	d->seen = calloc(n, sizeof(*d->seen));
+	d->pace = calloc(peers, sizeof(*d->pace));
 	d->memo = calloc(FLOW_MEMO_CAP, sizeof(*d->memo));
 	d->node_mem = (struct node_mem){
 		.conns = calloc(peers, sizeof(struct node_conn)),
@@ -210,8 +211,8 @@ static int make_tables(struct daemon *d)
 	d->node_mem.buckets = calloc(NODE_CHAINS * (size_t)d->node_mem.n_buckets, sizeof(uint32_t));
 	d->node_mem.conn_of_slot = calloc(n, sizeof(uint32_t));
 	if (!m->session || !m->replay || !m->peer || !m->session_free || !m->keys || !d->seen ||
-	    !d->memo || !d->node_mem.conns || !d->node_mem.due || !d->node_mem.buckets ||
-	    !d->node_mem.conn_of_slot)
+	    !d->pace || !d->memo || !d->node_mem.conns || !d->node_mem.due ||
+	    !d->node_mem.buckets || !d->node_mem.conn_of_slot)
 		return -ENOMEM;
 	/* Keys stay out of core dumps always, out of swap where we are allowed to. */
 	madvise(m->keys, n * sizeof(*m->keys), MADV_DONTDUMP);
@@ -300,6 +301,7 @@ static void free_tables(struct daemon *d)
 	if (m->keys)
 		munmap(m->keys, m->n_sessions * sizeof(*m->keys));
 	free(d->seen);
+	free(d->pace);
 	free(d->memo);
 	free(d->node_mem.conns);
 	free(d->node_mem.due);

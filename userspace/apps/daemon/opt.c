@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The option table, its setters, and the parser over flags and environment; the contract is in opt.h. */
+ * The option table, its setters, and the parser over flags and environment; the contract is in
+ * opt.h. */
 #include "apps/daemon/opt.h"
 
 #include <errno.h>

@@ -1,17 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Once a second: what either executor did to a session becomes news for its timers (rekey,
- * keepalive, idle), so that neither has to report packet by packet. */
+ * keepalive, idle), so that neither has to report packet by packet; who executes is decided anew;
+ * captures are noticed. */
+#include <stdio.h>
+#include <string.h>
+
 #include "apps/daemon/daemon.h"
+
+/* --mode=auto: bulk is cheaper per byte in user space, small packets in the kernel. A peer changes
+ * hands whole, so that its packets keep their order, and only after BULK_TICKS_* seconds of one
+ * kind. */
+#define BULK_PACKET_LEN	   900	/* average inner bytes a packet, at least, to count as bulk */
+#define BULK_PACKETS	   5000 /* packets a second, at least */
+#define BULK_TICKS_TO_USER 2
+#define BULK_TICKS_BACK	   4
+
+struct moved {
+	uint64_t packets, bytes;
+};
+
+static struct moved session_total(const struct ps_session *s)
+{
+	return (struct moved){
+		s->rx_kernel_packets + s->rx_user_packets + s->tx_kernel_packets +
+			s->tx_user_packets,
+		s->rx_kernel_bytes + s->rx_user_bytes + s->tx_kernel_bytes + s->tx_user_bytes,
+	};
+}
 
 static void session_tick(struct daemon *d, uint32_t i, uint64_t now)
 {
 	struct ps_session *s = &d->fwd.mem.session[i];
 	struct session_seen *seen = &d->seen[i];
 	uint64_t rx = PS_READ_ONCE(s->last_rx_ns), tx = PS_READ_ONCE(s->last_tx_ns);
+	struct moved total = session_total(s);
+	struct peer_pace *pace = s->peer < d->max_peers ? &d->pace[s->peer] : NULL;
 
 	if (seen->idx != s->local_idx)
 		*seen = (struct session_seen){.idx = s->local_idx};
+	if (pace) {
+		pace->packets += total.packets - seen->packets;
+		pace->bytes += total.bytes - seen->bytes;
+	}
+	seen->packets = total.packets;
+	seen->bytes = total.bytes;
 	if (rx > seen->rx_ns) {
 		seen->rx_ns = rx;
 		node_on_data(&d->node, s->peer, s->local_idx, true, false, rx < now ? rx : now,
@@ -25,6 +58,62 @@ static void session_tick(struct daemon *d, uint32_t i, uint64_t now)
 	}
 }
 
+static void choose_executor(struct daemon *d, uint32_t slot)
+{
+	struct peer_pace *pace = &d->pace[slot];
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
+	bool bulk = pace->packets >= BULK_PACKETS && pace->bytes / pace->packets >= BULK_PACKET_LEN;
+	bool kernel = p && (p->flags & PS_PEER_KERNEL);
+
+	pace->packets = pace->bytes = 0;
+	if (!p || bulk != kernel) {
+		pace->ticks = 0;
+		return;
+	}
+	if (++pace->ticks < (kernel ? BULK_TICKS_TO_USER : BULK_TICKS_BACK))
+		return;
+	pace->ticks = 0;
+	fwd_peer_set_kernel(&d->fwd, slot, !kernel);
+	LOG_DEBUG("kernel",
+		  kernel ? "peer moves to user space: bulk"
+			 : "peer moves to the kernel: small packets",
+		  LOG_U64("slot", slot));
+}
+
+/* Is somebody capturing on the tunnel device (or on all)? What the kernel executor takes at the
+ * device's egress no capture would see, so while one runs user space sends. */
+static bool captured(const struct daemon *d)
+{
+	FILE *f = fopen("/proc/thread-self/net/packet", "r");
+	char line[256];
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		unsigned proto;
+		int ifindex;
+
+		if (sscanf(line, "%*s %*s %*s %x %d", &proto, &ifindex) == 2 &&
+		    proto == 3 /* ETH_P_ALL */)
+			found = !ifindex || ifindex == tun_ifindex(d->tun);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static void follow_captures(struct daemon *d)
+{
+	struct ps_config *c = bpf_load_tables(d->bpf)->config;
+	bool on = captured(d);
+
+	if (on == d->captured)
+		return;
+	d->captured = on;
+	PS_WRITE_ONCE(c->flags, on ? PS_CFG_RX : PS_CFG_RX | PS_CFG_TX);
+	LOG_INFO("kernel", on ? "capture on the tunnel device: user space sends meanwhile"
+			      : "capture ended: the kernel sends again");
+}
+
 void tick(void *ctx, uint64_t now)
 {
 	struct daemon *d = ctx;
@@ -33,5 +122,10 @@ void tick(void *ctx, uint64_t now)
 		if (d->fwd.mem.session[i].flags & PS_SESS_USED)
 			session_tick(d, i, now);
 	link_drain(d, now);
+	if (d->bpf && !d->kernel_why[0]) {
+		follow_captures(d);
+		for (uint32_t slot = 0; d->opt.mode == OPT_MODE_AUTO && slot < d->max_peers; slot++)
+			choose_executor(d, slot);
+	}
 	loop_timer_arm(&d->tick, now + NS_PER_SEC);
 }

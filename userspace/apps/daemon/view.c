@@ -86,7 +86,8 @@ static json_t *view_kernel(const struct daemon *d)
 	put(o, "active", json_boolean(active));
 	put(o, "why", d->kernel_why[0] ? json_string(d->kernel_why) : json_null());
 	put(o, "rx", json_boolean(rx));
-	put(o, "tx", json_boolean(active));
+	put(o, "tx", json_boolean(active && !d->captured));
+	put(o, "captured", json_boolean(d->captured));
 	put(o, "wan_iface", d->wan_len ? json_string(d->wan_name[0]) : json_null());
 	put(o, "xdp_mode", json_string(info && info->wan_len ? info->wan[0].xdp_mode : "off"));
 	put(o, "dispatcher",
