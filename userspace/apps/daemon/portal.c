@@ -11,6 +11,10 @@
 #include "crypto/crypto.h"
 #include "io/entropy.h"
 
+/* The version of the portal protocol we speak, as its other speakers number it (SEED): portals
+ * compare it when they match clients with gateways. Our own version is not theirs to compare. */
+#define WIRE_VERSION "1.4.14"
+
 const char *portal_state_name(enum daemon_portal p)
 {
 	static const char *const names[] = {
@@ -73,7 +77,7 @@ static void make_user_agent(struct daemon *d)
 	os_value(text, "\nVERSION_ID=", version, sizeof(version));
 	if (uname(&u))
 		memset(&u, 0, sizeof(u));
-	if (phx_user_agent(os[0] ? os : "Linux", version[0] ? version : "0", PENSTOCK_VERSION,
+	if (phx_user_agent(os[0] ? os : "Linux", version[0] ? version : "0", WIRE_VERSION,
 			   u.machine, u.release, d->user_agent, sizeof(d->user_agent)))
 		snprintf(d->user_agent, sizeof(d->user_agent), "Linux/0 connlib/%s",
 			 PENSTOCK_VERSION);

@@ -90,6 +90,9 @@ static void cl_drain(struct daemon *d, uint64_t now)
 				link_peer_added(d, ev.slot, &g->tun4, &g->tun6);
 			break;
 		case TCL_EVENT_PEER_CHANGED:
+			g = tcl_gateway_at(&d->tcl, ev.slot);
+			if (g)
+				fwd_peer_set_tunnel(&d->fwd, ev.slot, &g->tun4, &g->tun6, false);
 			link_peer_changed(d, ev.slot);
 			break;
 		case TCL_EVENT_PEER_REMOVED:

@@ -137,7 +137,8 @@ static void on_authorize(struct daemon *d, const struct pmsg_authorize_flow *m, 
 	if (rc) {
 		LOG_WARN("tunnel", "authorisation refused", LOG_UUID("cid", &m->client_id),
 			 LOG_UUID("resource", &m->resource.id), LOG_ERRNO("error", rc));
-		data_count(d, PS_R_CTL_TABLE_FULL, 0);
+		if (rc == -ENOSPC)
+			data_count(d, PS_R_CTL_TABLE_FULL, 0);
 	} else if (link_connect(d, slot, &p, now)) {
 		LOG_INFO("tunnel", "allowing access to resource", LOG_UUID("cid", &m->client_id),
 			 LOG_UUID("resource", &m->resource.id), LOG_STR("name", resource.name));
@@ -283,7 +284,10 @@ static json_t *view_grants(const struct daemon *d, uint32_t resource, uint64_t u
 				o, "expires_in_s",
 				grant->expires_at == TUNNEL_NEVER_EXPIRES
 					? json_null()
-					: json_integer((json_int_t)(grant->expires_at - unix_now)));
+					: json_integer(grant->expires_at > unix_now
+							       ? (json_int_t)(grant->expires_at -
+									      unix_now)
+							       : 0));
 			json_array_append_new(list, o);
 		}
 	return list;
