@@ -115,6 +115,10 @@ __noinline int poly_begin(struct chacha *c, struct poly *m)
 	return 0;
 }
 
+/* Forget what is known about v: the compiler would drop a loop's constant bound where a check of
+ * another variable implies it, which older verifiers do not follow. */
+#define OPAQUE(v) asm volatile("" : "+r"(v))
+
 /* Take in n blocks of 16 bytes from the start of the buffer. */
 __noinline int poly_blocks(struct poly *m, struct ps_scratch *sc, __u32 n)
 {
@@ -122,6 +126,7 @@ __noinline int poly_blocks(struct poly *m, struct ps_scratch *sc, __u32 n)
 
 	if (!m || !sc || n > POLY_BLOCKS_MAX)
 		return -1;
+	OPAQUE(n);
 	h0 = m->h[0], h1 = m->h[1], h2 = m->h[2], h3 = m->h[3], h4 = m->h[4];
 	r0 = m->r[0], r1 = m->r[1], r2 = m->r[2], r3 = m->r[3];
 	s1 = r1 + (r1 >> 2), s2 = r2 + (r2 >> 2), s3 = r3 + (r3 >> 2);
@@ -218,10 +223,15 @@ static __always_inline void chacha_init(struct chacha *c, __u64 counter)
 static __always_inline int poly_tag(struct poly *m, struct ps_scratch *sc, __u32 len, __u64 tag[2],
 				    __u64 *sum)
 {
-	__u32 blocks = (len + POLY_BLOCK - 1) / POLY_BLOCK;
-	__u32 end = blocks * POLY_BLOCK;
+	__u32 blocks, end;
 
-	if (len > PS_INNER_MAX || end > PS_SCRATCH_BUF - POLY_BLOCK)
+	OPAQUE(len);
+	if (len > PS_INNER_MAX)
+		return -1;
+	blocks = (len + POLY_BLOCK - 1) / POLY_BLOCK;
+	end = blocks * POLY_BLOCK;
+	OPAQUE(end);
+	if (end > PS_SCRATCH_BUF - POLY_BLOCK)
 		return -1;
 	PS_STORE(__u64, sc->buf + len, 0);
 	PS_STORE(__u64, sc->buf + len + 8, 0);
@@ -236,6 +246,7 @@ static __always_inline int poly_tag(struct poly *m, struct ps_scratch *sc, __u32
 
 static __always_inline int chacha_text(struct chacha *c, struct ps_scratch *sc, __u32 len)
 {
+	OPAQUE(len);
 	for (__u32 i = 0; i < AEAD_BLOCKS_MAX; i++) {
 		if (i * AEAD_BLOCK >= len)
 			break;
@@ -252,6 +263,7 @@ static __always_inline int aead_open(struct chacha *c, struct ps_scratch *sc, __
 	struct poly m = {0};
 	__u64 got[2], want[2], sum;
 
+	OPAQUE(len);
 	if (len > PS_INNER_MAX)
 		return 0;
 	got[0] = PS_LOAD(__u64, sc->buf + len);
@@ -270,6 +282,7 @@ static __always_inline int aead_seal(struct chacha *c, struct ps_scratch *sc, __
 	struct poly m = {0};
 	__u64 tag[2], tag_sum;
 
+	OPAQUE(len);
 	if (len > PS_INNER_MAX)
 		return 0;
 	if (poly_begin(c, &m) || chacha_text(c, sc, len) || poly_tag(&m, sc, len, tag, sum))

@@ -159,6 +159,7 @@ static __always_inline enum ps_reason_id rx_deliver(struct xdp_md *ctx, struct r
 {
 	struct ps_replay *replay = bpf_map_lookup_elem(&ps_replay, &r->slot);
 	__u32 len = ip->len;
+	__u64 frame;
 	struct ps_meta *meta;
 
 	if (!replay || len == 0 || len > PS_INNER_MAX || !flow || !rx_put_eth(ctx, r, ip) ||
@@ -173,7 +174,10 @@ static __always_inline enum ps_reason_id rx_deliver(struct xdp_md *ctx, struct r
 	meta->tun_ifindex = r->tun_ifindex;
 	if (r->outer.ecn == PS_ECN_CE)
 		ps_inner_mark_ce(r->scratch->buf, ip);
-	bpf_xdp_store_bytes(ctx, 0, r->scratch->buf - PS_ETH_HLEN, len + PS_ETH_HLEN);
+	frame = (__u64)len + PS_ETH_HLEN;
+	OPAQUE(frame); /* older verifiers have forgotten the check above */
+	if (frame && frame <= PS_INNER_MAX + PS_ETH_HLEN)
+		bpf_xdp_store_bytes(ctx, 0, r->scratch->buf - PS_ETH_HLEN, (__u32)frame);
 	rx_bump(r, flow, len);
 	return PS_R_XDP_DELIVERED;
 }

@@ -121,10 +121,14 @@ __noinline int scratch_sum(struct ps_scratch *sc, __u32 off, __u32 len)
 	if (!sc || len > PS_INNER_MAX || off > PS_IP6_HLEN)
 		return 0;
 	PS_STORE(__u32, sc->buf + len, 0);
+	OPAQUE(len);
 	for (__u32 i = 0; i < PS_INNER_MAX / 4; i++) {
-		if (off + i * 4 >= len)
+		__u32 at = off + i * 4;
+
+		OPAQUE(at);
+		if (at >= len || at > PS_INNER_MAX)
 			break;
-		sum += PS_LOAD(__u32, sc->buf + off + i * 4);
+		sum += PS_LOAD(__u32, sc->buf + at);
 	}
 	return ps_csum_fold(sum);
 }
@@ -203,7 +207,7 @@ static __always_inline int tx_write(struct __sk_buff *ctx, const struct tx *t,
 	__u32 len = plan->sealed_len;
 	__u8 *buf = t->scratch->buf;
 
-	asm volatile("" : "+r"(len)); /* keep the bounds check beside its use */
+	OPAQUE(len); /* keep the bounds check beside its use */
 	if (len == 0 || len > PS_INNER_MAX + AEAD_TAG_LEN)
 		return 0;
 	if (v->family == 4) {
