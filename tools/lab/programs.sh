@@ -129,7 +129,7 @@ program_start()
 	program_alive "$prog" && { echo "lab: $prog is running already" >&2; return 1; }
 	[ -x "$(program_path "$prog")" ] || { echo "lab: $(program_path "$prog") is not built" >&2; return 1; }
 	mapfile -t argv < <(program_command "$prog")
-	env -u PENSTOCK_LAB -u MODE -u XDP_MODE setsid nsenter --net="/run/netns/$P-$prog" unshare --mount --propagation slave \
+	env -u PENSTOCK_LAB -u PENSTOCK_BUILD -u MODE -u XDP_MODE setsid nsenter --net="/run/netns/$P-$prog" unshare --mount --propagation slave \
 		bash "$lab_dir/inside.sh" "$S/hosts/$prog" "${argv[@]}" >>"$S/logs/$prog.log" 2>&1 </dev/null 9>&- &
 	pid=$!
 	echo "$pid $(pid_start_time $pid)" >"$S/pids/$prog"
