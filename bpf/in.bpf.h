@@ -20,6 +20,20 @@ static __always_inline void in_forget_outer_checksum(struct __sk_buff *ctx)
 		bpf_skb_store_bytes(ctx, 0, mac, sizeof(mac), BPF_F_RECOMPUTE_CSUM);
 }
 
+/* Generic XDP leaves the tail mark of a packet it shortened one Ethernet header too far (Linux up
+ * to 6.18 at least), and a receive queue that appends to the packet would take in that gap as data.
+ * Growing and trimming sets the mark anew. Not for what GRO has merged: that has been through none
+ * of this. False: no memory. */
+static __always_inline int in_set_tail(struct __sk_buff *ctx)
+{
+	const struct ps_config *cfg = config_get();
+	__u32 len = ctx->len;
+
+	if (!cfg || !(cfg->flags & PS_CFG_GENERIC) || ctx->gso_size)
+		return 1;
+	return !bpf_skb_change_tail(ctx, len + 1, 0) && !bpf_skb_change_tail(ctx, len, 0);
+}
+
 static __always_inline enum ps_reason_id in_packet(struct __sk_buff *ctx, __u32 *ifindex)
 {
 	const struct ps_meta *meta = (void *)(long)ctx->data_meta;
@@ -33,6 +47,6 @@ static __always_inline enum ps_reason_id in_packet(struct __sk_buff *ctx, __u32 
 	if (!*ifindex || bpf_check_mtu(ctx, *ifindex, &mtu, 0, 0) < 0)
 		return PS_R_IN_DAEMON_GONE;
 	in_forget_outer_checksum(ctx);
-	return PS_R_IN_DELIVERED;
+	return in_set_tail(ctx) ? PS_R_IN_DELIVERED : PS_R_IN_NO_ROOM;
 }
 #endif

@@ -106,8 +106,9 @@ struct ps_flow {
 };
 
 enum ps_config_flags {
-	PS_CFG_RX = 1, /* ps_wan_rx may decrypt */
-	PS_CFG_TX = 2, /* ps_tun_out may encrypt */
+	PS_CFG_RX = 1,	    /* ps_wan_rx may decrypt */
+	PS_CFG_TX = 2,	    /* ps_tun_out may encrypt */
+	PS_CFG_GENERIC = 4, /* ps_wan_rx runs as generic XDP somewhere */
 };
 
 /* ps_config[0], mmapable array. */

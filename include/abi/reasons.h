@@ -47,6 +47,7 @@
 	R(XDP_ADJUST_FAILED, "xdp_adjust_failed", PASS, "driver refused to move the packet start") \
 	R(IN_DELIVERED, "in_delivered", DONE, "redirected to the tunnel device")                   \
 	R(IN_NOT_OURS, "in_not_ours", PASS, "no metadata of ps_wan_rx")                            \
+	R(IN_NO_ROOM, "in_no_room", DROP, "decrypted, but no memory to hand it on")                \
 	R(IN_DAEMON_GONE, "in_daemon_gone", DROP, "decrypted, but the tunnel device is gone")      \
 	R(TX_SENT, "tx_sent", DONE, "encrypted and sent by the kernel")                            \
 	R(TX_NOT_IP, "tx_not_ip", PASS, "neither IPv4 nor IPv6, or malformed")                     \

@@ -33,6 +33,19 @@ check_udp()
 	check "UDP $name: packets were sent" at_least "$(jq -r '.end.sum.packets' "$tmp/$name.json")" $((pps))
 }
 
+echo_server()
+{
+	bg server python3 -B "$tests_dir/echo.py" serve 7000 >"$tmp/echo.log" 2>&1
+	disown
+	wait_for 5 listening server 7000 || fatal "no echo server: $(cat "$tmp/echo.log")"
+}
+
+# Every byte that TCP carries there and back is the one that was sent.
+check_echo()
+{
+	check "TCP echo with $1 is byte-exact" on client timeout 60 python3 -B "$tests_dir/echo.py" check "$1" 7000
+}
+
 # small_packets MODE ADDR: 64-byte UDP both ways, and the executor that carried it on both sides.
 small_packets()
 {
@@ -64,6 +77,9 @@ everything()
 
 	check "path is direct" [ "$(lab ctl gateway peers --json | jq -r '.peers[0].path')" = direct ]
 	iperf_server 5201
+	echo_server
+	check_echo $SERVER_V4
+	check_echo $SERVER_V6
 	check_ping $SERVER_V4
 	check_ping $SERVER_V6
 	check_tcp up4 $SERVER_V4

@@ -16,7 +16,8 @@ cd "$root" || exit 2
 test_name=$(basename "$0" .sh)
 test_name=${test_name#t_}
 PENSTOCK_BUILD=${PENSTOCK_BUILD:-build${SAN:+/san}}
-PENSTOCK_LAB=${PENSTOCK_LAB:-t-$(tr -cd 'a-z0-9-' <<<"$test_name" | cut -c1-15)}
+# Unique, so that two checkouts can test at the same time; at most 19 characters.
+PENSTOCK_LAB=${PENSTOCK_LAB:-t-$(tr -cd 'a-z0-9-' <<<"$test_name" | cut -c1-9)-$$}
 export PENSTOCK_BUILD PENSTOCK_LAB
 state=/run/penstock-lab/$PENSTOCK_LAB
 tmp=$(mktemp -d /tmp/penstock-netns.XXXXXX) || exit 2

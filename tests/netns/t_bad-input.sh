@@ -25,6 +25,15 @@ refuses()
 	! grep -qF 0123456789abcdef "$tmp/said" || { echo "# the token is in the message"; return 1; }
 }
 
+# A client without a token is not broken: it is signed out until somebody signs in.
+waits_signed_out()
+{
+	local host=$1
+	shift
+	timeout 2 nsenter --net="/run/netns/$PENSTOCK_LAB-$host" env -u FIREZONE_TOKEN "$@" >"$tmp/said" 2>&1 </dev/null
+	[ $? = 124 ] && grep -qiE 'signed.out|no token|nope.token' "$tmp/said" || { echo "# says: $(head -n 5 "$tmp/said")"; return 1; }
+}
+
 # Programs run in a namespace of their own, so that a wrong acceptance touches nothing.
 LAB_PROGRAMS= lab up || fatal "lab up failed"
 lab_is_up=1
@@ -39,14 +48,18 @@ for prog in gateway client; do
 	check "$prog: --xdp-mode" refuses 'xdp-mode' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --xdp-mode fast
 	check "$prog: --log-format" refuses 'log-format' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --log-format xml
 	check "$prog: --log-level" refuses 'log-level' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --log-level loud
-	check "$prog: --api-url scheme" refuses 'api-url|url' "${run[@]}" --token-path "$token" --api-url http://127.0.0.1/
+	check "$prog: --api-url scheme" refuses 'api-url|url' "${run[@]}" --token-path "$token" --api-url ftp://127.0.0.1/
 	check "$prog: --api-url garbage" refuses 'api-url|url' "${run[@]}" --token-path "$token" --api-url 'wss://'
 	check "$prog: plain ws to a remote host" refuses 'plain|tls|wss' "${run[@]}" --token-path "$token" --api-url ws://192.0.2.10:8080/
 	check "$prog: --wan-iface that does not exist" refuses 'nope0' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --wan-iface nope0
 	check "$prog: --ca-file that does not exist" refuses 'nope.pem' "${run[@]}" --token-path "$token" --api-url wss://127.0.0.1:1/ --ca-file "$tmp/nope.pem"
 	echo garbage >"$tmp/bad.pem"
 	check "$prog: --ca-file that is no certificate" refuses 'bad.pem' "${run[@]}" --token-path "$token" --api-url wss://127.0.0.1:1/ --ca-file "$tmp/bad.pem"
-	check "$prog: token file that does not exist" refuses 'nope.token' "${run[@]}" --token-path "$tmp/nope.token" --api-url ws://127.0.0.1:1/
+	if [ $prog = gateway ]; then
+		check "$prog: token file that does not exist" refuses 'nope.token' "${run[@]}" --token-path "$tmp/nope.token" --api-url ws://127.0.0.1:1/
+	else
+		check "$prog: no token file: says so and waits signed out" waits_signed_out "${run[@]}" --token-path "$tmp/nope.token" --api-url ws://127.0.0.1:1/
+	fi
 	cp "$token" "$tmp/open.token" && chmod 644 "$tmp/open.token"
 	check "$prog: token file others can read" refuses 'open.token' "${run[@]}" --token-path "$tmp/open.token" --api-url ws://127.0.0.1:1/
 	(umask 077 && : >"$tmp/empty.token")

@@ -16,9 +16,12 @@ one()
 	echo "# $name"
 	lab_up "$@"
 	iperf_server 5201
+	echo_server
+	check_echo $SERVER_V4
+	check_echo $SERVER_V6
 	small_packets "$want" $SERVER_V4
 	small_packets "$want" $SERVER_V6
-	check "$name: remote candidate is $3" remote_is "$3"
+	check "$name: the remote candidate has the right family" remote_is "$*"
 }
 
 remote_is()
@@ -26,7 +29,7 @@ remote_is()
 	local addr
 
 	addr=$(lab ctl client peers --json | jq -r '.peers[0].remote.addr')
-	case $1 in LAB_IPV6_ONLY=1) [ "${addr:0:1}" = "[" ] ;; LAB_IPV4_ONLY=1) [ "${addr:0:1}" != "[" ] ;; *) [ -n "$addr" ] ;; esac
+	case $1 in *LAB_IPV6_ONLY=1*) [ "${addr:0:1}" = "[" ] ;; *LAB_IPV4_ONLY=1*) [ "${addr:0:1}" != "[" ] ;; *) [ -n "$addr" ] ;; esac
 }
 
 one "IPv4 through NAT" kernel MODE=kernel XDP_MODE=native LAB_IPV4_ONLY=1

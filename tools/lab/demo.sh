@@ -225,7 +225,7 @@ report()
 	local m
 
 	say
-	say "Result: path ${R[path]}; ${R[xdp]:-no XDP}; veth links with GRO on, checksums finished at the WAN ports; $(nproc) CPUs, kernel $(uname -r)"
+	say "Result: path ${R[path]}; ${R[xdp]:-no XDP}; veth links with GRO on, other offloads as they come; $(nproc) CPUs, kernel $(uname -r)"
 	printf '  %-28s' "--mode="
 	for m in $modes; do printf '%12s' "$m"; done
 	echo

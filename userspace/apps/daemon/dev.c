@@ -224,6 +224,7 @@ static int make_tables(struct daemon *d)
 /* Ports and switches; then the programs go live. */
 static int start_kernel(struct daemon *d)
 {
+	uint32_t flags = PS_CFG_RX | PS_CFG_TX;
 	struct ps_config *c;
 	struct io_err err = {""};
 	int rc;
@@ -244,7 +245,10 @@ static int start_kernel(struct daemon *d)
 	}
 	if (rc)
 		return fail("--mode=kernel: cannot attach", rc, &err);
-	PS_WRITE_ONCE(c->flags, PS_CFG_RX | PS_CFG_TX);
+	for (size_t i = 0; i < bpf_load_info(d->bpf)->wan_len; i++)
+		if (!strcmp(bpf_load_info(d->bpf)->wan[i].xdp_mode, "generic"))
+			flags |= PS_CFG_GENERIC;
+	PS_WRITE_ONCE(c->flags, flags);
 	for (size_t i = 0; i < bpf_load_info(d->bpf)->wan_len; i++) {
 		const struct bpf_wan_info *w = &bpf_load_info(d->bpf)->wan[i];
 
