@@ -175,9 +175,8 @@ static __always_inline enum ps_reason_id rx_deliver(struct xdp_md *ctx, struct r
 	if (r->outer.ecn == PS_ECN_CE)
 		ps_inner_mark_ce(r->scratch->buf, ip);
 	frame = (__u64)len + PS_ETH_HLEN;
-	OPAQUE(frame); /* older verifiers have forgotten the check above */
-	if (frame && frame <= PS_INNER_MAX + PS_ETH_HLEN)
-		bpf_xdp_store_bytes(ctx, 0, r->scratch->buf - PS_ETH_HLEN, (__u32)frame);
+	CLAMP(frame, PS_INNER_MAX + PS_ETH_HLEN);
+	bpf_xdp_store_bytes(ctx, 0, r->scratch->buf - PS_ETH_HLEN, frame);
 	rx_bump(r, flow, len);
 	return PS_R_XDP_DELIVERED;
 }

@@ -68,12 +68,16 @@ static __always_inline int tx_peer_read(struct tx *t)
 /* Parse the headers, find the flow. */
 static __always_inline enum ps_reason_id tx_flow(struct __sk_buff *ctx, struct tx *t)
 {
-	__u32 which = PS_SCRATCH_TX, head = t->len < PS_INNER_HEAD ? t->len : PS_INNER_HEAD;
+	__u32 which = PS_SCRATCH_TX;
+	__u64 head = t->len;
 	enum ps_reason_id id;
 	struct ps_inner *in;
 
 	t->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
-	if (!t->scratch || head == 0 || bpf_skb_load_bytes(ctx, t->l2_len, t->scratch->buf, head))
+	if (!t->scratch)
+		return PS_R_TX_NOT_IP;
+	CLAMP(head, PS_INNER_HEAD);
+	if (bpf_skb_load_bytes(ctx, t->l2_len, t->scratch->buf, (__u32)head))
 		return PS_R_TX_NOT_IP;
 	in = &t->scratch->inner;
 	id = ps_tx_inner(t->scratch->buf, t->scratch->buf + t->len, in);
@@ -137,7 +141,7 @@ __noinline int scratch_sum(struct ps_scratch *sc, __u32 off, __u32 len)
  * has it. */
 static __always_inline int tx_complete(struct tx *t, __u32 start, __u32 field)
 {
-	__u32 at = t->scratch->inner.ip.hlen +
+	__u64 at = t->scratch->inner.ip.hlen +
 		   (t->scratch->inner.ip.proto == PS_IPPROTO_TCP ? PS_TCP_CSUM : PS_UDP_CSUM);
 	__u16 check;
 
@@ -148,8 +152,7 @@ static __always_inline int tx_complete(struct tx *t, __u32 start, __u32 field)
 	check = (__u16)~scratch_sum(t->scratch, t->scratch->inner.ip.hlen, t->len);
 	if (!check && t->scratch->inner.ip.proto == PS_IPPROTO_UDP)
 		check = 0xffff;
-	if (at > PS_INNER_HEAD)
-		return 0;
+	CLAMP(at, PS_INNER_HEAD);
 	PS_STORE(__u16, t->scratch->buf + at, check);
 	return 1;
 }
@@ -204,20 +207,21 @@ static __always_inline int tx_write(struct __sk_buff *ctx, const struct tx *t,
 				    const struct ps_tx_plan *plan)
 {
 	const struct ps_path_view *v = &t->scratch->path;
-	__u32 len = plan->sealed_len;
 	__u8 *buf = t->scratch->buf;
+	__u64 size;
 
-	OPAQUE(len); /* keep the bounds check beside its use */
-	if (len == 0 || len > PS_INNER_MAX + AEAD_TAG_LEN)
-		return 0;
 	if (v->family == 4) {
 		ps_tx_put_eth(buf - TX_HEAD4, v);
 		ps_tx_put_outer4(buf - TX_HEAD4 + PS_ETH_HLEN, v, plan);
-		return !bpf_skb_store_bytes(ctx, 0, buf - TX_HEAD4, len + TX_HEAD4, 0);
+		size = plan->sealed_len + TX_HEAD4;
+		CLAMP(size, PS_INNER_MAX + AEAD_TAG_LEN + TX_HEAD4);
+		return !bpf_skb_store_bytes(ctx, 0, buf - TX_HEAD4, size, 0);
 	}
 	ps_tx_put_eth(buf - TX_HEAD6, v);
 	ps_tx_put_outer6(buf - TX_HEAD6 + PS_ETH_HLEN, v, plan);
-	return !bpf_skb_store_bytes(ctx, 0, buf - TX_HEAD6, len + TX_HEAD6, 0);
+	size = plan->sealed_len + TX_HEAD6;
+	CLAMP(size, PS_INNER_MAX + AEAD_TAG_LEN + TX_HEAD6);
+	return !bpf_skb_store_bytes(ctx, 0, buf - TX_HEAD6, size, 0);
 }
 
 static __always_inline void tx_bump(const struct tx *t)
@@ -232,13 +236,15 @@ static __always_inline void tx_bump(const struct tx *t)
 
 static __always_inline enum ps_reason_id tx_send(struct __sk_buff *ctx, struct tx *t)
 {
-	__u32 start = 0, field = 0, len = t->len;
+	__u32 start = 0, field = 0;
+	__u64 len = t->len;
 	struct ps_tx_plan plan = {0};
 	enum ps_reason_id id;
 	int partial;
 
 	if (len == 0 || len > PS_INNER_MAX)
 		return PS_R_TX_TOO_BIG;
+	CLAMP(len, PS_INNER_MAX);
 	if (bpf_skb_load_bytes(ctx, t->l2_len, t->scratch->buf, len))
 		return PS_R_TX_NOT_IP;
 	partial = skb_partial(ctx, &start, &field);
