@@ -110,10 +110,66 @@ static void test_fd_signal_wake(void)
 	close(p[1]);
 }
 
+/* What a reset of the sockets does: the same struct watches another descriptor within one turn. */
+static void test_fd_again(void)
+{
+	static struct loop_fd none;
+	struct loop_fd fd;
+	int p[2], q[2];
+
+	seen = 0;
+	T_EQ(pipe(p), 0);
+	T_EQ(pipe(q), 0);
+	T_EQ(loop_init(&loop), 0);
+	T_EQ(loop_fd_init(&fd, &loop, p[0], LOOP_READ, on_fd, NULL), 0);
+	T_EQ(write(p[1], "x", 1), 1);
+	loop_fd_fini(&fd);
+	T_EQ(loop_fd_init(&fd, &loop, q[0], LOOP_READ, on_fd, NULL), 0);
+	loop_run_once(&loop, 0);
+	loop_run_once(&loop, 0);
+	T_EQ(seen, 0);
+	T_EQ(write(q[1], "x", 1), 1);
+	loop_run(&loop);
+	T_EQ(seen, LOOP_READ);
+	/* a family the machine lacks was never opened */
+	T_EQ(loop_fd_set(&none, LOOP_READ), 0);
+	loop_fd_fini(&none);
+	/* fd is left open: loop_fini closes and frees it */
+	loop_fini(&loop);
+	close(p[0]);
+	close(p[1]);
+	close(q[0]);
+	close(q[1]);
+}
+
+/* The descriptor of a device that goes reads as an error, and setting the events arms it again. */
+static void test_fd_error(void)
+{
+	struct loop_fd fd;
+	int p[2];
+
+	seen = 0;
+	T_EQ(pipe(p), 0);
+	T_EQ(loop_init(&loop), 0);
+	T_EQ(loop_fd_init(&fd, &loop, p[1], LOOP_WRITE, on_fd, NULL), 0);
+	close(p[0]); /* POLLERR on the writing end */
+	loop_run(&loop);
+	T_EQ(!!(seen & LOOP_ERROR), 1);
+	seen = 0;
+	T_EQ(loop_fd_set(&fd, LOOP_WRITE), 0);
+	loop_run(&loop);
+	T_EQ(!!(seen & LOOP_ERROR), 1);
+	loop_fd_fini(&fd);
+	loop_fini(&loop);
+	close(p[1]);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_timer);
 	T_RUN(test_fd_signal_wake);
+	T_RUN(test_fd_again);
+	T_RUN(test_fd_error);
 	return t_done();
 }

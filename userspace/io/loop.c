@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/loop.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -35,6 +36,7 @@ int loop_init(struct loop *l)
 {
 	int err = uv_loop_init(&l->uv); /* libuv returns -errno on Unix */
 
+	l->fds = NULL;
 	return err ? err : uv_timer_init(&l->uv, &l->cap);
 }
 
@@ -72,6 +74,8 @@ static void close_walk(uv_handle_t *h, void *arg)
 
 void loop_fini(struct loop *l)
 {
+	while (l->fds)
+		loop_fd_fini(l->fds);
 	uv_walk(&l->uv, close_walk, NULL);
 	uv_run(&l->uv, UV_RUN_DEFAULT);
 	uv_loop_close(&l->uv);
@@ -154,8 +158,10 @@ static void on_fd(uv_poll_t *p, int status, int uv_events)
 	struct loop_fd *f = p->data;
 	unsigned int events = 0;
 
-	if (status < 0)
+	if (status < 0) { /* libuv has stopped polling it */
 		events |= LOOP_ERROR | f->events;
+		f->events = 0;
+	}
 	if (uv_events & UV_READABLE)
 		events |= LOOP_READ;
 	if (uv_events & UV_WRITABLE)
@@ -173,10 +179,19 @@ int loop_fd_init(struct loop_fd *f, struct loop *l, int fd, unsigned int events,
 	memset(f, 0, sizeof(*f));
 	f->cb = cb;
 	f->ctx = ctx;
-	err = uv_poll_init(&l->uv, &f->poll, fd);
-	if (err)
+	f->poll = malloc(sizeof(*f->poll));
+	if (!f->poll)
+		return -ENOMEM;
+	err = uv_poll_init(&l->uv, f->poll, fd);
+	if (err) {
+		free(f->poll);
+		f->poll = NULL;
 		return err;
-	f->poll.data = f;
+	}
+	f->poll->data = f;
+	f->loop = l;
+	f->next = l->fds;
+	l->fds = f;
 	return loop_fd_set(f, events);
 }
 
@@ -184,20 +199,33 @@ int loop_fd_set(struct loop_fd *f, unsigned int events)
 {
 	int want = 0;
 
-	if (events == f->events)
+	if (!f->poll || events == f->events)
 		return 0;
 	f->events = events;
 	if (events & LOOP_READ)
 		want |= UV_READABLE;
 	if (events & LOOP_WRITE)
 		want |= UV_WRITABLE;
-	return want ? uv_poll_start(&f->poll, want, on_fd) : uv_poll_stop(&f->poll);
+	return want ? uv_poll_start(f->poll, want, on_fd) : uv_poll_stop(f->poll);
+}
+
+static void fd_closed(uv_handle_t *h)
+{
+	free(h);
 }
 
 void loop_fd_fini(struct loop_fd *f)
 {
-	uv_poll_stop(&f->poll);
-	handle_close((uv_handle_t *)&f->poll);
+	struct loop_fd **at;
+
+	if (!f->poll)
+		return;
+	for (at = &f->loop->fds; *at != f; at = &(*at)->next)
+		;
+	*at = f->next;
+	uv_close((uv_handle_t *)f->poll, fd_closed);
+	f->poll = NULL;
+	f->events = 0;
 }
 
 /* ---- signals, hooks, wake-ups ---- */

@@ -18,9 +18,12 @@
 #define LOOP_WRITE 2u
 #define LOOP_ERROR 4u /* reported only: POLLERR or POLLHUP */
 
+struct loop_fd;
+
 struct loop {
 	uv_loop_t uv;
-	uv_timer_t cap; /* bounds loop_run_once() */
+	uv_timer_t cap;	     /* bounds loop_run_once() */
+	struct loop_fd *fds; /* open ones */
 };
 
 /* CLOCK_MONOTONIC in ns: the clock of every machine, and what bpf_ktime_get_ns() reads. */
@@ -52,16 +55,21 @@ int loop_timer_init(struct loop_timer *t, struct loop *l, void (*cb)(void *ctx, 
 void loop_timer_arm(struct loop_timer *t, uint64_t at);
 void loop_timer_fini(struct loop_timer *t);
 
-/* Level-triggered readiness of a non-blocking fd, which stays the caller's. */
+/* Level-triggered readiness of a non-blocking fd, which stays the caller's. The handle is on the
+ * heap, for it outlives loop_fd_fini() by a turn: the struct may be initialised anew at once. A
+ * zeroed one is valid: set and fini do nothing. */
 struct loop_fd {
-	uv_poll_t poll;
+	uv_poll_t *poll; /* NULL: not open */
+	struct loop *loop;
+	struct loop_fd *next; /* of the loop's */
 	unsigned int events;
 	void (*cb)(void *ctx, unsigned int events, uint64_t now);
 	void *ctx;
 };
 int loop_fd_init(struct loop_fd *f, struct loop *l, int fd, unsigned int events,
 		 void (*cb)(void *ctx, unsigned int events, uint64_t now), void *ctx);
-/* Change the events waited for; 0 pauses. Cheap when unchanged. */
+/* Change the events waited for; 0 pauses. Cheap when unchanged. An error on the fd (LOOP_ERROR)
+ * pauses it as well, until the next call. */
 int loop_fd_set(struct loop_fd *f, unsigned int events);
 /* Call before closing the fd. */
 void loop_fd_fini(struct loop_fd *f);
