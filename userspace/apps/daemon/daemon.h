@@ -146,7 +146,8 @@ struct daemon {
 	struct node_mem node_mem;
 	struct session_seen *seen;
 	struct peer_pace *pace;
-	bool captured; /* somebody captures on the tunnel device */
+	bool token_refused; /* logged already */
+	bool captured;	    /* somebody captures on the tunnel device */
 	struct flow_memo *memo;
 	void *role_mem[8];
 
@@ -194,8 +195,9 @@ void link_peer_changed(struct daemon *d, uint32_t slot);
 void link_peer_removed(struct daemon *d, uint32_t slot, uint64_t now);
 /* Create or reuse the connection; false: it could not be (counted and logged). */
 bool link_connect(struct daemon *d, uint32_t slot, const struct node_peer *p, uint64_t now);
-/* Interface addresses -> host candidates. */
-void link_refresh_hosts(struct daemon *d, uint64_t now);
+/* Interface addresses -> host candidates. True: one of them is gone, and with it whatever
+ * connection had it as its source; or there is a new one to try the portal from. */
+bool link_refresh_hosts(struct daemon *d, uint64_t now);
 /* Routes changed: ask anew which interface each path leaves by. */
 void link_refresh_paths(struct daemon *d);
 
@@ -226,7 +228,8 @@ void role_candidates(struct daemon *d, uint32_t slot, const struct pmsg_candidat
 /* ---- dev.c ---- */
 int dev_open(struct daemon *d);
 void dev_close(struct daemon *d);
-/* The portal told our tunnel addresses. */
+/* The portal told our tunnel addresses. 1: they are new and the device's routes may have gone with
+ * the old ones (the gateway's are set again); 0: nothing changed; -errno. */
 int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ipaddr *v6);
 int dev_set_routes(struct daemon *d, const struct ipnet *nets, uint32_t n);
 

@@ -352,10 +352,15 @@ int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ip
 	rc6 = nl_link_addr_add(d->nl, ifindex, v6, 128, &err);
 	if (rc4 && rc6)
 		return fail("tunnel addresses not set", rc4, &err);
+	if (rc4 || rc6)
+		LOG_WARN("device", "the tunnel has one address family only",
+			 LOG_STR("error", err.msg));
 	d->tun4 = *v4;
 	d->tun6 = *v6;
 	LOG_INFO("device", "tunnel addresses set", LOG_IP("ipv4", v4), LOG_IP("ipv6", v6));
-	return d->role->gateway ? dev_set_routes(d, peer_ranges, 2) : 0;
+	if (d->role->gateway)
+		dev_set_routes(d, peer_ranges, 2);
+	return 1;
 }
 
 int dev_set_routes(struct daemon *d, const struct ipnet *nets, uint32_t n)

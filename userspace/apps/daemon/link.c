@@ -31,9 +31,11 @@ static void session_install(struct daemon *d, uint32_t slot, struct wg_event *ev
 
 	memcpy(keys.recv, ev->keys.recv, sizeof(keys.recv));
 	memcpy(keys.send, ev->keys.send, sizeof(keys.send));
+	fwd_session_install(&d->fwd, &s, now);
+	/* After the session's counters were set: a kernel that finds the keys must not take a nonce
+	 * from the slot's former life. */
 	if (d->bpf && bpf_key_set(d->bpf, fwd_slot(&d->fwd, ev->local_idx), keys.recv, keys.send))
 		LOG_WARN("kernel", "session keys not installed; user space serves the session");
-	fwd_session_install(&d->fwd, &s, now);
 	/* The responder's answer has proved the session; the initiator's first packet has yet to.
 	 */
 	if (ev->initiator)
@@ -246,7 +248,22 @@ bool link_connect(struct daemon *d, uint32_t slot, const struct node_peer *p, ui
 
 /* ---- host candidates ---- */
 
-void link_refresh_hosts(struct daemon *d, uint64_t now)
+/* Has the first set an address that the second lacks? */
+static bool hosts_lost(const struct endpoint *from, uint32_t n_from, const struct endpoint *to,
+		       uint32_t n_to)
+{
+	for (uint32_t i = 0; i < n_from; i++) {
+		uint32_t k = 0;
+
+		while (k < n_to && !ipaddr_eq(&to[k].ip, &from[i].ip))
+			k++;
+		if (k == n_to)
+			return true;
+	}
+	return false;
+}
+
+bool link_refresh_hosts(struct daemon *d, uint64_t now)
 {
 	const struct nl_addr_filter filter = {
 		.skip_ifindex = tun_ifindex(d->tun),
@@ -258,11 +275,12 @@ void link_refresh_hosts(struct daemon *d, uint64_t now)
 	struct endpoint hosts[NODE_HOSTS_MAX];
 	struct io_err err = {""};
 	uint32_t n = 0;
+	bool moved;
 	size_t len;
 
 	if (nl_addr_list(d->nl, &filter, addrs, NODE_HOSTS_MAX, &len, &err)) {
 		LOG_WARN("ice", "cannot list host addresses", LOG_STR("error", err.msg));
-		return;
+		return false;
 	}
 	for (size_t i = 0; i < len; i++) {
 		uint16_t port = udp_port(d->udp, addrs[i].ip.family);
@@ -270,6 +288,10 @@ void link_refresh_hosts(struct daemon *d, uint64_t now)
 		if (port && !addrs[i].temporary)
 			hosts[n++] = (struct endpoint){.ip = addrs[i].ip, .port = port};
 	}
+	moved = hosts_lost(d->node.hosts, d->node.n_hosts, hosts, n) ||
+		(d->portal == PORTAL_BACKOFF &&
+		 hosts_lost(hosts, n, d->node.hosts, d->node.n_hosts));
 	node_set_hosts(&d->node, hosts, n, now);
 	link_drain(d, now);
+	return moved;
 }

@@ -142,8 +142,15 @@ static int to_spec(const struct pmsg_resource *in, struct tcl_resource_spec *out
 
 static void set_interface(struct daemon *d, const struct pmsg_interface *i)
 {
+	const struct ipnet *nets;
+	uint32_t n;
+
 	tcl_set_interface(&d->tcl, &i->v4, &i->v6);
-	dev_set_interface(d, &i->v4, &i->v6);
+	if (dev_set_interface(d, &i->v4, &i->v6) <= 0)
+		return;
+	/* With a device's last address the kernel drops its routes. */
+	nets = tcl_routes(&d->tcl, &n);
+	dev_set_routes(d, nets, n);
 }
 
 static void on_init(struct daemon *d, const struct pmsg_client_init *m, uint64_t now)

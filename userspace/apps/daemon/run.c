@@ -75,8 +75,15 @@ static void on_udp6(void *ctx, unsigned events, uint64_t now)
 
 static void on_tun(void *ctx, unsigned events, uint64_t now)
 {
-	if (events & (LOOP_READ | LOOP_ERROR))
-		data_tun_readable(ctx, now);
+	struct daemon *d = ctx;
+
+	if (events & LOOP_ERROR) {
+		/* somebody deleted it: whoever supervises us makes everything anew */
+		LOG_ERROR("device", "the tunnel device is gone", LOG_STR("name", d->opt.tun));
+		daemon_stop(d, 1);
+	} else if (events & LOOP_READ) {
+		data_tun_readable(d, now);
+	}
 }
 
 static void on_network(void *ctx, unsigned events, uint64_t now)
@@ -88,7 +95,9 @@ static void on_network(void *ctx, unsigned events, uint64_t now)
 	if (!what)
 		return;
 	LOG_DEBUG("device", "network changed", LOG_U64("what", what));
-	link_refresh_hosts(d, now);
+	/* A portal connection from an address that is gone would take minutes to notice. */
+	if (link_refresh_hosts(d, now) && !d->stopping)
+		portal_reconnect(d, now);
 	link_refresh_paths(d);
 }
 
@@ -113,10 +122,13 @@ static bool sign_in(struct daemon *d, uint64_t now)
 		portal_start(d, now);
 		return true;
 	}
-	if (rc != -ENOENT) {
+	if (rc != -ENOENT && !d->token_refused) {
 		LOG_ERROR("config", "token file refused", LOG_STR("error", err.msg));
-		daemon_stop(d, 2);
+		/* At the start that is final. Later the file may be half written: keep looking. */
+		if (!d->started_ns)
+			daemon_stop(d, 2);
 	}
+	d->token_refused = rc != -ENOENT;
 	return false;
 }
 
@@ -159,6 +171,7 @@ static void reset(struct daemon *d, uint64_t now)
 	d->role->drain(d, now);
 	for (uint32_t slot = 0; slot < d->max_peers; slot++)
 		link_close(d, slot, now);
+	udp_flush(d->udp); /* the goodbyes */
 	cand_hold_clear(&d->held);
 	loop_fd_fini(&d->fd_udp4);
 	loop_fd_fini(&d->fd_udp6);
@@ -284,7 +297,6 @@ static int serve(struct daemon *d)
 		rc = open_loop(d);
 	if (rc)
 		return 1;
-	d->started_ns = now;
 	loop_timer_arm(&d->tick, now + NS_PER_SEC);
 	link_refresh_hosts(d, now);
 	if (!sign_in(d, now) && !d->stopping) {
@@ -298,9 +310,11 @@ static int serve(struct daemon *d)
 			 "signed out: no token; waiting for one (SIGHUP looks again at once)",
 			 LOG_STR("token_path", d->opt.token_path));
 	}
+	if (d->stopping)
+		return d->exit_code;
+	d->started_ns = now;
 	sd_notify(0, "READY=1");
-	if (!d->stopping)
-		loop_run(&d->loop);
+	loop_run(&d->loop);
 	sd_notify(0, "STOPPING=1");
 	return d->exit_code;
 }
@@ -334,34 +348,18 @@ static void teardown(struct daemon *d)
 	dev_close(d);
 }
 
-int daemon_main(const struct role *role, int argc, char **argv)
+/* What a supervisor or a test wants to know before anything is changed. */
+static int prepare(struct daemon *d)
 {
-	struct daemon *d = calloc(1, sizeof(*d));
-	struct log_cfg lcfg = {0};
+	struct log_cfg lcfg = {.filter = d->opt.log_level[0] ? d->opt.log_level : NULL,
+			       .format = d->opt.log_format};
 	const char *bad = NULL;
-	enum opt_result res;
-	int rc;
 
-	if (!d || crypto_init()) {
-		fprintf(stderr, "%s: cannot start: crypto libraries or memory missing\n",
-			role->log_name);
-		return 1;
-	}
-	prctl(PR_SET_DUMPABLE, 0);
-	d->role = role;
-	res = opt_parse(&d->opt, d->token, role->gateway, argc, argv);
-	if (res != OPT_RUN) {
-		crypto_wipe(d->token, sizeof(d->token));
-		free(d);
-		return res == OPT_EXIT_OK ? 0 : 2;
-	}
-	lcfg.filter = d->opt.log_level[0] ? d->opt.log_level : NULL;
-	lcfg.format = d->opt.log_format;
 	if (log_init(&lcfg, &bad)) {
 		fprintf(stderr, "--log-level: '%s' is no log filter\n", bad ? bad : "");
 		return 2;
 	}
-	opt_log_unknown_env(role->gateway);
+	opt_log_unknown_env(d->role->gateway);
 	if (d->opt.token_argv)
 		LOG_WARN(
 			"config",
@@ -374,18 +372,59 @@ int daemon_main(const struct role *role, int argc, char **argv)
 	d->max_peers = d->opt.max_peers;
 	d->max_flows = d->opt.max_flows;
 	snprintf(d->state_prefix, sizeof(d->state_prefix), "%s/%s", CTL_RUN_DIR, d->opt.instance);
-	if (open_identity(d))
-		return 2;
+	return open_identity(d) ? 2 : 0;
+}
+
+static int run(struct daemon *d)
+{
+	int rc = prepare(d);
+
+	if (rc)
+		return rc;
 	if (d->opt.check) {
 		printf("configuration is valid\n");
 		return 0;
 	}
-	LOG_INFO("daemon", "starting", LOG_STR("program", role->log_name),
+	LOG_INFO("daemon", "starting", LOG_STR("program", d->role->log_name),
 		 LOG_STR("version", PENSTOCK_VERSION), LOG_STR("instance", d->opt.instance),
 		 LOG_STR("mode", opt_mode_name(d->opt.mode)));
-	rc = loop_init(&d->loop) ? 1 : serve(d);
+	rc = loop_init(&d->loop);
+	if (rc) {
+		LOG_ERROR("daemon", "no event loop", LOG_ERRNO("error", rc));
+		return 1;
+	}
+	rc = serve(d);
 	teardown(d);
 	LOG_INFO("daemon", "stopped", LOG_I64("status", rc));
+	return rc;
+}
+
+int daemon_main(const struct role *role, int argc, char **argv)
+{
+	struct daemon *d = calloc(1, sizeof(*d));
+	int rc;
+
+	if (!d || crypto_init()) {
+		fprintf(stderr, "%s: cannot start: crypto libraries or memory missing\n",
+			role->log_name);
+		free(d);
+		return 1;
+	}
+	prctl(PR_SET_DUMPABLE, 0);
+	d->role = role;
+	switch (opt_parse(&d->opt, d->token, role->gateway, argc, argv)) {
+	case OPT_RUN:
+		rc = run(d);
+		break;
+	case OPT_EXIT_OK:
+		rc = 0;
+		break;
+	case OPT_EXIT_USAGE:
+	default:
+		rc = 2;
+		break;
+	}
+	crypto_wipe(d, sizeof(*d));
 	free(d);
 	return rc;
 }
