@@ -107,7 +107,9 @@ static __always_inline enum ps_reason_id rx_judge(struct rx *r, struct ps_inner 
 	id = ps_rx_flow(*flow, r->peer_id, r->scratch->view.generation, r->now);
 	if (id != PS_GO_ON)
 		return id;
-	return PS_READ_ONCE(r->peer->seq) == r->peer_seq ? PS_GO_ON : PS_R_XDP_USER_MODE;
+	if (PS_READ_ONCE(r->peer->seq) != r->peer_seq)
+		return PS_R_XDP_USER_MODE;
+	return ps_flow_held(*flow, r->now) ? PS_R_XDP_FLOW_WARM : PS_GO_ON;
 }
 
 /* Build the new frame's header in front of the inner packet in scratch: MAC addresses stay. */

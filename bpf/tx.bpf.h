@@ -106,7 +106,7 @@ static __always_inline enum ps_reason_id tx_judge(struct __sk_buff *ctx, struct 
 		return PS_R_TX_NO_PATH;
 	id = ps_tx_bulk(t->flow, ctx->gso_size != 0, t->len, t->now);
 	if (id == PS_R_TX_GSO)
-		PS_WRITE_ONCE(t->flow->bulk_until_ns, t->now + bulk_hold_ns);
+		ps_flow_hold(t->flow, t->now + bulk_hold_ns);
 	if (id != PS_GO_ON)
 		return id;
 	/* Bytes behind the IP packet: not what a stack sends. */

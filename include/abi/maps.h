@@ -91,6 +91,10 @@ struct ps_flow_key {
 	__be16 dport;
 };
 
+enum ps_flow_flags {
+	PS_FLOW_WARM = 1, /* new: see include/plan/flow.h */
+};
+
 /* Only established, authorised flows are here. Both maps: BPF_MAP_TYPE_LRU_HASH. */
 struct ps_flow {
 	__u32 peer;	  /* ps_peer slot */
@@ -99,10 +103,9 @@ struct ps_flow {
 	__u64 packets;	  /* [data path] carried by the kernel */
 	__u64 bytes;
 	__u64 last_ns;
-	__u64 bulk_until_ns; /* [data path] ps_flow_out: segments of this flow are user space's
-				until then */
+	__u64 bulk_until_ns; /* [data path] the flow's packets are user space's until then */
 	__u32 resource;	     /* for display: slot in the daemon's resource table */
-	__u32 flags;	     /* reserved, 0 */
+	__u32 flags;	     /* [data path] enum ps_flow_flags */
 };
 
 enum ps_config_flags {

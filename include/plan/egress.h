@@ -7,6 +7,7 @@
  */
 #ifndef PENSTOCK_PLAN_EGRESS_H
 #define PENSTOCK_PLAN_EGRESS_H
+#include "plan/flow.h"
 #include "abi/maps.h"
 #include "plan/inner.h"
 #include "plan/verdict.h"
@@ -70,12 +71,12 @@ static __always_inline enum ps_reason_id ps_tx_peer(const struct ps_path_view *v
 
 /* Segmentation-offload packets are user space's, and for a while all packets of their flow with
  * them, or they would overtake each other. */
-static __always_inline enum ps_reason_id ps_tx_bulk(const struct ps_flow *f, int is_gso, __u32 len,
+static __always_inline enum ps_reason_id ps_tx_bulk(struct ps_flow *f, int is_gso, __u32 len,
 						    __u64 now)
 {
 	if (is_gso)
 		return PS_R_TX_GSO;
-	if (now < PS_READ_ONCE(f->bulk_until_ns))
+	if (ps_flow_held(f, now))
 		return PS_R_TX_BULK;
 	if (len > PS_INNER_MAX)
 		return PS_R_TX_TOO_BIG;

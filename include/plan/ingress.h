@@ -10,6 +10,7 @@
  * Every step returns the fate of the packet or PS_GO_ON. */
 #ifndef PENSTOCK_PLAN_INGRESS_H
 #define PENSTOCK_PLAN_INGRESS_H
+#include "plan/flow.h"
 #include "abi/maps.h"
 #include "plan/inner.h"
 #include "plan/verdict.h"

@@ -2,6 +2,8 @@
  * One packet for every fate the kernel programs know: the fate, the action, and for whatever is not
  * handled, an untouched packet and untouched tables. */
 #include <linux/pkt_cls.h>
+#include "base/time.h"
+#include "plan/flow.h"
 #include "tests/bpf/kworld.h"
 
 static struct kworld w;
@@ -214,6 +216,15 @@ static void rx_inner(void)
 	kw_reset(&w, 4);
 	kw_flow(&w, w.k.flow_in, &in, kern_now() - 1);
 	rx_inner_one(PS_R_XDP_FLOW_EXPIRED, text, len);
+	kw_reset(&w, 4);
+	kw_flow_warm(&w, w.k.flow_in, &in, kern_now(), kern_now() + 3600 * NS_PER_SEC);
+	rx_inner_one(PS_R_XDP_FLOW_WARM, text, len);
+	rx_inner_one(PS_R_XDP_FLOW_WARM, text, len); /* no pause in between */
+	kw_flow_warm(&w, w.k.flow_in, &in, kern_now() - PS_FLOW_PAUSE_NS,
+		     kern_now() + 3600 * NS_PER_SEC);
+	rx_inner_one(PS_R_XDP_DELIVERED, text, len);
+	kw_flow_warm(&w, w.k.flow_in, &in, kern_now(), kern_now());
+	rx_inner_one(PS_R_XDP_DELIVERED, text, len);
 	kw_reset(&w, 4);
 	w.k.session[KW_SLOT].peer = KW_PEER + 1; /* its flow is another peer's */
 	w.k.peer[KW_PEER + 1] = w.k.peer[KW_PEER];

@@ -7,6 +7,7 @@
 
 #include "apps/daemon/daemon.h"
 
+#define WARM_NS	   (20 * NS_PER_MS) /* a new flow that never pauses changes hands after this */
 #define REOFFER_NS (5 * NS_PER_SEC) /* the kernel's table is an LRU: an entry may have gone */
 
 static bool flow_key(struct ps_flow_key *k, enum bpf_dir dir, uint32_t slot,
@@ -65,6 +66,8 @@ void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct 
 		.generation = p->generation,
 		.expires_ns = tunnel_expiry_ns(g->expires_at, &wall, now),
 		.last_ns = now,
+		.bulk_until_ns = now + WARM_NS,
+		.flags = PS_FLOW_WARM,
 		.resource = g->resource,
 	};
 	memo = memo_of(d, dir, &key);
@@ -86,6 +89,7 @@ void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct 
 			flow.packets = old.packets;
 			flow.bytes = old.bytes;
 			flow.bulk_until_ns = old.bulk_until_ns;
+			flow.flags = old.flags;
 			if (old.expires_ns / NS_PER_SEC == flow.expires_ns / NS_PER_SEC)
 				return;
 		}
