@@ -108,7 +108,7 @@ static void seal_all_lengths(bool plain, int outer)
 
 		if (proto == 1 && family == 6)
 			proto = 58;
-		if (len < head || (plain && family != outer))
+		if (len < head || (w.k.plain && family != outer))
 			continue;
 		in = kw_inner_back(family, proto, len - head);
 		in.tos = (uint8_t)(len & 3);

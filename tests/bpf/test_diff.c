@@ -151,6 +151,8 @@ static enum ps_reason_id ref_tx_steps(const uint8_t *b, size_t len, bool gso, ui
 	v.local_port = p->path_local_port;
 	v.remote_port = p->path_remote_port;
 	id = ps_tx_peer(&v, f);
+	if (id == PS_GO_ON && w.k.plain && v.family != in.ip.family)
+		id = PS_R_TX_NO_PATH; /* older kernels cannot turn an skb's family */
 	if (id == PS_GO_ON)
 		id = ps_tx_bulk(f, gso, (uint32_t)len, now);
 	if (id != PS_GO_ON)

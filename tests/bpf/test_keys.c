@@ -139,6 +139,11 @@ static void keys_hidden(bool plain)
 
 	if (!kw_open(&w, plain))
 		return;
+	if (w.k.plain && !plain) {
+		t_skip("this kernel has no typed pointers in map values: keys cannot be hidden");
+		kern_close(&w.k);
+		return;
+	}
 	/* The search itself must be able to find something: a tunnel address, in both dumps. */
 	dump_syscall(&h, bpf_object__find_map_by_name(w.k.obj, "ps_flow_in"));
 	T(memmem(h.b, h.len, kw_host6, 16) != NULL);

@@ -324,13 +324,13 @@ static void egress(bool plain, int outer)
 	if (!world_up(plain, XDP_FLAGS_SKB_MODE, outer))
 		return;
 	for (int family = 4; family <= 6; family += 2) {
-		if (plain && family != outer)
+		if (w.k.plain && family != outer)
 			continue;
 		egress_one(outer, family, 17);
 		egress_one(outer, family, 6);
 	}
 	T_EQ(count_of(PS_R_TX_NO_ROOM), 0);
-	T(count_of(PS_R_TX_SENT) >= (plain ? 2 : 4));
+	T(count_of(PS_R_TX_SENT) >= (w.k.plain ? 2 : 4));
 	world_down();
 }
 
