@@ -44,7 +44,8 @@
 	R(XDP_FLOW_STALE, "xdp_flow_stale", PASS,                                                  \
 	  "flow was authorised under an older policy generation")                                  \
 	R(XDP_FLOW_EXPIRED, "xdp_flow_expired", PASS, "authorisation of the flow has expired")     \
-	R(XDP_FLOW_WARM, "xdp_flow_warm", PASS, "flow is new: follows its packets through user space") \
+	R(XDP_FLOW_WARM, "xdp_flow_warm", PASS,                                                    \
+	  "flow is new: follows its packets through user space")                                   \
 	R(XDP_ADJUST_FAILED, "xdp_adjust_failed", PASS, "driver refused to move the packet start") \
 	R(IN_DELIVERED, "in_delivered", DONE, "redirected to the tunnel device")                   \
 	R(IN_NOT_OURS, "in_not_ours", PASS, "no metadata of ps_wan_rx")                            \
@@ -54,7 +55,7 @@
 	R(TX_NOT_IP, "tx_not_ip", PASS, "neither IPv4 nor IPv6, or malformed")                     \
 	R(TX_INNER_OTHER, "tx_inner_other", PASS, "protocol, option or fragment for user space")   \
 	R(TX_GSO, "tx_gso", PASS, "segmentation-offload packet, for user space")                   \
-	R(TX_BULK, "tx_bulk", PASS, "follows earlier packets of its flow through user space")           \
+	R(TX_BULK, "tx_bulk", PASS, "follows earlier packets of its flow through user space")      \
 	R(TX_NO_FLOW, "tx_no_flow", PASS, "flow is not established: user space decides")           \
 	R(TX_FLOW_STALE, "tx_flow_stale", PASS,                                                    \
 	  "flow was authorised under an older policy generation")                                  \
