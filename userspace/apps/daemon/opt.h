@@ -32,10 +32,11 @@ struct opt {
 	enum opt_mode mode;
 	enum bpf_xdp_mode xdp_mode;
 	bool allow_plaintext;
-	bool check;	 /* validate and exit */
-	bool has_token;	 /* token came from the environment or, on a gateway, the command line */
-	bool loopback;	 /* loopback addresses as host candidates: tests on one host */
-	bool token_argv; /* it came from the command line: warn */
+	bool check;	    /* validate and exit */
+	bool has_token;	    /* token came from the environment or, on a gateway, the command line */
+	bool loopback;	    /* loopback addresses as host candidates: tests on one host */
+	bool token_argv;    /* it came from the command line: warn */
+	uint32_t n_ignored; /* options of Firezone's that were given and have no effect here */
 	uint32_t max_peers;
 	uint32_t max_flows;
 	uint32_t udp_port;
@@ -50,7 +51,7 @@ enum opt_result { OPT_RUN, OPT_EXIT_OK, OPT_EXIT_USAGE };
 enum opt_result opt_parse(struct opt *o, char *token, bool gateway, int argc, char **argv);
 /* Environment variables of our or Firezone's name space that nothing here reads: one line each.
  * Call once the log is up. */
-void opt_log_unknown_env(bool gateway);
+void opt_log_unknown_env(void);
 /* The token from the option's file or the systemd credential. 0; -ENOENT: there is none; else
  * -errno with a message. */
 int opt_load_token(const struct opt *o, char *token, struct io_err *err);

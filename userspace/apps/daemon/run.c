@@ -359,7 +359,10 @@ static int prepare(struct daemon *d)
 		fprintf(stderr, "--log-level: '%s' is no log filter\n", bad ? bad : "");
 		return 2;
 	}
-	opt_log_unknown_env(d->role->gateway);
+	opt_log_unknown_env();
+	if (d->opt.n_ignored)
+		LOG_WARN("config", "options of Firezone's were given that have no effect here",
+			 LOG_U64("count", d->opt.n_ignored));
 	if (d->opt.token_argv)
 		LOG_WARN(
 			"config",
