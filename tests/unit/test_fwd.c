@@ -102,6 +102,21 @@ static void test_index_lifecycle(void)
 	T_EQ(fwd_index_alloc(&a.t), 0);
 }
 
+/* A freed slot is the last to be used again. */
+static void test_slots_rest(void)
+{
+	uint32_t first, other;
+
+	make(&a, 5);
+	first = fwd_index_alloc(&a.t);
+	fwd_index_free(&a.t, first);
+	for (unsigned i = 0; i < N_SESSIONS - 1; i++) {
+		other = fwd_index_alloc(&a.t);
+		T(fwd_slot(&a.t, other) != fwd_slot(&a.t, first));
+	}
+	T_EQ(fwd_slot(&a.t, fwd_index_alloc(&a.t)), fwd_slot(&a.t, first));
+}
+
 static void test_round_trip(void)
 {
 	uint8_t pkt[1500], msg[1600];
@@ -229,6 +244,7 @@ int main(int argc, char **argv)
 		return 1;
 	T_RUN(test_sizes);
 	T_RUN(test_index_lifecycle);
+	T_RUN(test_slots_rest);
 	T_RUN(test_round_trip);
 	T_RUN(test_refusals);
 	T_RUN(test_send_conditions);

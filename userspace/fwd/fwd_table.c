@@ -33,7 +33,7 @@ int fwd_init(struct fwd_table *t, const struct fwd_mem *mem, const uint8_t seed[
 	memset(mem->session, 0, n * sizeof(*mem->session));
 	memset(mem->peer, 0, mem->n_peers * sizeof(*mem->peer));
 	for (uint32_t i = 0; i < n; i++)
-		mem->session_free[i] = n - 1 - i;
+		mem->session_free[i] = i;
 	t->n_session_free = n;
 	return 0;
 }
@@ -63,7 +63,9 @@ uint32_t fwd_index_alloc(struct fwd_table *t)
 		t->session_full++;
 		return 0;
 	}
-	slot = t->mem.session_free[--t->n_session_free];
+	slot = t->mem.session_free[t->free_head];
+	t->free_head = (t->free_head + 1) & (t->mem.n_sessions - 1);
+	t->n_session_free--;
 	do {
 		idx = (rng_u32(&t->rng) & ~(t->mem.n_sessions - 1)) | slot;
 	} while (!idx);
@@ -85,7 +87,7 @@ void fwd_index_free(struct fwd_table *t, uint32_t idx)
 	__atomic_store_n(&s->flags, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&s->local_idx, 0, __ATOMIC_SEQ_CST);
 	crypto_wipe(&t->mem.keys[slot], sizeof(t->mem.keys[slot]));
-	t->mem.session_free[t->n_session_free++] = slot;
+	t->mem.session_free[(t->free_head + t->n_session_free++) & (t->mem.n_sessions - 1)] = slot;
 }
 
 void fwd_session_install(struct fwd_table *t, const struct fwd_session_new *n, uint64_t now)

@@ -39,8 +39,10 @@ struct fwd_mem {
 struct fwd_table {
 	struct fwd_mem mem;
 	struct rng rng;
-	uint32_t n_session_free; /* height of the free stack */
-	uint32_t pad;
+	uint32_t n_session_free; /* in the ring of free slots, oldest first from free_head: a slot
+				    rests as long */
+	uint32_t free_head; /* as it can, so that no packet still at work sees its next owner's keys
+			     */
 	uint64_t session_full; /* refused because the table was full */
 };
 
