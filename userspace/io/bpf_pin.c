@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "io/bpf_internal.h"
 #include "io/file.h"
@@ -124,6 +125,20 @@ static uint32_t pinned_prog_id(const char *dir, const char *name)
 	return info.id;
 }
 
+/* In a child of our own: libxdp (1.3) never closes the descriptors of programs it has looked up,
+ * which would keep the dead run's loaded for as long as we live. */
+static void stale_detach(const uint32_t *prog_id, size_t len)
+{
+	pid_t pid = fork();
+
+	if (pid <= 0)
+		bpf_detach_stale(prog_id, len);
+	if (pid == 0)
+		_exit(0);
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 int bpf_load_clean(const char *instance, struct io_err *err)
 {
 	static const char *const names[] = {"ps_wan_rx", "ps_wan_in", "ps_tun_out"};
@@ -140,7 +155,7 @@ int bpf_load_clean(const char *instance, struct io_err *err)
 		if ((id[len] = pinned_prog_id(dir, names[i])))
 			len++;
 	if (len)
-		bpf_detach_stale(id, len);
+		stale_detach(id, len);
 	bpf_pin_remove(instance);
 	if (access(dir, F_OK) == 0)
 		return io_fail(err, -EBUSY, "%s: leftovers of an earlier run cannot be removed",
