@@ -129,6 +129,7 @@ int node_init(struct node *n, const struct node_cfg *cfg, const struct node_mem 
 	n->cfg = *cfg;
 	n->mem = *mem;
 	n->hot_head = n->hot_tail = NODE_NONE;
+	n->ask_head = n->ask_tail = NODE_NONE;
 	rng_init(&n->rng, seed);
 	n->hash_seed = rng_u64(&n->rng);
 	for (uint32_t i = 0; i < NODE_CHAINS * mem->n_buckets; i++)
@@ -315,8 +316,10 @@ static int conn_init(struct node *n, uint32_t slot, const struct node_peer *p, u
 	*c = (struct node_conn){
 		.state = NODE_FREE,
 		.controlling = icfg.controlling,
-		.hot = c->hot, /* the slot may still stand in the queue from its former life */
+		.hot = c->hot, /* the slot may still stand in the queues from its former life */
 		.hot_next = c->hot_next,
+		.asked = c->asked,
+		.ask_next = c->ask_next,
 		.cid = p->cid,
 		.created_ns = now,
 		.last_activity_ns = now,
@@ -349,8 +352,12 @@ enum node_upsert node_upsert(struct node *n, uint32_t slot, const struct node_pe
 	}
 	if (c->state != NODE_FREE)
 		return NODE_UPSERT_BUSY;
-	if (conn_init(n, slot, p, now))
+	if (conn_init(n, slot, p, now)) {
+		wg_peer_fini(&c->wg);
+		ice_fini(&c->ice);
+		crypto_wipe(c->psk, sizeof(c->psk));
 		return NODE_UPSERT_INVALID;
+	}
 	node_conn_set_state(c, NODE_CONNECTING);
 	n->n_used++;
 	chain_link(n, slot);

@@ -73,8 +73,9 @@ struct node_conn {
 	bool fail_news;	  /* NODE_EV_FAILED is due */
 	bool want_news;	  /* NODE_EV_WANT_INDEX was reported and not answered */
 	bool hot;	  /* in the work queue */
+	bool asked;	  /* in the queue of those to ask for news */
 	uint32_t next[NODE_CHAINS];
-	uint32_t hot_next;
+	uint32_t hot_next, ask_next;
 	uint32_t signal_mask; /* local candidates to announce */
 	uint32_t gone_mask;   /* local candidates to invalidate */
 	struct uuid cid;
@@ -116,6 +117,7 @@ struct node_reply {
 struct node_acct {
 	uint64_t replies_dropped;
 	uint64_t hosts_full;
+	uint64_t looks; /* at connections, for their news */
 };
 
 struct node {
@@ -125,6 +127,7 @@ struct node {
 	struct rng rng;
 	uint64_t hash_seed;
 	uint32_t hot_head, hot_tail;
+	uint32_t ask_head, ask_tail;
 	uint32_t n_used;
 	uint32_t n_hosts;
 	struct endpoint hosts[NODE_HOSTS_MAX];

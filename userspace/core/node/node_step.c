@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What connections have to say and to send, and when they want to be woken. Connections with
  * something to do stand in a queue ("hot"), so that a node with ten thousand idle ones touches only
- * those. */
+ * those; the ones that may have news stand in a second one ("asked"), so that draining many costs
+ * each of them once. */
 #include "core/node/node_priv.h"
 
 #include <assert.h>
@@ -9,10 +10,37 @@
 
 #include "crypto/crypto.h"
 
+/* Ask it for news at the next poll. */
+static void ask(struct node *n, uint32_t slot)
+{
+	struct node_conn *c = &n->mem.conns[slot];
+
+	if (c->asked)
+		return;
+	c->asked = true;
+	c->ask_next = NODE_NONE;
+	if (n->ask_tail == NODE_NONE)
+		n->ask_head = slot;
+	else
+		n->mem.conns[n->ask_tail].ask_next = slot;
+	n->ask_tail = slot;
+}
+
+static void ask_pop(struct node *n)
+{
+	struct node_conn *c = &n->mem.conns[n->ask_head];
+
+	c->asked = false;
+	n->ask_head = c->ask_next;
+	if (n->ask_head == NODE_NONE)
+		n->ask_tail = NODE_NONE;
+}
+
 void node_conn_wake(struct node *n, uint32_t slot)
 {
 	struct node_conn *c = &n->mem.conns[slot];
 
+	ask(n, slot);
 	if (c->hot)
 		return;
 	c->hot = true;
@@ -298,6 +326,8 @@ static bool conn_news(struct node *n, uint32_t slot, struct node_event *out, uin
 	struct node_conn *c = &n->mem.conns[slot];
 
 	*out = (struct node_event){.conn = slot, .cid = c->cid};
+	if (c->state == NODE_FREE)
+		return false;
 	if (c->state == NODE_CLOSING)
 		return wg_news(n, slot, out, now) || close_news(n, slot, out);
 	if (node_conn_open(c)) {
@@ -339,9 +369,12 @@ static bool conn_news(struct node *n, uint32_t slot, struct node_event *out, uin
 
 bool node_poll_event(struct node *n, struct node_event *out, uint64_t now)
 {
-	for (uint32_t slot = n->hot_head; slot != NODE_NONE; slot = n->mem.conns[slot].hot_next)
-		if (conn_news(n, slot, out, now))
+	while (n->ask_head != NODE_NONE) {
+		n->acct.looks++;
+		if (conn_news(n, n->ask_head, out, now))
 			return true;
+		ask_pop(n);
+	}
 	return false;
 }
 
@@ -388,11 +421,15 @@ bool node_poll_tx(struct node *n, struct node_tx *out, uint64_t now)
 		uint32_t slot = n->hot_head;
 		struct node_conn *c = &n->mem.conns[slot];
 
-		if (conn_tx(n, slot, out, now))
+		if (conn_tx(n, slot, out, now)) {
+			ask(n, slot);
 			return true;
+		}
 		/* News that the caller has not drained yet: it stays in the queue. */
-		if (c->state == NODE_CLOSING || c->ice.n_events || c->wg.ev_count)
+		if (c->state == NODE_CLOSING || c->ice.n_events || c->wg.ev_count) {
+			ask(n, slot);
 			return false;
+		}
 		node_conn_rearm(n, slot);
 		hot_pop(n);
 	}
