@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Cost of the user-space executor's packet work and of connection set-up, and what the tables
- * weigh: user_seal_<size>, user_open_<size> (inner bytes), ice_check_round, handshake_pair,
- * table_memory_10000. */
+ * weigh: user_seal_<size>, user_open_<size> (inner bytes), user_reason_<reason>, handshake_pair,
+ * table_memory_10000, connection_bytes. */
 #include <stdlib.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -39,6 +39,20 @@ static int cmp(const void *x, const void *y)
 	return a < b ? -1 : a > b;
 }
 
+static const char *cpu_model(void)
+{
+	static char model[80] = "unknown";
+	FILE *f = fopen("/proc/cpuinfo", "r");
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "model name : %79[^\n\"]", model) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return model;
+}
+
 static void report(const char *bench, const char *metric, const char *unit, double *v, unsigned n)
 {
 	struct utsname u;
@@ -47,9 +61,10 @@ static void report(const char *bench, const char *metric, const char *unit, doub
 	qsort(v, n, sizeof(*v), cmp);
 	printf("{\"bench\":\"%s\",\"metric\":\"%s\",\"unit\":\"%s\",\"median\":%.1f,\"min\":%.1f,"
 	       "\"max\":%.1f,\"n\":%u,"
-	       "\"env\":{\"kernel\":\"%s\",\"executor\":\"user\",\"aead\":\"libsodium\","
+	       "\"env\":{\"kernel\":\"%s\",\"cpu\":\"%s\",\"executor\":\"user\",\"aead\":"
+	       "\"libsodium\","
 	       "\"pinning\":\"none\"}}\n",
-	       bench, metric, unit, v[n / 2], v[0], v[n - 1], n, u.release);
+	       bench, metric, unit, v[n / 2], v[0], v[n - 1], n, u.release, cpu_model());
 }
 
 static bool wanted(const char *bench)
@@ -118,6 +133,58 @@ static void bench_data(size_t size)
 		report(name_seal, "ns_per_packet", "ns", seal, SAMPLES);
 	if (wanted(name_open))
 		report(name_open, "ns_per_packet", "ns", open, SAMPLES);
+}
+
+/* What a datagram costs that is refused, by reason; 64 inner bytes. */
+static void bench_refusals(void)
+{
+	static const struct {
+		const char *name;
+		enum ps_reason_id want;
+	} rows[] = {
+		{"user_reason_urx_malformed", PS_R_URX_MALFORMED},
+		{"user_reason_urx_no_session", PS_R_URX_NO_SESSION},
+		{"user_reason_urx_expired", PS_R_URX_EXPIRED},
+		{"user_reason_urx_replay", PS_R_URX_REPLAY},
+		{"user_reason_urx_bad_tag", PS_R_URX_BAD_TAG},
+	};
+	enum { BATCH = 20000 };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		uint8_t inner[64] = {0x45}, good[128], msg[128];
+		uint64_t now = 2;
+		double v[SAMPLES];
+		struct fwd_opened o;
+		size_t len;
+
+		if (!wanted(rows[i].name))
+			continue;
+		tables();
+		if (fwd_seal(&ta, 1, inner, sizeof(inner), good, &len, now) != PS_R_UTX_SENT)
+			exit(1);
+		memcpy(msg, good, len);
+		if (rows[i].want == PS_R_URX_MALFORMED)
+			len = 31;
+		else if (rows[i].want == PS_R_URX_NO_SESSION)
+			good[7] ^= 1;
+		else if (rows[i].want == PS_R_URX_BAD_TAG)
+			good[len - 1] ^= 1;
+		else if (rows[i].want == PS_R_URX_EXPIRED)
+			sb[0].rx_until_ns = sb[1].rx_until_ns = now;
+		else if (fwd_open(&tb, msg, len, &o, now) != PS_R_URX_DELIVERED)
+			exit(1);
+		for (unsigned s = 0; s < SAMPLES; s++) {
+			uint64_t t0 = now_ns();
+
+			for (unsigned k = 0; k < BATCH; k++) {
+				memcpy(msg, good, len);
+				if (fwd_open(&tb, msg, len, &o, now) != rows[i].want)
+					exit(1);
+			}
+			v[s] = (double)(now_ns() - t0) / BATCH;
+		}
+		report(rows[i].name, "ns_per_packet", "ns", v, SAMPLES);
+	}
 }
 
 /* Initiation, response and both derivations: one complete key exchange on one core. */
@@ -197,6 +264,7 @@ int main(int argc, char **argv)
 		return 1;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
 		bench_data(sizes[i]);
+	bench_refusals();
 	bench_handshake();
 	bench_memory();
 	return 0;

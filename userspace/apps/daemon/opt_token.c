@@ -9,6 +9,9 @@
 
 #include "apps/daemon/opt.h"
 
+#define PENSTOCK_CLIENT_TOKEN "/etc/penstock/client-token"
+#define FIREZONE_CLIENT_TOKEN "/etc/dev.firezone.client/token"
+
 int opt_load_token(const struct opt *o, char *token, struct io_err *err)
 {
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
@@ -28,5 +31,9 @@ int opt_load_token(const struct opt *o, char *token, struct io_err *err)
 		if (rc != -ENOENT)
 			return rc;
 	}
-	return file_read_secret(o->token_path, token, OPT_TOKEN_CAP, &len, err);
+	rc = file_read_secret(o->token_path, token, OPT_TOKEN_CAP, &len, err);
+	/* A host that ran Firezone's client has its token there. */
+	if (rc == -ENOENT && !strcmp(o->token_path, PENSTOCK_CLIENT_TOKEN))
+		rc = file_read_secret(FIREZONE_CLIENT_TOKEN, token, OPT_TOKEN_CAP, &len, err);
+	return rc;
 }
