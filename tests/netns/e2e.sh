@@ -49,20 +49,24 @@ check_echo()
 # small_packets MODE ADDR: 64-byte UDP both ways, and the executor that carried it on both sides.
 small_packets()
 {
-	local mode=$1 addr=$2 side before after k u tag
+	local mode=$1 addr=$2 side before after k u tag total=
 
 	tag=$(tr -c 'a-z0-9\n' _ <<<"$addr")
 	ping_ok "$addr" 3
 	before=$(counters client)/$(counters gateway)
-	check_udp "small_up_$tag" "$addr" 5000 64 5
-	check_udp "small_down_$tag" "$addr" 5000 64 5 -R
+	# iperf3's own socket is small and its process may have to wait for a busy machine; what the tunnel lost is
+	# told by the counters of its two ends.
+	check_udp "small_up_$tag" "$addr" 3000 64 15
+	check_udp "small_down_$tag" "$addr" 3000 64 15 -R
 	sleep 1.2
 	after=$(counters client)/$(counters gateway)
 	for side in client gateway; do
 		read -r k u < <(awk -v b="${before%/*}" -v a="${after%/*}" 'BEGIN { split(b, x, " "); split(a, y, " "); print y[1] - x[1], y[2] - x[2] }')
 		[ $side = client ] && { before=${before#*/}/ after=${after#*/}/; }
 		echo "# $addr $side: kernel $k, user space $u"
-		check "$side carried the run" at_least $((k + u)) 18000
+		check "$side carried the run" at_least $((k + u)) 10800
+		[ -z "$total" ] || check "both ends counted the same, give or take 1 %" at_most $((100 * (total > k + u ? total - k - u : k + u - total))) "$total"
+		total=$((k + u))
 		case $mode in
 		kernel) check "$side: >= 95 % by the kernel" at_least $((100 * k)) $((95 * (k + u))) ;;
 		user) check "$side: none by the kernel" [ "$k" = 0 ] ;;
