@@ -8,7 +8,7 @@
  * from the kernel's clock of each run the same clock's reading for an empty program is taken off.
  * The system calls between two runs leave the caches as a packet in real life would find them,
  * rather than warm. */
-#include <sys/utsname.h>
+#include "tests/bench/bench.h"
 #include "tests/bpf/kworld.h"
 
 #define RUNS	   1500
@@ -18,46 +18,11 @@
 #define EMPTY_RUNS 1001
 
 static struct kworld w;
-static const char *filter;
-static char env[512];
 static double empty_ns;
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
 
 static void print(const char *bench, const char *metric, const char *unit, double *v, int n)
 {
-	qsort(v, (size_t)n, sizeof(*v), by_value);
-	printf("{\"bench\":\"%s\",\"metric\":\"%s\",\"unit\":\"%s\",\"median\":%.1f,\"min\":%.1f,"
-	       "\"max\":%.1f,\"n\":%d,\"env\":%s}\n",
-	       bench, metric, unit, v[n / 2], v[0], v[n - 1], n, env);
-}
-
-static bool wanted(const char *bench)
-{
-	return !filter || strstr(bench, filter);
-}
-
-static void env_read(void)
-{
-	char line[256], cpu[128] = "unknown";
-	struct utsname u;
-	FILE *f = fopen("/proc/cpuinfo", "r");
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "model name : %127[^\n\"\\]", cpu) == 1)
-			break;
-	}
-	if (f)
-		fclose(f);
-	uname(&u);
-	snprintf(env, sizeof(env),
-		 "{\"kernel\":\"%s\",\"cpu\":\"%s\",\"cpus\":%d,\"xdp_mode\":\"test_run\"}",
-		 u.release, cpu, libbpf_num_possible_cpus());
+	bench_print(bench, metric, unit, v, n, "\"xdp_mode\":\"test_run\"");
 }
 
 /* What one run of a program that does nothing reads on the kernel's clock. */
@@ -78,9 +43,9 @@ static void empty_measure(void)
 	}
 	if (fd >= 0)
 		close(fd);
-	qsort(v, EMPTY_RUNS, sizeof(*v), by_value);
+	qsort(v, EMPTY_RUNS, sizeof(*v), bench_by_value);
 	empty_ns = v[EMPTY_RUNS / 2];
-	if (wanted("kernel_empty"))
+	if (bench_wanted("kernel_empty"))
 		print("kernel_empty", "ns_per_packet", "ns", v, EMPTY_RUNS);
 }
 
@@ -115,7 +80,7 @@ static void handled(bool egress, int family, size_t len)
 
 	snprintf(name, sizeof(name), "kernel_%s_%zu_v%d", egress ? "egress" : "ingress", len,
 		 family);
-	if (!wanted(name))
+	if (!bench_wanted(name))
 		return;
 	kw_reset(&w, family);
 	for (int i = -WARM; i < RUNS; i++) {
@@ -255,7 +220,7 @@ static void fate_rx(const struct fate *f)
 	char name[64];
 
 	snprintf(name, sizeof(name), "kernel_reason_%s", kern_reason_name[f->id]);
-	if (!wanted(name))
+	if (!bench_wanted(name))
 		return;
 	kw_reset(&w, 4);
 	frame_rx(f->id, &p);
@@ -273,7 +238,7 @@ static void fate_tx(const struct fate *f)
 	char name[64];
 
 	snprintf(name, sizeof(name), "kernel_reason_%s", kern_reason_name[f->id]);
-	if (!wanted(name))
+	if (!bench_wanted(name))
 		return;
 	kw_reset(&w, 4);
 	kp_be16(p.b + 12, 0x0800);
@@ -297,7 +262,8 @@ static void verified(void)
 		double v;
 
 		snprintf(name, sizeof(name), "kernel_verified_%s", names[i]);
-		if (!wanted(name) || bpf_obj_get_info_by_fd(kern_prog(&w.k, names[i]), &info, &len))
+		if (!bench_wanted(name) ||
+		    bpf_obj_get_info_by_fd(kern_prog(&w.k, names[i]), &info, &len))
 			continue;
 		v = info.verified_insns;
 		print(name, "verified_instructions", "count", &v, 1);
@@ -313,7 +279,6 @@ static void bench(void)
 
 	if (!kw_open(&w, false))
 		return;
-	env_read();
 	empty_measure();
 	for (int egress = 0; egress < 2; egress++) {
 		for (int family = 4; family <= 6; family += 2) {
@@ -331,7 +296,7 @@ static void bench(void)
 
 int main(int argc, char **argv)
 {
-	filter = argc > 1 ? argv[1] : NULL;
+	bench_filter = argc > 1 ? argv[1] : NULL;
 	t_init(1, argv);
 	T_RUN(bench);
 	return t_done();

@@ -3,20 +3,17 @@
  * Cost of the user-space executor's packet work and of connection set-up, and what the tables
  * weigh: user_seal_<size>, user_open_<size> (inner bytes), user_reason_<reason>, handshake_pair,
  * table_memory_10000, connection_bytes. */
-#include <stdlib.h>
-#include <sys/utsname.h>
 #include <time.h>
 
 #include "base/time.h"
 #include "core/node/node.h"
 #include "crypto/crypto.h"
 #include "fwd/fwd_table.h"
-#include "tests/t.h"
+#include "tests/bench/bench.h"
 
 #define SAMPLES 15
 #define N_SLOTS 16
 
-static const char *filter;
 static struct fwd_table ta, tb;
 static struct ps_session sa[N_SLOTS], sb[N_SLOTS];
 static struct ps_replay ra[N_SLOTS], rb[N_SLOTS];
@@ -32,44 +29,10 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-static int cmp(const void *x, const void *y)
+static void report(const char *bench, const char *metric, const char *unit, double *v, int n)
 {
-	double a = *(const double *)x, b = *(const double *)y;
-
-	return a < b ? -1 : a > b;
-}
-
-static const char *cpu_model(void)
-{
-	static char model[80] = "unknown";
-	FILE *f = fopen("/proc/cpuinfo", "r");
-	char line[256];
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "model name : %79[^\n\"]", model) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return model;
-}
-
-static void report(const char *bench, const char *metric, const char *unit, double *v, unsigned n)
-{
-	struct utsname u;
-
-	uname(&u);
-	qsort(v, n, sizeof(*v), cmp);
-	printf("{\"bench\":\"%s\",\"metric\":\"%s\",\"unit\":\"%s\",\"median\":%.1f,\"min\":%.1f,"
-	       "\"max\":%.1f,\"n\":%u,"
-	       "\"env\":{\"kernel\":\"%s\",\"cpu\":\"%s\",\"executor\":\"user\",\"aead\":"
-	       "\"libsodium\","
-	       "\"pinning\":\"none\"}}\n",
-	       bench, metric, unit, v[n / 2], v[0], v[n - 1], n, u.release, cpu_model());
-}
-
-static bool wanted(const char *bench)
-{
-	return !filter || strstr(bench, filter);
+	bench_print(bench, metric, unit, v, n,
+		    "\"executor\":\"user\",\"aead\":\"libsodium\",\"pinning\":\"none\"");
 }
 
 static void session(struct fwd_table *t, uint32_t local, uint32_t remote, uint8_t send,
@@ -113,7 +76,7 @@ static void bench_data(size_t size)
 
 	snprintf(name_seal, sizeof(name_seal), "user_seal_%zu", size);
 	snprintf(name_open, sizeof(name_open), "user_open_%zu", size);
-	if (!wanted(name_seal) && !wanted(name_open))
+	if (!bench_wanted(name_seal) && !bench_wanted(name_open))
 		return;
 	tables();
 	for (unsigned s = 0; s < SAMPLES; s++) {
@@ -129,9 +92,9 @@ static void bench_data(size_t size)
 		seal[s] = (double)(t1 - t0) / BATCH;
 		open[s] = (double)(now_ns() - t1) / BATCH;
 	}
-	if (wanted(name_seal))
+	if (bench_wanted(name_seal))
 		report(name_seal, "ns_per_packet", "ns", seal, SAMPLES);
-	if (wanted(name_open))
+	if (bench_wanted(name_open))
 		report(name_open, "ns_per_packet", "ns", open, SAMPLES);
 }
 
@@ -157,7 +120,7 @@ static void bench_refusals(void)
 		struct fwd_opened o;
 		size_t len;
 
-		if (!wanted(rows[i].name))
+		if (!bench_wanted(rows[i].name))
 			continue;
 		tables();
 		if (fwd_seal(&ta, 1, inner, sizeof(inner), good, &len, now) != PS_R_UTX_SENT)
@@ -196,7 +159,7 @@ static void bench_handshake(void)
 	uint8_t priv[32] = {9}, seed[32] = {3};
 	double v[SAMPLES];
 
-	if (!wanted("handshake_pair"))
+	if (!bench_wanted("handshake_pair"))
 		return;
 	for (unsigned s = 0; s < SAMPLES; s++) {
 		uint64_t t0, now = NS_PER_SEC;
@@ -249,9 +212,9 @@ static void bench_memory(void)
 		       2 * flows * (sizeof(struct ps_flow_key) + sizeof(struct ps_flow) + lru);
 	double mb = table / 1e6, conn = sizeof(struct node_conn);
 
-	if (wanted("table_memory_10000"))
+	if (bench_wanted("table_memory_10000"))
 		report("table_memory_10000", "megabytes", "MB", &mb, 1);
-	if (wanted("connection_bytes"))
+	if (bench_wanted("connection_bytes"))
 		report("connection_bytes", "control_plane_bytes_per_connection", "B", &conn, 1);
 }
 
@@ -259,7 +222,7 @@ int main(int argc, char **argv)
 {
 	static const size_t sizes[] = {64, 128, 512, 1280};
 
-	filter = argc > 1 ? argv[1] : NULL;
+	bench_filter = argc > 1 ? argv[1] : NULL;
 	if (crypto_init())
 		return 1;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
