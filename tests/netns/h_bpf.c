@@ -97,7 +97,10 @@ static void keys_round(bool plain)
 
 	up(plain);
 	if (!plain && !bpf_load_info(b)->keys_hidden) {
-		t_skip(bpf_load_info(b)->shown_why);
+		static char why[120]; /* printed when the loader is gone */
+
+		snprintf(why, sizeof(why), "%s", bpf_load_info(b)->shown_why);
+		t_skip(why);
 		down();
 		return;
 	}

@@ -64,8 +64,11 @@ int bpf_pin_all(struct bpf_load *b, struct io_err *err)
 	const char *dir = b->info.pin_dir;
 	struct bpf_program *prog;
 	struct bpf_map *map;
-	int rc = file_mkdirs(dir, 0700, err);
+	int rc = -ENOENT;
 
+	/* Another instance's exit may take the empty root away between our two mkdirs. */
+	for (int try = 0; try < 5 && rc == -ENOENT; try++)
+		rc = file_mkdirs(dir, 0700, err);
 	if (rc < 0)
 		return rc;
 	bpf_object__for_each_map(map, b->obj)
