@@ -438,6 +438,11 @@ bool ws_is_open(const struct ws *w)
 	return w->conn && w->conn->open;
 }
 
+size_t ws_pending(const struct ws *w)
+{
+	return w->conn ? w->conn->tx_bytes : 0;
+}
+
 int ws_send(struct ws *w, const char *text, size_t len)
 {
 	return ws_is_open(w) ? conn_queue(w->conn, text, len) : -ENOTCONN;

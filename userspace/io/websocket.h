@@ -42,6 +42,8 @@ int ws_new(struct ws **out, struct loop *l, const struct ws_cfg *cfg, const char
  * without allow_plaintext (names count as loopback only when they are "localhost"). */
 int ws_connect(struct ws *w, const struct phx_url *url, const char *user_agent);
 bool ws_is_open(const struct ws *w);
+/* Bytes queued and not yet written. */
+size_t ws_pending(const struct ws *w);
 /* Queue one text message. 0, -ENOTCONN or -ENOSPC. */
 int ws_send(struct ws *w, const char *text, size_t len);
 /* Close politely (code 1000) in the background; nothing is reported any more. */

@@ -210,6 +210,8 @@ void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct 
 int portal_init(struct daemon *d);
 void portal_start(struct daemon *d, uint64_t now);
 void portal_drain(struct daemon *d, uint64_t now);
+/* Hand candidates that wait to the portal, no more; portal_drain does it, too. */
+void portal_flush(struct daemon *d, uint64_t now);
 void portal_reconnect(struct daemon *d, uint64_t now);
 void portal_fini(struct daemon *d);
 /* Send a message on the role topic; logs what is refused. */

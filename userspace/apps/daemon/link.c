@@ -126,6 +126,13 @@ void link_refresh_paths(struct daemon *d)
 
 /* ---- events ---- */
 
+/* A new address is news to every peer at once; the table of what waits is smaller than that. */
+static void flush_if_many(struct daemon *d, uint64_t now)
+{
+	if (d->held.count >= CAND_HOLD_MAX / 2)
+		portal_flush(d, now);
+}
+
 static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 {
 	const struct node_conn *c = node_conn(&d->node, ev->conn);
@@ -135,11 +142,13 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		LOG_DEBUG("ice", "signalling candidate", LOG_UUID("cid", &ev->cid),
 			  LOG_STR("candidate", ev->text));
 		cand_hold_add(&d->held, &ev->cid, ev->text);
+		flush_if_many(d, now);
 		break;
 	case NODE_EV_CANDIDATE_GONE:
 		LOG_DEBUG("ice", "invalidating candidate", LOG_UUID("cid", &ev->cid),
 			  LOG_STR("candidate", ev->text));
 		cand_hold_remove(&d->held, &ev->cid, ev->text);
+		flush_if_many(d, now);
 		break;
 	case NODE_EV_PATH:
 		LOG_INFO("ice", "new path", LOG_UUID("cid", &ev->cid),

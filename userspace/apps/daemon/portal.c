@@ -232,26 +232,38 @@ static void on_event(struct daemon *d, const struct phx_event *ev, uint64_t now)
 	}
 }
 
-/* Candidates go out in batches once the room is joined; until then they wait. */
-static void flush_candidates(struct daemon *d, uint64_t now)
+static void send_frames(struct daemon *d, uint64_t now)
+{
+	static char frame[PHX_SEND_MAX + 512];
+	size_t len;
+
+	while (ws_pending(d->ws) < WS_SEND_MAX / 2 &&
+	       phx_poll_tx(&d->phx, frame, sizeof(frame), &len, now))
+		if (ws_send(d->ws, frame, len))
+			break;
+}
+
+/* Candidates go out in batches once the room is joined and while there is room for them; until then
+ * they wait. */
+void portal_flush(struct daemon *d, uint64_t now)
 {
 	struct cand_hold_batch batch;
 	char payload[PHX_SEND_MAX];
 
-	while (phx_is_joined(&d->phx) && cand_hold_pop(&d->held, &batch)) {
+	while (phx_is_joined(&d->phx) && d->phx.n_queued < PHX_QUEUE_MAX / 2 &&
+	       cand_hold_pop(&d->held, &batch)) {
 		if (pmsg_encode_candidates(d->role->pmsg, &batch.peer, batch.lines, batch.n,
 					   payload, sizeof(payload)))
 			continue;
 		portal_send(d, batch.removed ? PMSG_EV_INVALIDATED_CANDIDATES : PMSG_EV_CANDIDATES,
 			    payload, now);
+		send_frames(d, now);
 	}
 }
 
 void portal_drain(struct daemon *d, uint64_t now)
 {
-	static char frame[PHX_SEND_MAX + 512];
 	struct phx_event ev;
-	size_t len;
 
 	if (d->portal == PORTAL_SIGNED_OUT)
 		return;
@@ -259,10 +271,8 @@ void portal_drain(struct daemon *d, uint64_t now)
 		on_event(d, &ev, now);
 		phx_event_fini(&ev);
 	}
-	flush_candidates(d, now);
-	while (phx_poll_tx(&d->phx, frame, sizeof(frame), &len, now))
-		if (ws_send(d->ws, frame, len))
-			break;
+	portal_flush(d, now);
+	send_frames(d, now);
 }
 
 int portal_send(struct daemon *d, const char *event, const char *payload, uint64_t now)

@@ -232,11 +232,11 @@ static json_t *view_session(const struct daemon *d, const struct ps_peer *p, uin
 			 kernel ? "kernel" : "user");
 }
 
-static json_t *view_peer(const struct daemon *d, uint32_t slot, uint64_t now)
+static json_t *view_peer(const struct daemon *d, uint32_t slot, const struct ps_session *sum,
+			 uint64_t now)
 {
 	const struct node_conn *c = node_conn(&d->node, slot);
 	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
-	struct ps_session sum = {0};
 	struct ipaddr v4, v6;
 	struct ice_path path;
 	struct uuid id;
@@ -249,10 +249,6 @@ static json_t *view_peer(const struct daemon *d, uint32_t slot, uint64_t now)
 	nominated = c && c->has_path;
 	if (nominated && !ice_selected(&c->ice, &path))
 		path = c->path;
-	for (uint32_t i = 0; i < d->n_sessions; i++)
-		if ((d->fwd.mem.session[i].flags & PS_SESS_USED) &&
-		    d->fwd.mem.session[i].peer == slot)
-			add_session(&sum, &d->fwd.mem.session[i]);
 	o = json_pack("{s:I}", "slot", (json_int_t)slot);
 	put(o, "id", uuid(&id));
 	put(o, "ipv4", ip(&v4));
@@ -270,7 +266,7 @@ static json_t *view_peer(const struct daemon *d, uint32_t slot, uint64_t now)
 	    c && c->handshake_ns ? num(time_since(c->handshake_ns, now) / NS_PER_SEC)
 				 : json_null());
 	put(o, "session", view_session(d, p, now));
-	put_counters(o, &sum);
+	put_counters(o, sum);
 	put(o, "resources", num(resources));
 	put(o, "generation", num(p->generation));
 	return o;
@@ -279,13 +275,21 @@ static json_t *view_peer(const struct daemon *d, uint32_t slot, uint64_t now)
 static json_t *view_peers(const struct daemon *d, uint64_t now)
 {
 	json_t *o = answer("peers"), *list = json_array();
+	struct ps_session *sums = calloc(d->max_peers, sizeof(*sums));
 
-	for (uint32_t slot = 0; slot < d->max_peers; slot++) {
-		json_t *peer = view_peer(d, slot, now);
+	for (uint32_t i = 0; sums && i < d->n_sessions; i++) {
+		const struct ps_session *s = &d->fwd.mem.session[i];
+
+		if ((s->flags & PS_SESS_USED) && s->peer < d->max_peers)
+			add_session(&sums[s->peer], s);
+	}
+	for (uint32_t slot = 0; sums && slot < d->max_peers; slot++) {
+		json_t *peer = view_peer(d, slot, &sums[slot], now);
 
 		if (peer)
 			json_array_append_new(list, peer);
 	}
+	free(sums);
 	put(o, "peers", list);
 	return o;
 }
