@@ -4,7 +4,7 @@
 # Penstock's test runner: one line per test program, full output only for a failed one.
 #
 #   tests/run.sh                everything (what `make test` runs)
-#   tests/run.sh unit sim       groups: unit sim fuzz-replay bpf interop netns
+#   tests/run.sh unit sim       groups: unit sim fuzz-replay bpf interop netns vm
 #   tests/run.sh revoke         one test by name: tests/netns/t_revoke.sh, test_addr or addr, …
 #   tests/run.sh list           the names
 #
@@ -21,7 +21,7 @@ export PENSTOCK_BUILD=$BUILD
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=99}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 
-GROUPS_KNOWN="unit sim fuzz-replay bpf interop netns"
+GROUPS_KNOWN="unit sim fuzz-replay bpf interop netns vm"
 passed=0 failed=0 skipped=0
 failed_names=()
 out=$(mktemp /tmp/penstock-test.XXXXXX) || exit 2
@@ -53,6 +53,7 @@ inventory()
 	for f in tests/netns/t_*.sh; do
 		[ -e "$f" ] && echo "netns $(basename "$f" .sh) $(script_limit "$f") bash $f"
 	done
+	[ -e tests/vm/run.sh ] && echo "vm vm_kernels $(script_limit tests/vm/run.sh) bash tests/vm/run.sh"
 }
 
 script_limit()

@@ -7,6 +7,7 @@
 #   tools/install-deps.sh                install what is missing, say what is done
 #   tools/install-deps.sh --if-missing   the same, but silent and quick when nothing is missing
 #   tools/install-deps.sh --list         print the packages of this distribution and their state
+#   tools/install-deps.sh --vm           what `make test SUITE=vm` needs besides: qemu, and Debian's kernel in build/vm
 #
 # Exit: 0 all there (or now installed), 1 something could not be installed, 2 wrong usage.
 set -u
@@ -20,6 +21,7 @@ procps-ng util-linux wireguard-tools bpftool xdp-tools jq curl python3 openssl c
 clang-tools-extra compiler-rt libasan libubsan diffutils findutils gawk"
 LIBS_RPM="libbpf-devel libxdp-devel elfutils-libelf-devel zlib-devel libsodium-devel openssl-devel jansson-devel \
 libwebsockets-devel libuv-devel libmnl-devel nftables-devel systemd-devel kernel-headers glibc-devel"
+TOOLS_VM_DEB="qemu-system-x86 cpio busybox-static"
 CLANG_MIN=16
 
 log=$(mktemp /tmp/penstock-deps.XXXXXX) || exit 1
@@ -37,7 +39,7 @@ die()
 	exit 1
 }
 
-usage() { sed -n '3,12s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '3,13s/^# \{0,1\}//p' "$0"; }
 
 # Highest clang that is installed already or that apt offers, 19 first; below CLANG_MIN is no use.
 clang_version_deb()
@@ -139,10 +141,33 @@ install_rpm()
 	[ "$p" -ge $CLANG_MIN ] || die "clang $p is too old for the BPF side, need >= $CLANG_MIN"
 }
 
+# The emulator, and the kernel package that linux-image-amd64 stands for now: downloaded, not installed.
+install_vm()
+{
+	local image store
+
+	store=$(cd "$(dirname "$0")/.." && pwd)/build/vm
+	export DEBIAN_FRONTEND=noninteractive
+	# shellcheck disable=SC2086
+	if [ "$(dpkg-query -W -f '${db:Status-Status}\n' $TOOLS_VM_DEB 2>/dev/null | grep -cx installed)" != 3 ]; then
+		need_root "$TOOLS_VM_DEB"
+		retry apt-get update || die "apt-get update failed three times"
+		say "installing: $TOOLS_VM_DEB"
+		retry apt-get install -y --no-install-recommends $TOOLS_VM_DEB || die "apt-get install failed"
+	fi
+	image=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p')
+	[ -n "$image" ] || die "apt offers no linux-image-amd64; put any Debian kernel package into build/vm"
+	mkdir -p "$store" && cd "$store" || die "cannot write $store"
+	ls "$image"_*.deb >/dev/null 2>&1 || { say "downloading $image"; retry apt-get download "$image"; } ||
+		die "$image could not be downloaded"
+	say "build/vm holds: $(ls linux-image-*.deb | tr '\n' ' ')"
+}
+
 case ${1:-} in
 '') ;;
 --if-missing) mode=if-missing ;;
 --list) mode=list ;;
+--vm) mode=vm ;;
 -h | --help) usage; exit 0 ;;
 *) say "unknown argument '$1'" >&2; usage >&2; exit 2 ;;
 esac
@@ -155,6 +180,11 @@ else
 	die "neither apt nor dnf here. Install by hand what these Debian packages hold: $TOOLS_DEB $LIBS_DEB clang-19"
 fi
 
+if [ $mode = vm ]; then
+	[ $kind = deb ] || die "--vm knows only Debian's kernels: put one's package into build/vm and install qemu, busybox, cpio, dpkg"
+	install_vm
+	exit
+fi
 missing=$(missing_$kind)
 if [ $mode = list ]; then
 	[ $kind = deb ] && all=$(packages_deb) || all="$TOOLS_RPM $LIBS_RPM"

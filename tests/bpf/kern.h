@@ -16,6 +16,7 @@
 #include "plan/verdict.h"
 #include "penstock.skel.h"
 #include "penstock_plain.skel.h"
+#include "tests/bpf/kver.h"
 #include "tests/t.h"
 
 #define KERN_SESSIONS 16
@@ -33,7 +34,7 @@ struct kern {
 	struct ps_peer *peer;
 	struct ps_config *config;
 	int cpus;
-	bool plain;    /* the object for older kernels, asked for or fallen back to */
+	bool plain;    /* the object for older kernels, asked for or all there is */
 	char why[160]; /* why it did not open */
 };
 
@@ -166,16 +167,12 @@ static inline void kern_close(struct kern *k)
 	k->obj = NULL;
 }
 
-/* Load, falling back to the object for older kernels as the daemon does. Skip the running test, or
- * fail it when the programs should have loaded. */
+/* Load; older kernels get the object for them, as from the daemon. Skip the running test, or fail
+ * it when the programs should have loaded. */
 static inline bool kern_ready(struct kern *k, bool plain, uint32_t l2_len)
 {
-	int rc = kern_open(k, plain, l2_len);
+	int rc = kern_open(k, plain || kver_plain_only(), l2_len);
 
-	if (rc && rc != -EPERM && !plain) {
-		t_note("%s; trying the plain object", k->why);
-		rc = kern_open(k, true, l2_len);
-	}
 	if (!rc)
 		return true;
 	if (rc == -EPERM || rc == -ENOSYS) {

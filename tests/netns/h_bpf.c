@@ -17,6 +17,7 @@
 #include "io/bpf_sync.h"
 #include "io/nl_link.h"
 #include "io/tun.h"
+#include "tests/bpf/kver.h"
 #include "tests/t.h"
 
 #define SESSIONS 64
@@ -96,7 +97,7 @@ static void keys_round(bool plain)
 	uint8_t recv[32], send[32], zero[32] = {0};
 
 	up(plain);
-	if (!plain && !bpf_load_info(b)->keys_hidden) {
+	if (!plain && kver_plain_only() && !bpf_load_info(b)->keys_hidden) {
 		static char why[120]; /* printed when the loader is gone */
 
 		snprintf(why, sizeof(why), "%s", bpf_load_info(b)->shown_why);
