@@ -144,7 +144,7 @@ program_start()
 # Is the process past the shell that set its namespaces up?
 program_is_itself()
 {
-	[ "$(readlink "/proc/$(program_pid "$1")/exe")" = "$(readlink -f "$(program_path "$1")")" ]
+	[ "/proc/$(program_pid "$1")/exe" -ef "$(program_path "$1")" ]
 }
 
 portal_healthy()
