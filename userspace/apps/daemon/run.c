@@ -2,6 +2,7 @@
  *
  * A daemon's life: options, devices, cores, loop, and everything undone at the end. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -402,6 +403,14 @@ static int run(struct daemon *d)
 	return rc;
 }
 
+/* Portal messages carry pre-shared keys: what the JSON library frees, it wipes. */
+static void free_wiped(void *p)
+{
+	if (p)
+		crypto_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
 int daemon_main(const struct role *role, int argc, char **argv)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
@@ -413,6 +422,7 @@ int daemon_main(const struct role *role, int argc, char **argv)
 		free(d);
 		return 1;
 	}
+	json_set_alloc_funcs(malloc, free_wiped);
 	prctl(PR_SET_DUMPABLE, 0);
 	d->role = role;
 	switch (opt_parse(&d->opt, d->token, role->gateway, argc, argv)) {
