@@ -156,7 +156,7 @@ test: deps
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/run.sh $(SUITE)
 bench: deps
-	$(Q)$(MAKE) --no-print-directory benches
+	$(Q)$(MAKE) --no-print-directory benches >&2
 	$(Q)tests/bench/run.sh $(BENCH)
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all

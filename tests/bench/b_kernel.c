@@ -109,7 +109,7 @@ static const struct fate {
 		{PS_R_XDP_INNER_MALFORMED, -1, 0}, {PS_R_XDP_INNER_OTHER, -1, 0},
 		{PS_R_XDP_BAD_SOURCE, -1, 0},	   {PS_R_XDP_NO_FLOW, -1, 0},
 		{PS_R_XDP_FLOW_STALE, -1, 0},	   {PS_R_XDP_FLOW_EXPIRED, -1, 0},
-		{PS_R_IN_NOT_OURS, -1, 0},
+		{PS_R_XDP_FLOW_WARM, -1, 0},	   {PS_R_IN_NOT_OURS, -1, 0},
 },
   fates_tx[] = {
 	  {PS_R_TX_NOT_IP, 14, 0x25},	 {PS_R_TX_INNER_OTHER, 23, 47}, {PS_R_TX_GSO, -1, 0},
@@ -162,6 +162,8 @@ static void tables_rx(enum ps_reason_id id, const struct kpkt *p)
 		w.k.peer[KW_PEER].generation++;
 	if (id == PS_R_XDP_FLOW_EXPIRED)
 		kw_flow(&w, w.k.flow_in, &in, 1);
+	if (id == PS_R_XDP_FLOW_WARM)
+		kw_flow_warm(&w, w.k.flow_in, &in, PS_NEVER, PS_NEVER);
 	if (id == PS_R_XDP_REPLAY)
 		kern_run(&w.k, w.k.wan_rx, p->b, p->len, NULL, 0, &r);
 }
