@@ -163,7 +163,7 @@ static void tables_rx(enum ps_reason_id id, const struct kpkt *p)
 	if (id == PS_R_XDP_FLOW_EXPIRED)
 		kw_flow(&w, w.k.flow_in, &in, 1);
 	if (id == PS_R_XDP_FLOW_WARM)
-		kw_flow_warm(&w, w.k.flow_in, &in, PS_NEVER, PS_NEVER);
+		kw_flow_held(&w, w.k.flow_in, &in);
 	if (id == PS_R_XDP_REPLAY)
 		kern_run(&w.k, w.k.wan_rx, p->b, p->len, NULL, 0, &r);
 }

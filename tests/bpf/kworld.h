@@ -88,6 +88,18 @@ static inline void kw_flow_warm(struct kworld *w, int map, const struct kinner *
 	T_EQ(bpf_map_update_elem(map, &key, &f, BPF_ANY), 0);
 }
 
+/* The same entry held for user space without an end, pauses or not. */
+static inline void kw_flow_held(struct kworld *w, int map, const struct kinner *in)
+{
+	struct ps_flow_key key = kw_key(in, map == w->k.flow_in ? KW_PEER : 0);
+	struct ps_flow f = {.peer = KW_PEER,
+			    .generation = w->k.peer[KW_PEER].generation,
+			    .expires_ns = PS_NEVER,
+			    .bulk_until_ns = PS_NEVER};
+
+	T_EQ(bpf_map_update_elem(map, &key, &f, BPF_ANY), 0);
+}
+
 /* All tables back to: session confirmed, peer served by the kernel, no replay seen, flows of all
  * protocols in both families and directions. */
 static inline void kw_reset(struct kworld *w, int outer_family)
