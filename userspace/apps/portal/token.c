@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 #include <string.h>
+#include "base/hex.h"
 
 bool token_hash(const char *text, size_t len, uint8_t hash[TOKEN_HASH_LEN])
 {
@@ -11,17 +12,6 @@ bool token_hash(const char *text, size_t len, uint8_t hash[TOKEN_HASH_LEN])
 		return false;
 	SHA256((const unsigned char *)text, len, hash);
 	return true;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 bool token_hash_parse(const char *hex, uint8_t hash[TOKEN_HASH_LEN])
