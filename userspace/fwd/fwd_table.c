@@ -126,6 +126,18 @@ struct ps_session *fwd_session(const struct fwd_table *t, uint32_t idx)
 	return idx && s->local_idx == idx && (s->flags & PS_SESS_USED) ? s : NULL;
 }
 
+void fwd_session_sum(struct ps_session *sum, const struct ps_session *s)
+{
+	sum->rx_kernel_packets += s->rx_kernel_packets;
+	sum->rx_kernel_bytes += s->rx_kernel_bytes;
+	sum->tx_kernel_packets += s->tx_kernel_packets;
+	sum->tx_kernel_bytes += s->tx_kernel_bytes;
+	sum->rx_user_packets += s->rx_user_packets;
+	sum->rx_user_bytes += s->rx_user_bytes;
+	sum->tx_user_packets += s->tx_user_packets;
+	sum->tx_user_bytes += s->tx_user_bytes;
+}
+
 int fwd_peer_use(struct fwd_table *t, uint32_t slot)
 {
 	struct ps_peer *p;

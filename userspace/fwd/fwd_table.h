@@ -80,6 +80,9 @@ void fwd_session_confirm(struct fwd_table *t, uint32_t idx);
 /* The used session with exactly this index, or NULL. */
 struct ps_session *fwd_session(const struct fwd_table *t, uint32_t idx);
 
+/* Add a session's packet and byte counters, of both executors, to those of sum. */
+void fwd_session_sum(struct ps_session *sum, const struct ps_session *s);
+
 /* Claim a peer slot (the node's connection index): new generation, no path, no session. -EINVAL out
  * of range, -EEXIST when in use. */
 int fwd_peer_use(struct fwd_table *t, uint32_t slot) __attribute__((warn_unused_result));

@@ -49,6 +49,23 @@ static struct flow_memo *memo_of(struct daemon *d, enum bpf_dir dir, const struc
 	return &d->memo[(h ^ h >> 15) & (FLOW_MEMO_CAP - 1)];
 }
 
+/* Re-offering keeps what the data path wrote, above all which executor holds the flow. False: the
+ * entry there says the same already. */
+static bool flow_merge(struct daemon *d, enum bpf_dir dir, const struct ps_flow_key *key,
+		       struct ps_flow *flow)
+{
+	struct ps_flow old;
+
+	if (bpf_flow_get(d->bpf, dir, key, &old) || old.generation != flow->generation ||
+	    old.peer != flow->peer)
+		return true;
+	flow->packets = old.packets;
+	flow->bytes = old.bytes;
+	flow->bulk_until_ns = old.bulk_until_ns;
+	flow->flags = old.flags;
+	return old.expires_ns / NS_PER_SEC != flow->expires_ns / NS_PER_SEC;
+}
+
 void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
 		const struct tunnel_flow_grant *g, uint64_t now)
 {
@@ -79,21 +96,8 @@ void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct 
 				   .generation = p->generation,
 				   .expires_ns = flow.expires_ns,
 				   .at_ns = now};
-	{
-		struct ps_flow old;
-
-		/* Re-offering keeps what the data path wrote, above all which executor holds the
-		 * flow. */
-		if (!bpf_flow_get(d->bpf, dir, &key, &old) && old.generation == flow.generation &&
-		    old.peer == slot) {
-			flow.packets = old.packets;
-			flow.bytes = old.bytes;
-			flow.bulk_until_ns = old.bulk_until_ns;
-			flow.flags = old.flags;
-			if (old.expires_ns / NS_PER_SEC == flow.expires_ns / NS_PER_SEC)
-				return;
-		}
-	}
+	if (!flow_merge(d, dir, &key, &flow))
+		return;
 	if (bpf_flow_put(d->bpf, dir, &key, &flow))
 		data_count(d, PS_R_CTL_TABLE_FULL, 0);
 }

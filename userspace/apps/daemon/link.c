@@ -50,16 +50,8 @@ static void session_free(struct daemon *d, uint32_t idx)
 {
 	const struct ps_session *s = fwd_session(&d->fwd, idx);
 
-	if (s) {
-		d->retired.rx_kernel_packets += s->rx_kernel_packets;
-		d->retired.rx_kernel_bytes += s->rx_kernel_bytes;
-		d->retired.tx_kernel_packets += s->tx_kernel_packets;
-		d->retired.tx_kernel_bytes += s->tx_kernel_bytes;
-		d->retired.rx_user_packets += s->rx_user_packets;
-		d->retired.rx_user_bytes += s->rx_user_bytes;
-		d->retired.tx_user_packets += s->tx_user_packets;
-		d->retired.tx_user_bytes += s->tx_user_bytes;
-	}
+	if (s)
+		fwd_session_sum(&d->retired, s);
 	if (d->bpf && s)
 		bpf_key_wipe(d->bpf, fwd_slot(&d->fwd, idx));
 	fwd_index_free(&d->fwd, idx);

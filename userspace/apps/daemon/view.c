@@ -50,18 +50,6 @@ static json_t *answer(const char *cmd)
 
 /* ---- counters ---- */
 
-static void add_session(struct ps_session *sum, const struct ps_session *s)
-{
-	sum->rx_kernel_packets += s->rx_kernel_packets;
-	sum->rx_kernel_bytes += s->rx_kernel_bytes;
-	sum->tx_kernel_packets += s->tx_kernel_packets;
-	sum->tx_kernel_bytes += s->tx_kernel_bytes;
-	sum->rx_user_packets += s->rx_user_packets;
-	sum->rx_user_bytes += s->rx_user_bytes;
-	sum->tx_user_packets += s->tx_user_packets;
-	sum->tx_user_bytes += s->tx_user_bytes;
-}
-
 static void put_counters(json_t *o, const struct ps_session *s)
 {
 	put(o, "kernel_rx_packets", num(s->rx_kernel_packets));
@@ -169,7 +157,7 @@ static json_t *view_status(const struct daemon *d, uint64_t now)
 
 	for (uint32_t i = 0; i < d->n_sessions; i++)
 		if (d->fwd.mem.session[i].flags & PS_SESS_USED)
-			add_session(&sum, &d->fwd.mem.session[i]);
+			fwd_session_sum(&sum, &d->fwd.mem.session[i]);
 	put_counters(counters, &sum);
 	for (uint32_t i = 0; i < d->max_peers; i++) {
 		const struct node_conn *c = node_conn(&d->node, i);
@@ -281,7 +269,7 @@ static json_t *view_peers(const struct daemon *d, uint64_t now)
 		const struct ps_session *s = &d->fwd.mem.session[i];
 
 		if ((s->flags & PS_SESS_USED) && s->peer < d->max_peers)
-			add_session(&sums[s->peer], s);
+			fwd_session_sum(&sums[s->peer], s);
 	}
 	for (uint32_t slot = 0; sums && slot < d->max_peers; slot++) {
 		json_t *peer = view_peer(d, slot, &sums[slot], now);
