@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/stun.h"
+#include "wire/turn.h"
 
 #include <stdio.h>
 
@@ -340,6 +341,56 @@ static void test_type_bits(void)
 	T(true);
 }
 
+/* RFC 8656: an attribute of TURN may come twice; both are there, of any other the first. */
+static void test_turn_attributes(void)
+{
+	struct stun_tid tid = {{7}};
+	struct endpoint a = {.ip = {.family = 4, .b = {192, 0, 2, 1}}, .port = 50000};
+	struct endpoint b = {.ip = {.family = 6, .b = {0x20, 1, 0xd, 0xb8}}, .port = 50000}, e;
+	uint8_t buf[256];
+	struct stun_enc enc;
+	struct stun_msg m;
+	uint32_t v;
+	size_t len;
+
+	stun_enc_init(&enc, buf, sizeof(buf), STUN_ALLOCATE, STUN_SUCCESS, &tid);
+	stun_put_xor_addr(&enc, STUN_A_XOR_RELAYED_ADDRESS, &a);
+	stun_put_xor_addr(&enc, STUN_A_XOR_RELAYED_ADDRESS, &b);
+	stun_put_u32(&enc, STUN_A_LIFETIME, 600);
+	stun_put_u32(&enc, STUN_A_LIFETIME, 601);
+	stun_put_u32(&enc, STUN_A_REQUESTED_ADDRESS_FAMILY, (uint32_t)STUN_FAMILY_IPV6 << 24);
+	T_EQ(stun_enc_done(&enc, &len), 0);
+	T_EQ(stun_decode(&m, buf, len), STUN_OK);
+	T_EQ(m.method, STUN_ALLOCATE);
+	T_EQ(stun_count(&m, STUN_A_XOR_RELAYED_ADDRESS), 2);
+	T_EQ(stun_count(&m, STUN_A_LIFETIME), 1);
+	T(stun_xor_addr_nth(&m, STUN_A_XOR_RELAYED_ADDRESS, 0, &e) && endpoint_eq(&e, &a));
+	T(stun_xor_addr_nth(&m, STUN_A_XOR_RELAYED_ADDRESS, 1, &e) && endpoint_eq(&e, &b));
+	T(!stun_xor_addr_nth(&m, STUN_A_XOR_RELAYED_ADDRESS, 2, &e));
+	T(stun_u32(&m, STUN_A_LIFETIME, &v) && v == 600);
+}
+
+/* Every length of header and datagram around a ChannelData message (RFC 8656 §12.4-12.5). */
+static void test_channel_data(void)
+{
+	uint8_t p[16] = {0};
+	struct turn_chan_hdr h;
+
+	for (uint32_t len = 0; len <= sizeof(p); len++)
+		for (uint16_t body = 0; body < 20; body++) {
+			bool fits = len >= 4 && body + 4U <= len && len - 4 - body <= 3;
+
+			turn_chan_put(p, 0x4001, body);
+			T_EQ(turn_chan_parse(p, len, &h), fits);
+			if (fits)
+				T(h.number == 0x4001 && h.len == body && h.pad == len - 4 - body);
+		}
+	for (unsigned n = 0; n < 0x10000; n += 0x0fff) {
+		turn_chan_put(p, (uint16_t)n, 12);
+		T_EQ(turn_chan_parse(p, 16, &h), n >= TURN_CHAN_MIN && n <= TURN_CHAN_MAX);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -357,5 +408,7 @@ int main(int argc, char **argv)
 	T_RUN(test_xor_addr_shapes);
 	T_RUN(test_classify);
 	T_RUN(test_type_bits);
+	T_RUN(test_turn_attributes);
+	T_RUN(test_channel_data);
 	return t_done();
 }

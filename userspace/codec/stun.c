@@ -7,12 +7,10 @@
 
 #include "crypto/crypto.h"
 
-#define MI_LEN	    20
-#define FP_LEN	    4
-#define FP_XOR	    0x5354554eU
-#define ATTR_HDR    4
-#define FAMILY_IPV4 1
-#define FAMILY_IPV6 2
+#define MI_LEN	 20
+#define FP_LEN	 4
+#define FP_XOR	 0x5354554eU
+#define ATTR_HDR 4
 
 /* What we know of an attribute before any use of it. */
 static const struct attr_rule {
@@ -23,11 +21,23 @@ static const struct attr_rule {
 	{STUN_A_MESSAGE_INTEGRITY, MI_LEN, MI_LEN, "MESSAGE-INTEGRITY"},
 	{STUN_A_ERROR_CODE, 4, 767, "ERROR-CODE"},
 	{STUN_A_UNKNOWN_ATTRIBUTES, 0, 2 * STUN_ATTRS_MAX, "UNKNOWN-ATTRIBUTES"},
+	{STUN_A_CHANNEL_NUMBER, 4, 4, "CHANNEL-NUMBER"},
+	{STUN_A_LIFETIME, 4, 4, "LIFETIME"},
+	{STUN_A_XOR_PEER_ADDRESS, 8, 20, "XOR-PEER-ADDRESS"},
+	{STUN_A_DATA, 0, STUN_MSG_MAX, "DATA"},
 	{STUN_A_REALM, 0, 763, "REALM"},
 	{STUN_A_NONCE, 0, 763, "NONCE"},
+	{STUN_A_XOR_RELAYED_ADDRESS, 8, 20, "XOR-RELAYED-ADDRESS"},
+	{STUN_A_REQUESTED_ADDRESS_FAMILY, 4, 4, "REQUESTED-ADDRESS-FAMILY"},
+	{STUN_A_EVEN_PORT, 1, 1, "EVEN-PORT"},
+	{STUN_A_REQUESTED_TRANSPORT, 4, 4, "REQUESTED-TRANSPORT"},
+	{STUN_A_DONT_FRAGMENT, 0, 0, "DONT-FRAGMENT"},
 	{STUN_A_XOR_MAPPED_ADDRESS, 8, 20, "XOR-MAPPED-ADDRESS"},
+	{STUN_A_RESERVATION_TOKEN, 8, 8, "RESERVATION-TOKEN"},
 	{STUN_A_PRIORITY, 4, 4, "PRIORITY"},
 	{STUN_A_USE_CANDIDATE, 0, 0, "USE-CANDIDATE"},
+	{STUN_A_ADDITIONAL_ADDRESS_FAMILY, 4, 4, "ADDITIONAL-ADDRESS-FAMILY"},
+	{STUN_A_ADDRESS_ERROR_CODE, 4, 767, "ADDRESS-ERROR-CODE"},
 	{STUN_A_SOFTWARE, 0, 763, "SOFTWARE"},
 	{STUN_A_FINGERPRINT, FP_LEN, FP_LEN, "FINGERPRINT"},
 	{STUN_A_ICE_CONTROLLED, 8, 8, "ICE-CONTROLLED"},
@@ -54,12 +64,23 @@ bool stun_tid_eq(const struct stun_tid *a, const struct stun_tid *b)
 	return !memcmp(a->b, b->b, sizeof(a->b));
 }
 
-static const struct stun_attr *attr_find(const struct stun_msg *m, enum stun_attr_type type)
+static bool may_repeat(uint16_t type)
+{
+	return type == STUN_A_XOR_PEER_ADDRESS || type == STUN_A_XOR_RELAYED_ADDRESS;
+}
+
+static const struct stun_attr *attr_nth(const struct stun_msg *m, enum stun_attr_type type,
+					unsigned nth)
 {
 	for (unsigned i = 0; i < m->n_attrs; i++)
-		if (m->attrs[i].type == type)
+		if (m->attrs[i].type == type && !nth--)
 			return &m->attrs[i];
 	return NULL;
+}
+
+static const struct stun_attr *attr_find(const struct stun_msg *m, enum stun_attr_type type)
+{
+	return attr_nth(m, type, 0);
 }
 
 /* ---- decoding ---- */
@@ -93,7 +114,7 @@ static enum stun_verdict attr_add(struct stun_msg *m, uint16_t type, uint16_t of
 		m->mi_off = (uint16_t)(off - ATTR_HDR);
 	if (type == STUN_A_FINGERPRINT)
 		m->fp_off = (uint16_t)(off - ATTR_HDR);
-	if (attr_find(m, type))
+	if (attr_find(m, type) && !may_repeat(type))
 		return STUN_OK;
 	if (m->n_attrs == STUN_ATTRS_MAX)
 		return STUN_TOO_LARGE;
@@ -199,9 +220,10 @@ static void xor_bytes(uint8_t *b, size_t len, const uint8_t *hdr)
 		b[i] ^= hdr[4 + i];
 }
 
-bool stun_xor_addr(const struct stun_msg *m, enum stun_attr_type type, struct endpoint *out)
+bool stun_xor_addr_nth(const struct stun_msg *m, enum stun_attr_type type, unsigned nth,
+		       struct endpoint *out)
 {
-	const struct stun_attr *a = attr_find(m, type);
+	const struct stun_attr *a = attr_nth(m, type, nth);
 	struct endpoint e = {0};
 	const uint8_t *v;
 	size_t ip_len;
@@ -209,9 +231,9 @@ bool stun_xor_addr(const struct stun_msg *m, enum stun_attr_type type, struct en
 	if (!a || a->len < 4)
 		return false;
 	v = m->data + a->off;
-	if (v[1] == FAMILY_IPV4)
+	if (v[1] == STUN_FAMILY_IPV4)
 		e.ip.family = 4;
-	else if (v[1] == FAMILY_IPV6)
+	else if (v[1] == STUN_FAMILY_IPV6)
 		e.ip.family = 6;
 	else
 		return false;
@@ -223,6 +245,20 @@ bool stun_xor_addr(const struct stun_msg *m, enum stun_attr_type type, struct en
 	xor_bytes(e.ip.b, ip_len, m->data);
 	*out = e;
 	return true;
+}
+
+bool stun_xor_addr(const struct stun_msg *m, enum stun_attr_type type, struct endpoint *out)
+{
+	return stun_xor_addr_nth(m, type, 0, out);
+}
+
+unsigned stun_count(const struct stun_msg *m, enum stun_attr_type type)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < m->n_attrs; i++)
+		n += m->attrs[i].type == type;
+	return n;
 }
 
 bool stun_error_code(const struct stun_msg *m, unsigned *code)
@@ -306,7 +342,7 @@ void stun_put_xor_addr(struct stun_enc *e, enum stun_attr_type type, const struc
 
 	attr_hdr(e, type, 4 + ip_len);
 	wbuf_u8(&e->w, 0);
-	wbuf_u8(&e->w, ip.family == 4 ? FAMILY_IPV4 : FAMILY_IPV6);
+	wbuf_u8(&e->w, ip.family == 4 ? STUN_FAMILY_IPV4 : STUN_FAMILY_IPV6);
 	wbuf_be16(&e->w, (uint16_t)(addr->port ^ (STUN_MAGIC_COOKIE >> 16)));
 	if (!e->w.over)
 		xor_bytes(ip.b, ip_len, e->w.start);

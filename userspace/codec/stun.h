@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * STUN messages (RFC 8489) with the attributes of ICE (RFC 8445 §16.1): a view over a received
+ * STUN messages (RFC 8489) with the attributes of ICE (RFC 8445 §16.1) and TURN (RFC 8656
+ * §18): a view over a received
  * datagram and an encoder with a sticky overflow flag. Adding an attribute means adding a row to
  * the table in stun.c and using a typed getter; order rules (integrity, then fingerprint, then
  * nothing) live in one loop.
@@ -32,6 +33,12 @@ enum stun_class {
 
 enum stun_method {
 	STUN_BINDING = 0x001,
+	STUN_ALLOCATE = 0x003, /* RFC 8656 §17 from here on */
+	STUN_REFRESH = 0x004,
+	STUN_SEND = 0x006,
+	STUN_DATA = 0x007,
+	STUN_CREATE_PERMISSION = 0x008,
+	STUN_CHANNEL_BIND = 0x009,
 };
 
 enum stun_attr_type {
@@ -39,15 +46,33 @@ enum stun_attr_type {
 	STUN_A_MESSAGE_INTEGRITY = 0x0008,
 	STUN_A_ERROR_CODE = 0x0009,
 	STUN_A_UNKNOWN_ATTRIBUTES = 0x000a,
+	STUN_A_CHANNEL_NUMBER = 0x000c,	  /* u32: number << 16 */
+	STUN_A_LIFETIME = 0x000d,	  /* u32, seconds */
+	STUN_A_XOR_PEER_ADDRESS = 0x0012, /* may repeat */
+	STUN_A_DATA = 0x0013,		  /* bytes */
 	STUN_A_REALM = 0x0014,
 	STUN_A_NONCE = 0x0015,
+	STUN_A_XOR_RELAYED_ADDRESS = 0x0016,	  /* may repeat: one per family */
+	STUN_A_REQUESTED_ADDRESS_FAMILY = 0x0017, /* u32: enum stun_family << 24 */
+	STUN_A_EVEN_PORT = 0x0018,	     /* one byte: top bit asks for the next port, too */
+	STUN_A_REQUESTED_TRANSPORT = 0x0019, /* u32: IP protocol << 24 */
+	STUN_A_DONT_FRAGMENT = 0x001a,	     /* flag */
 	STUN_A_XOR_MAPPED_ADDRESS = 0x0020,
+	STUN_A_RESERVATION_TOKEN = 0x0022, /* 8 bytes */
 	STUN_A_PRIORITY = 0x0024,
 	STUN_A_USE_CANDIDATE = 0x0025,
+	STUN_A_ADDITIONAL_ADDRESS_FAMILY = 0x8000, /* u32: enum stun_family << 24 */
+	STUN_A_ADDRESS_ERROR_CODE = 0x8001,	   /* u32: family << 24 | class << 8 | number */
 	STUN_A_SOFTWARE = 0x8022,
 	STUN_A_FINGERPRINT = 0x8028,
 	STUN_A_ICE_CONTROLLED = 0x8029,
 	STUN_A_ICE_CONTROLLING = 0x802a,
+};
+
+/* Address families of attributes (RFC 8489 §14.1). */
+enum stun_family {
+	STUN_FAMILY_IPV4 = 1,
+	STUN_FAMILY_IPV6 = 2,
 };
 
 struct stun_tid {
@@ -81,7 +106,9 @@ enum stun_verdict {
 	STUN_TOO_LARGE, /* more than STUN_MSG_MAX bytes or STUN_ATTRS_MAX attributes */
 };
 
-/* Judge and index a datagram. Of a repeated attribute the first counts; after MESSAGE-INTEGRITY
+/* Judge and index a datagram. Of a repeated attribute the first counts (all of those that may
+ * repeat: stun_xor_addr_nth); on STUN_BAD_ATTR and on too many attributes method, class and
+ * transaction id are filled in, so that a server can answer. After MESSAGE-INTEGRITY
  * only FINGERPRINT counts, nothing may follow FINGERPRINT. Neither is verified here. */
 enum stun_verdict stun_decode(struct stun_msg *m, const void *data, size_t len);
 
@@ -97,6 +124,11 @@ bool stun_u32(const struct stun_msg *m, enum stun_attr_type type, uint32_t *out)
 bool stun_u64(const struct stun_msg *m, enum stun_attr_type type, uint64_t *out);
 /* An XOR-…-ADDRESS attribute; false when absent or of an unknown family. */
 bool stun_xor_addr(const struct stun_msg *m, enum stun_attr_type type, struct endpoint *out);
+/* The nth (from 0) of an XOR-…-ADDRESS attribute that may repeat; false when there are fewer or it
+ * is of an unknown family. stun_count: how many there are. */
+bool stun_xor_addr_nth(const struct stun_msg *m, enum stun_attr_type type, unsigned nth,
+		       struct endpoint *out);
+unsigned stun_count(const struct stun_msg *m, enum stun_attr_type type);
 /* ERROR-CODE as 300..699; false when absent or out of range. */
 bool stun_error_code(const struct stun_msg *m, unsigned *code);
 
