@@ -57,6 +57,11 @@ static void apply(struct peer *p, struct node_event *ev, uint64_t now)
 	case NODE_EV_PATH:
 		p->paths++;
 		break;
+	case NODE_EV_CHANNEL_UP:
+	case NODE_EV_CHANNEL_DOWN:
+	case NODE_EV_RELAY_GONE:
+	case NODE_EV_NO_RELAYS:
+		break;
 	case NODE_EV_WANT_INDEX:
 		node_give_index(&p->node, ev->conn, fwd_index_alloc(&p->fwd));
 		break;
@@ -147,10 +152,11 @@ static void input(void *self, const struct sim_dgram *in, uint64_t now)
 	struct peer *p = self;
 	const struct ice_dgram g = {in->local, in->remote, in->data, in->len};
 	uint8_t copy[SIM_PAYLOAD_MAX];
+	struct node_rx_view view;
 
-	if (node_input(&p->node, &g, now) == NODE_RX_DATA) {
-		memcpy(copy, in->data, in->len);
-		on_data(p, copy, in->len, now);
+	if (node_input(&p->node, &g, &view, now) == NODE_RX_DATA) {
+		memcpy(copy, in->data + view.off, view.len);
+		on_data(p, copy, view.len, now);
 	}
 	drain_events(p, now);
 }
@@ -235,7 +241,13 @@ static const struct sim_ops ops = {input, portal, poll_tx, deadline, timeout};
 
 static void peer_init(struct peer *p, bool gateway, uint64_t seed, uint64_t now)
 {
-	const struct node_mem nm = {p->conns, p->due, p->buckets, p->conn_of_slot, 4, 4, N_SLOTS};
+	const struct node_mem nm = {.conns = p->conns,
+				    .due = p->due,
+				    .buckets = p->buckets,
+				    .conn_of_slot = p->conn_of_slot,
+				    .n_conns = 4,
+				    .n_buckets = 4,
+				    .n_slots = N_SLOTS};
 	const struct fwd_mem fm = {p->session,	  p->replay, p->peer, p->keys,
 				   p->free_stack, N_SLOTS,   4};
 	const struct node_cfg cfg = {.gateway = gateway, .wg_times = wg_times_default()};

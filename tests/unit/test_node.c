@@ -57,7 +57,7 @@ static const struct endpoint hosts[2] = {
 };
 
 /* Events until there are none, at most a bound; the number of each kind. */
-static unsigned kinds[NODE_EV_CLOSED + 1];
+static unsigned kinds[NODE_EV_NO_RELAYS + 1];
 static unsigned after_closed;
 
 static void drain(unsigned bound, uint64_t now)

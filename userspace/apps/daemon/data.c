@@ -135,16 +135,20 @@ static enum ps_reason_id rx_datagram(struct daemon *d, struct udp_dgram *g, uint
 {
 	const struct ice_dgram in = {
 		.local = g->local, .remote = g->remote, .data = g->data, .len = g->len};
+	struct node_rx_view view;
 
 	if (g->truncated)
 		return PS_R_URX_TOO_LONG;
 	/* What comes to a tunnel address came through the tunnel: no tunnel within the tunnel. */
 	if (tunnel_in_peer_range(&g->local.ip))
 		return PS_R_URX_MALFORMED;
-	switch (node_input(&d->node, &in, now)) {
+	switch (node_input(&d->node, &in, &view, now)) {
 	case NODE_RX_DATA:
+		g->data += view.off;
+		g->len = view.len;
 		return rx_data(d, g, now);
 	case NODE_RX_STUN:
+	case NODE_RX_RELAY:
 		link_drain(d, now);
 		return PS_R_URX_STUN;
 	case NODE_RX_HANDSHAKE:
@@ -153,6 +157,8 @@ static enum ps_reason_id rx_datagram(struct daemon *d, struct udp_dgram *g, uint
 	case NODE_RX_MALFORMED:
 		return PS_R_URX_MALFORMED;
 	case NODE_RX_STUN_REJECTED:
+	case NODE_RX_RELAY_REJECTED:
+	case NODE_RX_RELAY_LATE:
 		return PS_R_URX_STUN_REJECTED;
 	case NODE_RX_HANDSHAKE_REJECTED:
 		return PS_R_URX_HANDSHAKE_REJECTED;

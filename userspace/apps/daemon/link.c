@@ -147,11 +147,11 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		break;
 	case NODE_EV_PATH:
 		LOG_INFO("ice", "new path", LOG_UUID("cid", &ev->cid),
-			 LOG_ENDPOINT("local", &ev->path.local),
-			 LOG_ENDPOINT("remote", &ev->path.remote),
-			 LOG_STR("kind", cand_kind_name(ev->path.remote_kind)),
+			 LOG_ENDPOINT("local", &ev->path.ice.local),
+			 LOG_ENDPOINT("remote", &ev->path.ice.remote),
+			 LOG_STR("kind", cand_kind_name(ev->path.ice.remote_kind)),
 			 LOG_NS("since_start", c ? time_since(c->created_ns, now) : 0));
-		set_path(d, ev->conn, &ev->path);
+		set_path(d, ev->conn, &ev->path.ice);
 		break;
 	case NODE_EV_WANT_INDEX: {
 		uint32_t idx = fwd_index_alloc(&d->fwd);
@@ -178,6 +178,11 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 	case NODE_EV_CLOSED:
 		fwd_peer_set_path(&d->fwd, ev->conn, NULL, NULL, 0);
 		cand_hold_drop_peer(&d->held, &ev->cid);
+		break;
+	case NODE_EV_CHANNEL_UP:
+	case NODE_EV_CHANNEL_DOWN:
+	case NODE_EV_RELAY_GONE:
+	case NODE_EV_NO_RELAYS:
 		break;
 	}
 	crypto_wipe(&ev->wg.keys, sizeof(ev->wg.keys));

@@ -2,10 +2,11 @@
  *
  * The node: all connections of one daemon, each an ICE agent and a WireGuard peer with a life of
  * its own, behind one set of UDP sockets. Here a datagram is told apart (STUN, handshake, data) and
- * given to whom it belongs; here a nominated pair becomes a path, and a handshake a session.
+ * given to whom it belongs; here a nominated pair becomes a path, and a handshake a session. Relays
+ * and what goes through them: node_relay.h.
  *
  * Not here: data packets (the forwarding table, fwd/, opens and seals them), policy (core/tunnel),
- * relays, the portal. A connection's index is its peer slot in the forwarding table and in the
+ * the portal. A connection's index is its peer slot in the forwarding table and in the
  * policy's tables.
  *
  * Lives of a connection (spec: connection states): CONNECTING -> CONNECTED <-> IDLE, any -> FAILED.
@@ -36,6 +37,7 @@
 #include "base/uuid.h"
 #include "core/ice/ice.h"
 #include "core/ice/ice_grace.h"
+#include "core/node/node_relay.h"
 #include "core/wg/wg_local.h"
 #include "core/wg/wg_peer.h"
 #include "crypto/rng.h"
@@ -46,6 +48,7 @@
 #define NODE_HOSTS_MAX		  16 /* leaves room for srflx and relay in an agent */
 #define NODE_REPLIES_MAX	  16 /* cookie replies owed */
 #define NODE_DATAGRAM_MAX	  2048
+#define NODE_TX_MAX		  1504 /* largest STUN message, and channel framing */
 
 enum node_state {
 	NODE_FREE,
@@ -107,6 +110,8 @@ struct node_mem {
 	uint32_t *buckets;	 /* NODE_CHAINS * n_buckets */
 	uint32_t *conn_of_slot;	 /* n_slots */
 	uint32_t n_conns, n_buckets, n_slots;
+	uint32_t n_relays;   /* at most NODE_RELAYS_MAX; 0: direct paths only */
+	struct turn *relays; /* n_relays, zeroed */
 };
 
 struct node_reply {
@@ -118,6 +123,7 @@ struct node_acct {
 	uint64_t replies_dropped;
 	uint64_t hosts_full;
 	uint64_t looks; /* at connections, for their news */
+	uint64_t relays_refused;
 };
 
 struct node {
@@ -145,18 +151,35 @@ enum node_rx {
 	NODE_RX_MALFORMED,
 	NODE_RX_STUN_REJECTED,
 	NODE_RX_HANDSHAKE_REJECTED,
-	NODE_RX_UNDER_LOAD, /* answered with a cookie, or over the limit */
+	NODE_RX_UNDER_LOAD,	/* answered with a cookie, or over the limit */
+	NODE_RX_RELAY,		/* a relay's own message, taken */
+	NODE_RX_RELAY_REJECTED, /* a relay's own message, or channel data, that means nothing to us
+				 */
+	NODE_RX_RELAY_LATE,	/* from a relay that we had once */
 };
 
 enum node_event_kind {
 	NODE_EV_CANDIDATE,	/* announce `text` to the peer */
 	NODE_EV_CANDIDATE_GONE, /* invalidate `text` at the peer */
-	NODE_EV_PATH,		/* `path` is where to send from now on */
-	NODE_EV_WANT_INDEX,	/* answer with node_give_index */
-	NODE_EV_WG,		/* `wg`: session news for the forwarding table */
-	NODE_EV_ESTABLISHED,	/* first session and a path: traffic may flow */
-	NODE_EV_FAILED,		/* `why`; call node_close when ready */
-	NODE_EV_CLOSED,		/* the slot is free; all its indices are the caller's again */
+	NODE_EV_PATH, /* `path` is where to send from now on; again when its channel changes */
+	NODE_EV_WANT_INDEX,  /* answer with node_give_index */
+	NODE_EV_WG,	     /* `wg`: session news for the forwarding table */
+	NODE_EV_ESTABLISHED, /* first session and a path: traffic may flow */
+	NODE_EV_FAILED,	     /* `why`; call node_close when ready */
+	NODE_EV_CLOSED,	     /* the slot is free; all its indices are the caller's again */
+	/* Of the node, not of a connection: conn is NODE_NONE, cid nil. */
+	NODE_EV_CHANNEL_UP,   /* `channel`: the relay delivers and accepts on it from now on */
+	NODE_EV_CHANNEL_DOWN, /* `channel`: no longer */
+	NODE_EV_RELAY_GONE,   /* relay `cid` did not answer or refused us (`why`), and is dropped */
+	NODE_EV_NO_RELAYS,    /* the last relay is gone: ask the portal */
+};
+
+/* A channel with a peer's address. Several connections may share the peer's address (clients behind
+ * one NAT never do, a restarted client does): who sent what is for the session to say. */
+struct node_channel {
+	struct endpoint relay, relay_local; /* the outer addresses of its datagrams */
+	struct endpoint relayed, peer;	    /* what it stands for */
+	uint16_t number;
 };
 
 struct node_event {
@@ -164,15 +187,18 @@ struct node_event {
 	uint32_t conn;
 	struct uuid cid;
 	const char *why;
-	struct ice_path path;
+	struct node_path path;
+	struct node_channel channel;
 	struct wg_event wg; /* keys inside: wipe after use */
 	char text[SDP_CAND_STRLEN];
 };
 
+/* Ready for the socket, channel framing included. */
 struct node_tx {
-	struct endpoint local, remote;
+	struct endpoint local; /* family 0: whatever address the system chooses */
+	struct endpoint remote;
 	size_t len;
-	uint8_t buf[ICE_TX_MAX];
+	uint8_t buf[NODE_TX_MAX];
 };
 
 struct node_peer {
@@ -217,7 +243,9 @@ bool node_add_candidate(struct node *n, uint32_t slot, const char *text, size_t 
 bool node_remove_candidate(struct node *n, uint32_t slot, const char *text, size_t len,
 			   uint64_t now);
 
-enum node_rx node_input(struct node *n, const struct ice_dgram *in, uint64_t now);
+/* view is written for NODE_RX_DATA only. */
+enum node_rx node_input(struct node *n, const struct ice_dgram *in, struct node_rx_view *view,
+			uint64_t now);
 
 /* Reports of the data path: one packet, or the newest of many, on session idx at time `at`. */
 void node_on_data(struct node *n, uint32_t slot, uint32_t idx, bool received, bool keepalive,

@@ -130,13 +130,15 @@ static enum node_rx rx_handshake(struct node *n, const struct ice_dgram *in, enu
 	return kind == WG_MSG_INITIATION ? rx_initiation(n, in, now) : rx_answer(n, in, kind, now);
 }
 
-enum node_rx node_input(struct node *n, const struct ice_dgram *in, uint64_t now)
+enum node_rx node_input(struct node *n, const struct ice_dgram *in, struct node_rx_view *view,
+			uint64_t now)
 {
 	enum wg_msg_type kind = wg_msg_classify(in->data, (uint32_t)in->len);
 	struct ice_peek peek;
 
 	switch (kind) {
 	case WG_MSG_DATA:
+		*view = (struct node_rx_view){in->local, in->remote, 0, in->len, false};
 		return NODE_RX_DATA;
 	case WG_MSG_INITIATION:
 	case WG_MSG_RESPONSE:

@@ -340,7 +340,7 @@ static bool conn_news(struct node *n, uint32_t slot, struct node_event *out, uin
 	if (c->path_news) {
 		c->path_news = false;
 		out->kind = NODE_EV_PATH;
-		out->path = c->path;
+		node_conn_path(n, slot, &out->path, now);
 		return true;
 	}
 	if (wg_news(n, slot, out, now))
@@ -361,7 +361,7 @@ static bool conn_news(struct node *n, uint32_t slot, struct node_event *out, uin
 	if (!c->established && c->has_path && wg_peer_current(&c->wg, &(uint32_t){0})) {
 		c->established = true;
 		out->kind = NODE_EV_ESTABLISHED;
-		out->path = c->path;
+		node_conn_path(n, slot, &out->path, now);
 		return true;
 	}
 	return false;
