@@ -260,6 +260,25 @@ static void test_tables(void)
 	T(has(out, "not supported") && has(out, "everything") && has(out, "2 clients"));
 }
 
+static void test_relays(void)
+{
+	T_EQ(ask("{\"relays\":[{\"id\":\"0a\",\"state\":\"allocated\",\"addr4\":\"192.0.2.1:3478\","
+		 "\"addr6\":\"[2001:db8::1]:3478\",\"relayed4\":\"192.0.2.1:50000\",\"mapped4\":"
+		 "null,"
+		 "\"rtt_us\":216,\"expires_in_s\":90,\"channels\":2,\"connections\":3,"
+		 "\"relayed_connections\":1},{\"id\":7}]}",
+		 "relays", NULL, NULL),
+	     0);
+	T(has(out, "relay 0a\n") && has(out, "allocated, round trip 216 µs"));
+	T(has(out, "expires in 1 min 30 s"));
+	T(has(out, "address:    192.0.2.1:3478, [2001:db8::1]:3478\n"));
+	T(has(out, "relayed:    192.0.2.1:50000\n") && !has(out, "mapped:"));
+	T(has(out, "2 channels, 3 connections have it, 1 of them go through it"));
+	T_EQ(ask("{\"relays\":[]}", "relays", NULL, NULL), 0);
+	T(has(out, "no relays"));
+	T_EQ(ask("{\"relays\":{\"id\":1}}", "relays", NULL, NULL), 0);
+}
+
 static void find_program(const char *self)
 {
 	char path[PATH_MAX];
@@ -286,6 +305,7 @@ int main(int argc, char **argv)
 	T_RUN(test_status);
 	T_RUN(test_peers);
 	T_RUN(test_tables);
+	T_RUN(test_relays);
 	rmdir(dir);
 	return t_done();
 }

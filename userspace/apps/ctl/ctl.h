@@ -33,6 +33,7 @@ void cmd_status(const json_t *answer, const struct ctl_options *opt);
 void cmd_peers(const json_t *answer, const struct ctl_options *opt);
 void cmd_flows(const json_t *answer, const struct ctl_options *opt);
 void cmd_drops(const json_t *answer, const struct ctl_options *opt);
+void cmd_relays(const json_t *answer, const struct ctl_options *opt);
 void cmd_resources(const json_t *answer, const struct ctl_options *opt);
 
 /* Path of the socket to talk to in buf[cap], or an exit code after saying why not. */

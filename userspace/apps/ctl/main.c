@@ -18,6 +18,7 @@ static const struct ctl_command commands[] = {
 	{"peers", "connections: path, round trip, last handshake, traffic", cmd_peers},
 	{"flows", "established flows and who carries them", cmd_flows},
 	{"drops", "packets that ended here, by reason (--all: every reason)", cmd_drops},
+	{"relays", "relays: state, round trip, relayed addresses, who uses them", cmd_relays},
 	{"resources", "what the policy covers", cmd_resources},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
