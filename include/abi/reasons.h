@@ -6,9 +6,10 @@
  *
  *   R(NAME, "name", VERDICT, "sentence")
  *
- * Prefix: XDP_ decided by ps_wan_rx, IN_ by ps_wan_in, TX_ by ps_tun_out, URX_/UTX_ by the
- * user-space executor (from and to the network), CTL_ by the control plane. Verdict: DONE  handled
- * here (delivered or sent) PASS  not for this executor: handed on unmodified, the next one decides
+ * Prefix: XDP_ decided by ps_wan_rx, IN_ by ps_wan_in, TX_ by ps_tun_out, RXDP_ by the relay's
+ * ps_relay, URX_/UTX_ by the user-space executor (from and to the network), CTL_ by the control
+ * plane. Verdict: DONE  handled here (delivered or sent) PASS  not for this executor: handed on
+ *          unmodified, the next one decides
  *          DROP  ends here
  * Positions are not ABI between versions; names are. */
 #ifndef PENSTOCK_ABI_REASONS_H
@@ -66,6 +67,38 @@
 	R(TX_NO_KEY, "tx_no_key", PASS, "session has no key in the kernel")                        \
 	R(TX_TOO_BIG, "tx_too_big", PASS, "longer than the kernel cipher handles")                 \
 	R(TX_NO_ROOM, "tx_no_room", DROP, "no memory for the outer headers")                       \
+	R(RXDP_TO_PEER, "rxdp_to_peer", DONE, "channel data sent on to the peer")                  \
+	R(RXDP_TO_CLIENT, "rxdp_to_client", DONE,                                                  \
+	  "peer's datagram sent on to the client, on its channel")                                 \
+	R(RXDP_TO_SELF, "rxdp_to_self", DONE,                                                      \
+	  "channel data sent on to another client of this relay")                                  \
+	R(RXDP_DAEMON_GONE, "rxdp_daemon_gone", PASS,                                              \
+	  "the relay daemon has not said lately that it lives")                                    \
+	R(RXDP_NOT_IP, "rxdp_not_ip", PASS, "neither IPv4 nor IPv6")                               \
+	R(RXDP_TRUNCATED, "rxdp_truncated", PASS, "shorter than its headers say")                  \
+	R(RXDP_IP_OPTIONS, "rxdp_ip_options", PASS, "IPv4 options or IPv6 extension headers")      \
+	R(RXDP_FRAGMENT, "rxdp_fragment", PASS, "fragment")                                        \
+	R(RXDP_NOT_UDP, "rxdp_not_udp", PASS, "not UDP")                                           \
+	R(RXDP_OTHER_PORT, "rxdp_other_port", PASS, "neither to the relay nor to an allocation")   \
+	R(RXDP_NOT_CHANNEL, "rxdp_not_channel", PASS, "STUN or other, for the control plane")      \
+	R(RXDP_CHANNEL_LENGTH, "rxdp_channel_length", PASS,                                        \
+	  "channel data does not fill its datagram")                                               \
+	R(RXDP_NO_CHANNEL, "rxdp_no_channel", PASS,                                                \
+	  "channel is not in the table: user space decides")                                       \
+	R(RXDP_NO_PEER, "rxdp_no_peer", PASS,                                                      \
+	  "peer without a channel, on a port that has permissions")                                \
+	R(RXDP_PROBE, "rxdp_probe", DROP, "nobody who may send to that relayed address")           \
+	R(RXDP_OTHER_ADDRESS, "rxdp_other_address", PASS, "addressed to another address")          \
+	R(RXDP_EXPIRED, "rxdp_expired", PASS, "channel is past its lifetime")                      \
+	R(RXDP_NO_SELF, "rxdp_no_self", PASS,                                                      \
+	  "peer is this relay, which has no channel for it there")                                 \
+	R(RXDP_BAD_SUM, "rxdp_bad_sum", PASS, "IPv4 header checksum is wrong")                     \
+	R(RXDP_NO_SUM, "rxdp_no_sum", PASS, "no UDP checksum, which IPv6 needs")                   \
+	R(RXDP_TTL, "rxdp_ttl", PASS, "time to live is over")                                      \
+	R(RXDP_TOO_BIG, "rxdp_too_big", PASS, "would be longer than the MTU")                      \
+	R(RXDP_NO_HOP, "rxdp_no_hop", PASS, "no neighbour or route: the kernel resolves it")       \
+	R(RXDP_ADJUST_FAILED, "rxdp_adjust_failed", PASS,                                          \
+	  "driver refused to move the packet start")                                               \
 	R(URX_DELIVERED, "urx_delivered", DONE, "decrypted and delivered by user space")           \
 	R(URX_STUN, "urx_stun", DONE, "STUN message taken by an ICE agent")                        \
 	R(URX_HANDSHAKE, "urx_handshake", DONE, "WireGuard handshake message taken")               \

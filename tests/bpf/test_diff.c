@@ -462,7 +462,7 @@ static void test_egress(void)
 			break;
 		}
 	}
-	report("egress", ran, PS_R_TX_SENT, PS_R_URX_DELIVERED);
+	report("egress", ran, PS_R_TX_SENT, PS_R_RXDP_TO_PEER);
 	T(ran > TX_PACKETS / 2);
 	T(counted[PS_R_TX_SENT] > TX_PACKETS / 10);
 	kern_close(&w.k);

@@ -372,7 +372,7 @@ static void test_tx(void)
 		return;
 	tx_packet();
 	tx_state();
-	for (int id = PS_R_TX_SENT; id < PS_R_URX_DELIVERED; id++) {
+	for (int id = PS_R_TX_SENT; id < PS_R_RXDP_TO_PEER; id++) {
 		if (id == PS_R_TX_NO_ROOM) /* only when the kernel is out of memory */
 			continue;
 		if (!T(seen[id] > 0))
