@@ -13,6 +13,7 @@
 #define PS_DEF_SESSIONS 1024
 #define PS_DEF_PEERS	1024
 #define PS_DEF_FLOWS	65536
+#define PS_DEF_CHANNELS 1024
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -59,6 +60,15 @@ struct {
 	__type(key, struct ps_flow_key);
 	__type(value, struct ps_flow);
 } ps_flow_out SEC(".maps");
+
+/* Written by the daemon alone, so it need not have its entries in advance. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, PS_DEF_CHANNELS);
+	__type(key, struct ps_channel_key);
+	__type(value, struct ps_channel);
+} ps_channel SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

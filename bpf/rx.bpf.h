@@ -16,6 +16,7 @@
 /* Everything about one packet on its way through the steps. */
 struct rx {
 	struct ps_outer outer;
+	struct ps_channel *channel; /* NULL: came directly */
 	struct ps_session *session;
 	struct ps_peer *peer;
 	struct ps_scratch *scratch;
@@ -51,6 +52,12 @@ static __always_inline enum ps_reason_id rx_lookup(struct rx *r, const struct ps
 
 	if (!(cfg->flags & PS_CFG_RX))
 		return PS_R_XDP_USER_MODE;
+	if (r->outer.via.word[0]) {
+		r->channel = bpf_map_lookup_elem(&ps_channel, &r->outer.via);
+		id = ps_rx_channel(r->channel);
+		if (id != PS_GO_ON)
+			return id;
+	}
 	r->slot = r->outer.receiver & cfg->slot_mask;
 	r->session = bpf_map_lookup_elem(&ps_session, &r->slot);
 	r->now = bpf_ktime_get_ns();
@@ -153,6 +160,11 @@ static __always_inline void rx_bump(const struct rx *r, struct ps_flow *flow, __
 	__sync_fetch_and_add(&flow->packets, 1);
 	__sync_fetch_and_add(&flow->bytes, len);
 	PS_WRITE_ONCE(flow->last_ns, r->now);
+	if (r->channel) {
+		/* One flow of the network, so one processor at a time. */
+		PS_WRITE_ONCE(r->channel->packets, r->channel->packets + 1);
+		PS_WRITE_ONCE(r->channel->bytes, r->channel->bytes + len);
+	}
 }
 
 /* The point of no return. */

@@ -27,9 +27,6 @@
  * tests set 14 before load. */
 const volatile __u32 ps_tun_l2_len = 0;
 
-#define TX_HEAD4 (PS_ETH_HLEN + PS_IP4_HLEN + PS_UDP_HLEN + WG_DATA_HDR_LEN)
-#define TX_HEAD6 (PS_ETH_HLEN + PS_IP6_HLEN + PS_UDP_HLEN + WG_DATA_HDR_LEN)
-
 struct tx {
 	struct ps_flow *flow;
 	struct ps_session *session;
@@ -58,6 +55,7 @@ static __always_inline int tx_peer_read(struct tx *t)
 	v->tx_slot = PS_READ_ONCE(p->tx_slot);
 	v->ifindex = PS_READ_ONCE(p->path_ifindex);
 	v->family = PS_READ_ONCE(p->path_family);
+	v->channel = PS_READ_ONCE(p->path_channel);
 	v->local_port = PS_READ_ONCE(p->path_local_port);
 	v->remote_port = PS_READ_ONCE(p->path_remote_port);
 	ps_words_copy(v->local, p->path_local, 16);
@@ -202,26 +200,35 @@ static __always_inline int tx_reshape(struct __sk_buff *ctx, const struct tx *t,
 	return !bpf_skb_change_head(ctx, head, 0);
 }
 
-/* Write the sealed packet with its headers over the skb. */
+/* Write the sealed packet with its headers over the skb. ip_len and chan are the path's, known to
+ * the compiler: every offset in scratch is then a constant. */
+static __always_inline int tx_put(struct __sk_buff *ctx, const struct tx *t,
+				  const struct ps_tx_plan *plan, __u32 ip_len, __u32 chan)
+{
+	const __u32 head = PS_ETH_HLEN + ip_len + PS_UDP_HLEN + chan + WG_DATA_HDR_LEN;
+	const struct ps_path_view *v = &t->scratch->path;
+	__u8 *at = t->scratch->buf - head;
+	__u64 size = plan->sealed_len + head;
+
+	ps_tx_put_eth(at, v);
+	if (ip_len == PS_IP4_HLEN)
+		ps_tx_put_outer4(at + PS_ETH_HLEN, v, plan, chan);
+	else
+		ps_tx_put_outer6(at + PS_ETH_HLEN, v, plan, chan);
+	CLAMP(size, PS_INNER_MAX + AEAD_TAG_LEN + head);
+	return !bpf_skb_store_bytes(ctx, 0, at, size, 0);
+}
+
 static __always_inline int tx_write(struct __sk_buff *ctx, const struct tx *t,
 				    const struct ps_tx_plan *plan)
 {
 	const struct ps_path_view *v = &t->scratch->path;
-	__u8 *buf = t->scratch->buf;
-	__u64 size;
 
-	if (v->family == 4) {
-		ps_tx_put_eth(buf - TX_HEAD4, v);
-		ps_tx_put_outer4(buf - TX_HEAD4 + PS_ETH_HLEN, v, plan);
-		size = plan->sealed_len + TX_HEAD4;
-		CLAMP(size, PS_INNER_MAX + AEAD_TAG_LEN + TX_HEAD4);
-		return !bpf_skb_store_bytes(ctx, 0, buf - TX_HEAD4, size, 0);
-	}
-	ps_tx_put_eth(buf - TX_HEAD6, v);
-	ps_tx_put_outer6(buf - TX_HEAD6 + PS_ETH_HLEN, v, plan);
-	size = plan->sealed_len + TX_HEAD6;
-	CLAMP(size, PS_INNER_MAX + AEAD_TAG_LEN + TX_HEAD6);
-	return !bpf_skb_store_bytes(ctx, 0, buf - TX_HEAD6, size, 0);
+	if (v->family == 4)
+		return v->channel ? tx_put(ctx, t, plan, PS_IP4_HLEN, TURN_CHAN_HDR_LEN)
+				  : tx_put(ctx, t, plan, PS_IP4_HLEN, 0);
+	return v->channel ? tx_put(ctx, t, plan, PS_IP6_HLEN, TURN_CHAN_HDR_LEN)
+			  : tx_put(ctx, t, plan, PS_IP6_HLEN, 0);
 }
 
 static __always_inline void tx_bump(const struct tx *t)

@@ -13,7 +13,7 @@
 #include "abi/reasons.h"
 #include "abi/replay.h"
 
-#define PS_ABI_VERSION 1
+#define PS_ABI_VERSION 2
 
 #define PS_NO_SLOT 0xffffffffu
 #define PS_NEVER   (~(__u64)0)
@@ -69,13 +69,34 @@ struct ps_peer {
 	__u32 tx_slot;	  /* session to send on, PS_NO_SLOT: none */
 	__u8 tun4[4];
 	__u8 tun6[16];
-	__u32 path_ifindex; /* 0: no direct path, user space sends */
+	__u32 path_ifindex; /* 0: user space sends */
 	__u8 path_family;   /* 4, 6, 0: none */
-	__u8 pad[3];
+	__u8 pad;
+	__be16 path_channel; /* 0: direct; else path_remote is a relay, path_local ours towards it
+			      */
 	__u8 path_local[16];
 	__u8 path_remote[16];
 	__be16 path_local_port;
 	__be16 path_remote_port;
+};
+
+/* Key of ps_channel: a TURN channel (RFC 8656 §12) as its data arrives. */
+struct ps_channel_key {
+	__u8 family; /* of the packets between the relay and us: 4, 6 */
+	__u8 pad;
+	__be16 number;	   /* 0x4000..0x7fff */
+	__be16 relay_port; /* the relay's listening address, where its packets come from */
+	__be16 local_port; /* ours */
+	__u8 relay[16];
+};
+
+/* ps_channel, hash: the channels on which a relay sends us what peers say. Being here opens the
+ * framing, no more: whose packet it is says the session inside. */
+struct ps_channel {
+	__u32 peer; /* ps_peer slot it was bound for, PS_NO_SLOT: none by now; for display */
+	__u32 pad;
+	__u64 packets; /* [data path] received on it by the kernel; bytes are inner */
+	__u64 bytes;
 };
 
 /* Key of ps_flow_in and ps_flow_out: the inner packet as it is in that direction.
@@ -147,6 +168,9 @@ struct ps_meta {
 _Static_assert(sizeof(struct ps_session) == 128, "ps_session");
 _Static_assert(sizeof(struct ps_peer) == 80, "ps_peer");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_ifindex) == 36, "ps_peer.path_ifindex");
+_Static_assert(__builtin_offsetof(struct ps_peer, path_channel) == 42, "ps_peer.path_channel");
+_Static_assert(sizeof(struct ps_channel_key) == 24, "ps_channel_key");
+_Static_assert(sizeof(struct ps_channel) == 24, "ps_channel");
 _Static_assert(sizeof(struct ps_flow_key) == 44, "ps_flow_key");
 _Static_assert(sizeof(struct ps_flow) == 56, "ps_flow");
 _Static_assert(sizeof(struct ps_config) == 32, "ps_config");

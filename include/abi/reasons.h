@@ -26,6 +26,9 @@
 	R(XDP_OTHER_PORT, "xdp_other_port", PASS, "not addressed to our UDP port")                 \
 	R(XDP_STUN, "xdp_stun", PASS, "STUN, for the control plane")                               \
 	R(XDP_NOT_DATA, "xdp_not_data", PASS, "not a WireGuard data packet")                       \
+	R(XDP_CHANNEL_LEN, "xdp_channel_len", PASS,                                                \
+	  "channel data whose length field is not the datagram's")                                 \
+	R(XDP_NO_CHANNEL, "xdp_no_channel", PASS, "channel data of no relay and channel of ours")  \
 	R(XDP_NO_SESSION, "xdp_no_session", PASS, "receiver index names no session")               \
 	R(XDP_UNCONFIRMED, "xdp_unconfirmed", PASS,                                                \
 	  "session awaits its first packet in user space")                                         \
@@ -61,7 +64,7 @@
 	R(TX_FLOW_STALE, "tx_flow_stale", PASS,                                                    \
 	  "flow was authorised under an older policy generation")                                  \
 	R(TX_FLOW_EXPIRED, "tx_flow_expired", PASS, "authorisation of the flow has expired")       \
-	R(TX_NO_PATH, "tx_no_path", PASS, "peer has no direct path or session in the kernel")      \
+	R(TX_NO_PATH, "tx_no_path", PASS, "peer has no path or session in the kernel")             \
 	R(TX_USER_MODE, "tx_user_mode", PASS, "peer is served by user space")                      \
 	R(TX_EXPIRED, "tx_expired", PASS, "session is past its sending lifetime")                  \
 	R(TX_NO_KEY, "tx_no_key", PASS, "session has no key in the kernel")                        \

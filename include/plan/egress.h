@@ -12,11 +12,12 @@
 #include "plan/inner.h"
 #include "plan/verdict.h"
 #include "wire/eth.h"
+#include "wire/turn.h"
 #include "wire/wg.h"
 
 #define PS_OUTER_TTL 64
-/* Longest prefix before the ciphertext: Ethernet, IPv6, UDP, data header. */
-#define PS_OUTER_MAX (PS_ETH_HLEN + PS_IP6_HLEN + PS_UDP_HLEN + WG_DATA_HDR_LEN)
+/* Longest prefix before the ciphertext: Ethernet, IPv6, UDP, channel header, data header. */
+#define PS_OUTER_MAX (PS_ETH_HLEN + PS_IP6_HLEN + PS_UDP_HLEN + TURN_CHAN_HDR_LEN + WG_DATA_HDR_LEN)
 
 /* The fields of ps_peer that sending takes, read under its seq. */
 struct ps_path_view {
@@ -25,7 +26,8 @@ struct ps_path_view {
 	__u32 tx_slot;
 	__u32 ifindex;
 	__u8 family;
-	__u8 pad[3];
+	__u8 pad;
+	__be16 channel; /* 0: direct */
 	__u8 local[16];
 	__u8 remote[16];
 	__be16 local_port;
@@ -95,10 +97,17 @@ static __always_inline enum ps_reason_id ps_tx_session(const struct ps_session *
 	return PS_GO_ON;
 }
 
+/* Bytes between the UDP header and the data header. */
+static __always_inline __u32 ps_tx_chan_len(const struct ps_path_view *v)
+{
+	return v->channel ? (__u32)TURN_CHAN_HDR_LEN : 0;
+}
+
 /* Bytes before the ciphertext, without Ethernet. */
 static __always_inline __u32 ps_tx_outer_len(const struct ps_path_view *v)
 {
-	return (v->family == 4 ? PS_IP4_HLEN : PS_IP6_HLEN) + PS_UDP_HLEN + WG_DATA_HDR_LEN;
+	return (v->family == 4 ? (__u32)PS_IP4_HLEN : (__u32)PS_IP6_HLEN) + PS_UDP_HLEN +
+	       ps_tx_chan_len(v) + WG_DATA_HDR_LEN;
 }
 
 /* An outer packet about to be written. */
@@ -111,18 +120,23 @@ struct ps_tx_plan {
 	__u8 pad[7];
 };
 
-static __always_inline void ps_tx_put_wg(__u8 *p, const struct ps_tx_plan *t)
+/* What comes between UDP header and ciphertext, at p: in a channel its header (RFC 8656 §12.4, no
+ * padding), then the data header. `chan` here and below: ps_tx_chan_len, known to the compiler. */
+static __always_inline void ps_tx_put_wg(__u8 *p, const struct ps_path_view *v,
+					 const struct ps_tx_plan *t, __u32 chan)
 {
-	PS_STORE(__u32, p, WG_MSG_DATA);
-	PS_STORE(__u32, p + 4, t->remote_idx);
-	PS_STORE(__u64, p + 8, t->counter);
+	if (chan)
+		turn_chan_put(p, ps_host16(v->channel), (__u16)(WG_DATA_HDR_LEN + t->sealed_len));
+	PS_STORE(__u32, p + chan, WG_MSG_DATA);
+	PS_STORE(__u32, p + chan + 4, t->remote_idx);
+	PS_STORE(__u64, p + chan + 8, t->counter);
 }
 
-/* UDP header at p, directly before the data header; pseudo: sum over addresses. */
+/* UDP header at p, before what ps_tx_put_wg has written; pseudo: sum over addresses. */
 static __always_inline void ps_tx_put_udp(__u8 *p, const struct ps_path_view *v,
-					  const struct ps_tx_plan *t, __u64 pseudo)
+					  const struct ps_tx_plan *t, __u32 chan, __u64 pseudo)
 {
-	__u32 len = PS_UDP_HLEN + WG_DATA_HDR_LEN + t->sealed_len;
+	__u32 len = PS_UDP_HLEN + chan + WG_DATA_HDR_LEN + t->sealed_len;
 	__u16 check;
 
 	PS_STORE(__u16, p + PS_UDP_SPORT, (__u16)v->local_port);
@@ -130,16 +144,16 @@ static __always_inline void ps_tx_put_udp(__u8 *p, const struct ps_path_view *v,
 	ps_be16_put(p + PS_UDP_LEN, (__u16)len);
 	PS_STORE(__u16, p + PS_UDP_CSUM, 0);
 	pseudo += (__u16)ps_be16(len) + (__u16)ps_be16(PS_IPPROTO_UDP) + t->sealed_sum;
-	pseudo += ps_csum_words(p, PS_UDP_HLEN + WG_DATA_HDR_LEN);
+	pseudo += ps_csum_words(p, PS_UDP_HLEN + chan + WG_DATA_HDR_LEN);
 	check = (__u16)~ps_csum_fold(pseudo);
 	PS_STORE(__u16, p + PS_UDP_CSUM, check ? check : 0xffff);
 }
 
-/* IPv4, UDP and data header at p: PS_IP4_HLEN + PS_UDP_HLEN + WG_DATA_HDR_LEN bytes. */
+/* IPv4, UDP and what follows up to the ciphertext at p: ps_tx_outer_len bytes. */
 static __always_inline void ps_tx_put_outer4(__u8 *p, const struct ps_path_view *v,
-					     const struct ps_tx_plan *t)
+					     const struct ps_tx_plan *t, __u32 chan)
 {
-	__u32 len = PS_IP4_HLEN + PS_UDP_HLEN + WG_DATA_HDR_LEN + t->sealed_len;
+	__u32 len = PS_IP4_HLEN + PS_UDP_HLEN + chan + WG_DATA_HDR_LEN + t->sealed_len;
 
 	p[0] = 0x45;
 	p[PS_IP4_TOS] = t->ecn;
@@ -152,24 +166,24 @@ static __always_inline void ps_tx_put_outer4(__u8 *p, const struct ps_path_view 
 	ps_words_copy(p + PS_IP4_SADDR, v->local, 4);
 	ps_words_copy(p + PS_IP4_DADDR, v->remote, 4);
 	PS_STORE(__u16, p + PS_IP4_CSUM, (__u16)~ps_csum_fold(ps_csum_words(p, PS_IP4_HLEN)));
-	ps_tx_put_wg(p + PS_IP4_HLEN + PS_UDP_HLEN, t);
-	ps_tx_put_udp(p + PS_IP4_HLEN, v, t, ps_csum_words(p + PS_IP4_SADDR, 8));
+	ps_tx_put_wg(p + PS_IP4_HLEN + PS_UDP_HLEN, v, t, chan);
+	ps_tx_put_udp(p + PS_IP4_HLEN, v, t, chan, ps_csum_words(p + PS_IP4_SADDR, 8));
 }
 
 /* The same for IPv6. The flow label is 0: the path is nominated, there is nothing to balance. */
 static __always_inline void ps_tx_put_outer6(__u8 *p, const struct ps_path_view *v,
-					     const struct ps_tx_plan *t)
+					     const struct ps_tx_plan *t, __u32 chan)
 {
 	p[0] = 0x60;
 	p[1] = (__u8)(t->ecn << 4);
 	ps_be16_put(p + 2, 0);
-	ps_be16_put(p + PS_IP6_LEN, (__u16)(PS_UDP_HLEN + WG_DATA_HDR_LEN + t->sealed_len));
+	ps_be16_put(p + PS_IP6_LEN, (__u16)(PS_UDP_HLEN + chan + WG_DATA_HDR_LEN + t->sealed_len));
 	p[PS_IP6_NEXT] = PS_IPPROTO_UDP;
 	p[7] = PS_OUTER_TTL;
 	ps_words_copy(p + PS_IP6_SADDR, v->local, 16);
 	ps_words_copy(p + PS_IP6_DADDR, v->remote, 16);
-	ps_tx_put_wg(p + PS_IP6_HLEN + PS_UDP_HLEN, t);
-	ps_tx_put_udp(p + PS_IP6_HLEN, v, t, ps_csum_words(p + PS_IP6_SADDR, 32));
+	ps_tx_put_wg(p + PS_IP6_HLEN + PS_UDP_HLEN, v, t, chan);
+	ps_tx_put_udp(p + PS_IP6_HLEN, v, t, chan, ps_csum_words(p + PS_IP6_SADDR, 32));
 }
 
 /* Ethernet header for bpf_redirect_neigh, which overwrites the addresses. */

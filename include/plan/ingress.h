@@ -4,7 +4,8 @@
  * clock, nothing is changed. bpf/rx.bpf.h strings these steps together in the order of this file;
  * the tests run them natively beside the program.
  *
- *   classify outer -> session -> peer -> (replay check, decrypt) -> inner -> source -> flow
+ *   classify outer -> (channel) -> session -> peer -> (replay check, decrypt) -> inner -> source ->
+ * flow
  *   -> (replay commit)
  *
  * Every step returns the fate of the packet or PS_GO_ON. */
@@ -16,17 +17,30 @@
 #include "plan/verdict.h"
 #include "wire/eth.h"
 #include "wire/stun.h"
+#include "wire/turn.h"
 #include "wire/wg.h"
 
-/* A WireGuard data packet for our port. */
+/* The key by words as well: written so, a lookup's wider loads need not wait for small stores. */
+union ps_via {
+	struct ps_channel_key key;
+	__u64 word[3];
+};
+_Static_assert(sizeof(struct ps_channel_key) == 24 &&
+		       __builtin_offsetof(struct ps_channel_key, number) == 2 &&
+		       __builtin_offsetof(struct ps_channel_key, relay_port) == 4 &&
+		       __builtin_offsetof(struct ps_channel_key, local_port) == 6,
+	       "words of ps_channel_key");
+
+/* A WireGuard data packet for our port, perhaps in a relay's channel. */
 struct ps_outer {
 	__u32 link_len;	   /* Ethernet and VLAN headers */
 	__u32 wg_off;	   /* of the data header, from the start of the frame */
-	__u32 payload_len; /* of UDP: data header, ciphertext, tag */
+	__u32 payload_len; /* of UDP or the channel: data header, ciphertext, tag */
 	__u32 receiver;
 	__u64 counter;
 	__u8 ecn;
 	__u8 pad[7];
+	union ps_via via; /* all zero: came directly */
 };
 
 /* The fields of ps_peer that judging takes, read under its seq. */
@@ -54,28 +68,69 @@ static __always_inline enum ps_reason_id ps_rx_of_ip(enum ps_ip_result r)
 	return PS_R_XDP_TRUNCATED;
 }
 
-/* UDP and WireGuard data header at p, after `off` bytes of link and IP header. */
-static __always_inline enum ps_reason_id ps_rx_classify_udp(const __u8 *p, const __u8 *end,
-							    const struct ps_ip *ip, __u32 off,
-							    __be16 our_port, struct ps_outer *o)
+/* The header of channel data at p: what is in the channel has the length it says, up to three bytes
+ * of padding aside. Its sender's address and port are before it, with `hlen` bytes of IP header. */
+static __always_inline enum ps_reason_id ps_rx_unwrap(const __u8 *p, __u32 hlen, struct ps_outer *o)
 {
-	if (ip->proto != PS_IPPROTO_UDP)
-		return PS_R_XDP_NOT_UDP;
-	if (!ps_udp_parse(p, end, ip->len - ip->hlen, &o->payload_len))
-		return PS_R_XDP_TRUNCATED;
-	if (!our_port || ps_be16_at(p + PS_UDP_DPORT) != our_port)
-		return PS_R_XDP_OTHER_PORT;
-	p += PS_UDP_HLEN;
+	const __u8 *udp = p - PS_UDP_HLEN, *ip;
+	struct turn_chan_hdr h;
+
+	if (!turn_chan_parse(p, o->payload_len, &h))
+		return PS_R_XDP_CHANNEL_LEN;
+	o->payload_len = h.len;
+	ip = udp - hlen;
+	/* Both ports, source first, are the second half of the first word. */
+	o->via.word[0] = (hlen == PS_IP4_HLEN ? 4u : 6u) | (__u32)PS_LOAD(__u16, p) << 16 |
+			 (__u64)PS_LOAD(__u32, udp + PS_UDP_SPORT) << 32;
+	if (hlen == PS_IP4_HLEN) {
+		o->via.word[1] = PS_LOAD(__u32, ip + PS_IP4_SADDR);
+	} else {
+		o->via.word[1] = ps_le64_at(ip + PS_IP6_SADDR);
+		o->via.word[2] = ps_le64_at(ip + PS_IP6_SADDR + 8);
+	}
+	return PS_GO_ON;
+}
+
+/* The data header at p, o->payload_len bytes with what it seals. */
+static __always_inline enum ps_reason_id ps_rx_classify_payload(const __u8 *p, const __u8 *end,
+								struct ps_outer *o)
+{
 	if (o->payload_len < 8 || p + 8 > end)
 		return PS_R_XDP_NOT_DATA;
 	if (wg_msg_classify_word(ps_le32_at(p), o->payload_len) != WG_MSG_DATA ||
 	    p + WG_DATA_HDR_LEN > end)
 		return stun_is_message(p, o->payload_len) ? PS_R_XDP_STUN : PS_R_XDP_NOT_DATA;
-	o->wg_off = off + PS_UDP_HLEN;
 	o->receiver = ps_le32_at(p + 4);
 	o->counter = ps_le64_at(p + 8);
-	o->ecn = ip->tos & PS_ECN_MASK;
 	return PS_GO_ON;
+}
+
+/* UDP and what it carries at p, after `off` bytes of link and IP header, hlen of them IP. */
+static __always_inline enum ps_reason_id ps_rx_classify_udp(const __u8 *p, const __u8 *end,
+							    const struct ps_ip *ip, __u32 off,
+							    __u32 hlen, __be16 our_port,
+							    struct ps_outer *o)
+{
+	enum ps_reason_id id;
+
+	if (ip->proto != PS_IPPROTO_UDP)
+		return PS_R_XDP_NOT_UDP;
+	if (!ps_udp_parse(p, end, ip->len - hlen, &o->payload_len))
+		return PS_R_XDP_TRUNCATED;
+	if (!our_port || ps_be16_at(p + PS_UDP_DPORT) != our_port)
+		return PS_R_XDP_OTHER_PORT;
+	p += PS_UDP_HLEN;
+	o->wg_off = off + PS_UDP_HLEN;
+	o->ecn = ip->tos & PS_ECN_MASK;
+	if (o->payload_len < TURN_CHAN_HDR_LEN || p + TURN_CHAN_HDR_LEN > end)
+		return PS_R_XDP_NOT_DATA;
+	if (!turn_is_channel(ps_host16_at(p)))
+		return ps_rx_classify_payload(p, end, o);
+	id = ps_rx_unwrap(p, hlen, o);
+	if (id != PS_GO_ON)
+		return id;
+	o->wg_off += TURN_CHAN_HDR_LEN;
+	return ps_rx_classify_payload(p + TURN_CHAN_HDR_LEN, end, o);
 }
 
 /* Is the frame at p a WireGuard data packet for our port? Fills *o when it is. */
@@ -88,6 +143,7 @@ static __always_inline enum ps_reason_id ps_rx_classify(const __u8 *p, const __u
 	__u16 type;
 	__u32 link = ps_eth_parse(p, end, &type);
 
+	__builtin_memset(&o->via, 0, sizeof(o->via));
 	o->link_len = link;
 	if (!link)
 		return PS_R_XDP_TRUNCATED;
@@ -96,16 +152,23 @@ static __always_inline enum ps_reason_id ps_rx_classify(const __u8 *p, const __u
 		if (id != PS_GO_ON)
 			return id;
 		return ps_rx_classify_udp(p + link + PS_IP4_HLEN, end, &ip, link + PS_IP4_HLEN,
-					  cfg->port4, o);
+					  PS_IP4_HLEN, cfg->port4, o);
 	}
 	if (type == PS_ETHERTYPE_IP6) {
 		id = ps_rx_of_ip(ps_ip6_parse(p + link, end, &ip));
 		if (id != PS_GO_ON)
 			return id;
 		return ps_rx_classify_udp(p + link + PS_IP6_HLEN, end, &ip, link + PS_IP6_HLEN,
-					  cfg->port6, o);
+					  PS_IP6_HLEN, cfg->port6, o);
 	}
 	return PS_R_XDP_NOT_IP;
+}
+
+/* c: the entry of ps_channel for o->via, NULL when there is none; asked only if via is set.
+ */
+static __always_inline enum ps_reason_id ps_rx_channel(const struct ps_channel *c)
+{
+	return c ? PS_GO_ON : PS_R_XDP_NO_CHANNEL;
 }
 
 /* s: the session in the slot that the receiver index names; NULL when there is no such slot. */

@@ -49,13 +49,13 @@ static void empty_measure(void)
 		print("kernel_empty", "ns_per_packet", "ns", v, EMPTY_RUNS);
 }
 
-/* len is the inner packet's, of UDP. */
-static bool once(bool egress, int family, size_t len, double *ns)
+/* len is the inner packet's, of UDP; channel: of a relay, 0 for a direct path. */
+static bool once(bool egress, int family, uint16_t channel, size_t len, double *ns)
 {
 	size_t head = family == 4 ? 28 : 48;
 	struct kinner in = egress ? kw_inner_back(family, 17, len - head)
 				  : kw_inner(family, 17, len - head);
-	struct kouter o = {.family = family, .dport = KP_OUR_PORT};
+	struct kouter o = {.family = family, .dport = KP_OUR_PORT, .channel = channel};
 	static struct kern_run r;
 	uint8_t text[2048];
 	struct kpkt p = {0};
@@ -73,18 +73,19 @@ static bool once(bool egress, int family, size_t len, double *ns)
 	return true;
 }
 
-static void handled(bool egress, int family, size_t len)
+static void handled(bool egress, int family, uint16_t channel, size_t len)
 {
 	static double v[RUNS];
 	char name[64];
 
-	snprintf(name, sizeof(name), "kernel_%s_%zu_v%d", egress ? "egress" : "ingress", len,
-		 family);
+	snprintf(name, sizeof(name), "kernel_%s_%zu%s_v%d", egress ? "egress" : "ingress", len,
+		 channel ? "_channel" : "", family);
 	if (!bench_wanted(name))
 		return;
 	kw_reset(&w, family);
+	w.k.peer[KW_PEER].path_channel = __builtin_bswap16(channel);
 	for (int i = -WARM; i < RUNS; i++) {
-		if (!T(once(egress, family, len, &v[i < 0 ? 0 : i])))
+		if (!T(once(egress, family, channel, len, &v[i < 0 ? 0 : i])))
 			return;
 	}
 	print(name, "ns_per_packet", "ns", v, RUNS);
@@ -102,6 +103,7 @@ static const struct fate {
 		{PS_R_XDP_FRAGMENT, 20, 0x20},	   {PS_R_XDP_NOT_UDP, 23, 6},
 		{PS_R_XDP_OTHER_PORT, 36, 1},	   {PS_R_XDP_STUN, -1, 0},
 		{PS_R_XDP_NOT_DATA, 42, 9},	   {PS_R_XDP_NO_SESSION, 49, 0xee},
+		{PS_R_XDP_CHANNEL_LEN, 45, 0xee},  {PS_R_XDP_NO_CHANNEL, 43, 0xee},
 		{PS_R_XDP_UNCONFIRMED, -1, 0},	   {PS_R_XDP_USER_MODE, -1, 0},
 		{PS_R_XDP_EXPIRED, -1, 0},	   {PS_R_XDP_NO_KEY, -1, 0},
 		{PS_R_XDP_KEEPALIVE, -1, 0},	   {PS_R_XDP_TOO_BIG, -1, 0},
@@ -121,7 +123,11 @@ static const struct fate {
 static void frame_rx(enum ps_reason_id id, struct kpkt *p)
 {
 	static const uint8_t stun[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42};
-	struct kouter o = {.family = 4, .dport = KP_OUR_PORT};
+	struct kouter o = {.family = 4,
+			   .dport = KP_OUR_PORT,
+			   .channel = id == PS_R_XDP_CHANNEL_LEN || id == PS_R_XDP_NO_CHANNEL
+					      ? KW_CHANNEL
+					      : 0};
 	struct kinner in = kw_inner(4, 17, id == PS_R_XDP_TOO_BIG ? 1500 : 36);
 	uint8_t text[2048];
 	size_t len = kp_inner(text, &in);
@@ -284,8 +290,10 @@ static void bench(void)
 	empty_measure();
 	for (int egress = 0; egress < 2; egress++) {
 		for (int family = 4; family <= 6; family += 2) {
-			for (int i = 0; i < 4; i++)
-				handled(egress, family, sizes[i]);
+			for (int i = 0; i < 4; i++) {
+				handled(egress, family, 0, sizes[i]);
+				handled(egress, family, KW_CHANNEL, sizes[i]);
+			}
 		}
 	}
 	for (size_t i = 0; i < sizeof(fates_rx) / sizeof(*fates_rx); i++)

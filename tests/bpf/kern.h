@@ -28,7 +28,7 @@
 struct kern {
 	struct bpf_object *obj;
 	int wan_rx, wan_in, tun_out, key_set;
-	int flow_in, flow_out, reason, key, alive;
+	int flow_in, flow_out, channel, reason, key, alive;
 	struct ps_session *session;
 	struct ps_replay *replay;
 	struct ps_peer *peer;
@@ -145,6 +145,7 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 	k->key_set = kern_prog(k, "ps_key_set");
 	k->flow_in = kern_fd(k, "ps_flow_in");
 	k->flow_out = kern_fd(k, "ps_flow_out");
+	k->channel = kern_fd(k, "ps_channel");
 	k->reason = kern_fd(k, "ps_reason");
 	k->key = kern_fd(k, "ps_key");
 	k->alive = kern_fd(k, "ps_alive");

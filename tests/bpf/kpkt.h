@@ -147,12 +147,20 @@ struct kouter {
 	int vlan; /* tags */
 	uint8_t tos;
 	uint16_t dport;
+	uint16_t channel; /* of a relay, 0: none */
+	uint8_t pad;	  /* bytes behind what is in the channel */
 };
 
-/* Ethernet, VLAN tags, IP and UDP around the len bytes already at p->b + kp_outer_len(o). */
-static inline size_t kp_outer_len(const struct kouter *o)
+/* Ethernet, VLAN tags, IP and UDP, and the channel's header, around the len bytes already at
+ * p->b + kp_outer_len(o). */
+static inline size_t kp_udp_end(const struct kouter *o)
 {
 	return KP_ETH + (size_t)o->vlan * 4 + (o->family == 4 ? 20 : 40) + 8;
+}
+
+static inline size_t kp_outer_len(const struct kouter *o)
+{
+	return kp_udp_end(o) + (o->channel ? 4 : 0);
 }
 
 static inline void kp_outer(struct kpkt *p, const struct kouter *o, size_t len)
@@ -162,6 +170,13 @@ static inline void kp_outer(struct kpkt *p, const struct kouter *o, size_t len)
 	static const uint8_t b6[16] = {0x20, 1, 0xd, 0xb8, [15] = 1};
 	const uint8_t *s = o->family == 4 ? a4 : a6, *d = o->family == 4 ? b4 : b6;
 	uint8_t *q = p->b;
+
+	if (o->channel) {
+		kp_be16(p->b + kp_udp_end(o), o->channel);
+		kp_be16(p->b + kp_udp_end(o) + 2, (unsigned)len);
+		memset(p->b + kp_outer_len(o) + len, 0, o->pad);
+		len += 4 + (size_t)o->pad;
+	}
 
 	for (int i = 0; i < 12; i++)
 		*q++ = (uint8_t)(i < 6 ? 0x02 + i * 2 : 0x40 + i); /* 02:…: unicast, local */
@@ -179,6 +194,6 @@ static inline void kp_outer(struct kpkt *p, const struct kouter *o, size_t len)
 	kp_be16(q + 2, o->dport);
 	kp_be16(q + 4, (unsigned)len + 8);
 	kp_be16(q + 6, 0);
-	p->len = kp_outer_len(o) + len;
+	p->len = kp_udp_end(o) + len;
 }
 #endif

@@ -7,10 +7,11 @@
 #include "tests/bpf/kern.h"
 #include "tests/bpf/kpkt.h"
 
-#define KW_SLOT	 3
-#define KW_PEER	 5
-#define KW_LOCAL (0xabc00000u | KW_SLOT)
-#define KW_FAR	 0x11223344u
+#define KW_SLOT	   3
+#define KW_PEER	   5
+#define KW_LOCAL   (0xabc00000u | KW_SLOT)
+#define KW_FAR	   0x11223344u
+#define KW_CHANNEL 0x4abcu /* of a relay where kw_remote is */
 
 static const uint8_t kw_tun4[16] = {100, 64, 0, 7}, kw_host4[16] = {10, 9, 1, 2};
 static const uint8_t kw_tun6[16] = {0xfd, 0, 0x20, 0x21, 0x11, 0x11, [15] = 7};
@@ -100,8 +101,30 @@ static inline void kw_flow_held(struct kworld *w, int map, const struct kinner *
 	T_EQ(bpf_map_update_elem(map, &key, &f, BPF_ANY), 0);
 }
 
+static inline struct ps_channel_key kw_channel_key(int family)
+{
+	struct ps_channel_key key = {.family = (uint8_t)family,
+				     .number = __builtin_bswap16(KW_CHANNEL),
+				     .relay_port = __builtin_bswap16(KP_HIS_PORT),
+				     .local_port = __builtin_bswap16(KP_OUR_PORT)};
+
+	memcpy(key.relay, family == 4 ? kw_remote4 : kw_remote6, 16);
+	return key;
+}
+
+static inline void kw_channel(struct kworld *w, int family, bool set)
+{
+	struct ps_channel_key key = kw_channel_key(family);
+	struct ps_channel c = {.peer = KW_PEER};
+
+	if (set)
+		T_EQ(bpf_map_update_elem(w->k.channel, &key, &c, BPF_ANY), 0);
+	else
+		T_EQ(bpf_map_delete_elem(w->k.channel, &key), 0);
+}
+
 /* All tables back to: session confirmed, peer served by the kernel, no replay seen, flows of all
- * protocols in both families and directions. */
+ * protocols in both families and directions, a channel known in both families, the path direct. */
 static inline void kw_reset(struct kworld *w, int outer_family)
 {
 	static const int protos[2][3] = {{6, 17, 1}, {6, 17, 58}};
@@ -137,6 +160,8 @@ static inline void kw_reset(struct kworld *w, int outer_family)
 	p->path_remote_port = __builtin_bswap16(KP_HIS_PORT);
 	T_EQ(kern_set_keys(&w->k, KW_SLOT, w->recv_key, w->send_key), 0);
 	T_EQ(kern_set_alive(&w->k, KERN_LO), 0);
+	kw_channel(w, 4, true);
+	kw_channel(w, 6, true);
 	for (int i = 0; i < 6; i++) {
 		struct kinner in = kw_inner(i < 3 ? 4 : 6, protos[i / 3][i % 3], 0);
 		struct kinner back = kw_inner_back(in.family, in.proto, 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Differential test of the kernel programs: generated packets, most of them damaged in some way,
  * must meet the same fate and leave as the same bytes as in a native reference made of the shared
- * planning functions, libsodium, and a replay window that is a plain list of what was accepted. A
+ * planning functions, libsodium, a replay window that is a plain list of what was accepted, and the
+ * one relay channel there is. A
  * packet that is not delivered changes no table. */
 #include <linux/pkt_cls.h>
 #include "tests/bpf/kworld.h"
@@ -51,12 +52,25 @@ struct outcome {
 	enum ps_reason_id id;
 	uint8_t out[2048];
 	size_t out_len;
+	int via; /* family of the channel it came by, 0: none */
 };
 
 static struct ps_flow *flow_find(int map, struct ps_inner *in, uint32_t peer, struct ps_flow *f)
 {
 	in->key.peer = peer;
 	return bpf_map_lookup_elem(map, &in->key, f) ? NULL : f;
+}
+
+/* Is the sender of channel data at wg, behind whichever headers, our relay, on our channel? */
+static bool channel_known(const uint8_t *wg, bool v4)
+{
+	static const uint8_t ports[4] = {KP_HIS_PORT >> 8, KP_HIS_PORT & 255, KP_OUR_PORT >> 8,
+					 KP_OUR_PORT & 255};
+	const uint8_t *chan = wg - 4, *udp = chan - 8;
+
+	return chan[0] == KW_CHANNEL >> 8 && chan[1] == (KW_CHANNEL & 255) &&
+	       !memcmp(udp, ports, 4) &&
+	       (v4 ? !memcmp(udp - 20 + 12, kw_remote4, 4) : !memcmp(udp - 40 + 8, kw_remote6, 16));
 }
 
 static enum ps_reason_id ref_rx_steps(const uint8_t *b, size_t len, uint64_t now, struct outcome *o)
@@ -74,6 +88,13 @@ static enum ps_reason_id ref_rx_steps(const uint8_t *b, size_t len, uint64_t now
 	id = ps_rx_classify(b, b + len, w.k.config, &outer);
 	if (id != PS_GO_ON)
 		return id;
+	if (b[outer.wg_off - 4] == KW_CHANNEL >> 8 || outer.via.key.number) {
+		bool v4 = b[outer.link_len - 2] == 0x08;
+
+		T_EQ(outer.via.key.number != 0, outer.wg_off - outer.link_len == (v4 ? 32u : 52u));
+		if (outer.via.key.number && !channel_known(b + outer.wg_off, v4))
+			return PS_R_XDP_NO_CHANNEL;
+	}
 	s = &w.k.session[outer.receiver % KERN_SESSIONS];
 	id = ps_rx_session(s, outer.receiver, now);
 	if (id != PS_GO_ON)
@@ -109,6 +130,7 @@ static enum ps_reason_id ref_rx_steps(const uint8_t *b, size_t len, uint64_t now
 	kp_be16(o->out + 20, in.ip.family == 4 ? 0x0800 : 0x86dd);
 	memcpy(o->out + 22, text, in.ip.len);
 	o->out_len = 22 + in.ip.len;
+	o->via = outer.via.key.family;
 	return PS_R_XDP_DELIVERED;
 }
 
@@ -116,6 +138,7 @@ static void ref_rx(const struct kpkt *p, struct outcome *o)
 {
 	memcpy(o->out, p->b, p->len);
 	o->out_len = p->len;
+	o->via = 0;
 	o->id = ref_rx_steps(p->b, p->len, kern_now(), o);
 }
 
@@ -146,6 +169,7 @@ static enum ps_reason_id ref_tx_steps(const uint8_t *b, size_t len, bool gso, ui
 	v.tx_slot = p->tx_slot;
 	v.ifindex = p->path_ifindex;
 	v.family = p->path_family;
+	v.channel = p->path_channel;
 	memcpy(v.local, p->path_local, 16);
 	memcpy(v.remote, p->path_remote, 16);
 	v.local_port = p->path_local_port;
@@ -174,9 +198,9 @@ static enum ps_reason_id ref_tx_steps(const uint8_t *b, size_t len, bool gso, ui
 	plan.sealed_sum = __builtin_bswap16((uint16_t)kp_sum(to, len + 16, 0));
 	ps_tx_put_eth(o->out, &v);
 	if (v.family == 4)
-		ps_tx_put_outer4(o->out + PS_ETH_HLEN, &v, &plan);
+		ps_tx_put_outer4(o->out + PS_ETH_HLEN, &v, &plan, ps_tx_chan_len(&v));
 	else
-		ps_tx_put_outer6(o->out + PS_ETH_HLEN, &v, &plan);
+		ps_tx_put_outer6(o->out + PS_ETH_HLEN, &v, &plan, ps_tx_chan_len(&v));
 	o->out_len = PS_ETH_HLEN + ps_tx_outer_len(&v) + len + 16;
 	return PS_R_TX_SENT;
 }
@@ -187,6 +211,7 @@ struct tables {
 	struct ps_replay replay[KERN_SESSIONS];
 	struct ps_peer peer[KERN_PEERS];
 	struct ps_flow flow[12];
+	struct ps_channel channel[2];
 };
 
 static void tables_read(struct tables *t)
@@ -197,6 +222,11 @@ static void tables_read(struct tables *t)
 	memcpy(t->replay, w.k.replay, sizeof(t->replay));
 	memcpy(t->peer, w.k.peer, sizeof(t->peer));
 	memset(t->flow, 0, sizeof(t->flow));
+	for (int i = 0; i < 2; i++) {
+		struct ps_channel_key key = kw_channel_key(i ? 6 : 4);
+
+		T_EQ(bpf_map_lookup_elem(w.k.channel, &key, &t->channel[i]), 0);
+	}
 	for (int i = 0; i < 6; i++) {
 		struct kinner in = kw_inner(i < 3 ? 4 : 6, protos[i / 3][i % 3], 0);
 		struct kinner back = kw_inner_back(in.family, in.proto, 0);
@@ -279,8 +309,14 @@ static void damage_frame(struct kpkt *p, const struct kouter *o, uint32_t n)
 			p->b[ip + 6] = 44;
 		break;
 	case 5: /* lengths */
-		p->b[pick(2) ? ip + (o->family == 4 ? 2 : 4) + pick(2) : wg - 4 + pick(2)] =
-			(uint8_t)t_rand(&rnd);
+		p->b[pick(2) ? ip + (o->family == 4 ? 2 : 4) + pick(2)
+			     : kp_udp_end(o) - 4 + pick(2)] = (uint8_t)t_rand(&rnd);
+		break;
+	case 6: /* channel number or length; of a direct packet the checksum, which nobody reads */
+		p->b[wg - 4 + pick(4)] ^= (uint8_t)(1u << pick(pick(2) ? 8 : 2));
+		break;
+	case 7: /* sender: address, port; for a direct packet as good as any */
+		p->b[kp_udp_end(o) - 8 - (pick(2) ? 0 : o->family == 4 ? 8 : 32) + pick(2)] ^= 1;
 		break;
 	default:
 		break;
@@ -292,7 +328,9 @@ static void generate_rx(struct kpkt *p, uint32_t n)
 	struct kouter o = {.family = pick(2) ? 4 : 6,
 			   .vlan = (int)pick(8) / 7 + (int)pick(16) / 15,
 			   .tos = (uint8_t)(pick(4) ? 0 : pick(256)),
-			   .dport = (uint16_t)(pick(50) ? KP_OUR_PORT : 53)};
+			   .dport = (uint16_t)(pick(50) ? KP_OUR_PORT : 53),
+			   .channel = pick(2) ? KW_CHANNEL : 0,
+			   .pad = (uint8_t)(pick(2) ? 0 : pick(5))};
 	struct kinner in = random_inner(false);
 	uint64_t counter = w.next_counter;
 	uint8_t text[2048];
@@ -330,6 +368,7 @@ static void generate_state(bool tx)
 	memcpy(p->path_local, p->path_family == 4 ? kw_local4 : kw_local6, 16);
 	memcpy(p->path_remote, p->path_family == 4 ? kw_remote4 : kw_remote6, 16);
 	p->path_ifindex = pick(40) ? KERN_LO : 0;
+	p->path_channel = pick(2) ? __builtin_bswap16(KW_CHANNEL) : 0;
 }
 
 static bool same(const struct kern_run *r, const struct outcome *o, const struct kpkt *p,
@@ -372,8 +411,8 @@ static void test_ingress(void)
 	static struct tables before, after;
 	static struct outcome o;
 	static struct kern_run r;
+	uint32_t n, via[7] = {0};
 	struct kpkt p;
-	uint32_t n;
 
 	rnd = t_seed();
 	if (!kw_open(&w, false))
@@ -391,7 +430,12 @@ static void test_ingress(void)
 		tables_read(&after);
 		if (o.id == PS_R_XDP_DELIVERED) {
 			kept[kept_len < KEPT ? kept_len++ : pick(KEPT)] = p;
-			if (!T(memcmp(&after.replay, &before.replay, sizeof(after.replay)) != 0))
+			via[o.via]++;
+			if (!T(memcmp(&after.replay, &before.replay, sizeof(after.replay)) != 0) ||
+			    !T_EQ(after.channel[0].packets,
+				  before.channel[0].packets + (o.via == 4)) ||
+			    !T_EQ(after.channel[1].packets,
+				  before.channel[1].packets + (o.via == 6)))
 				break;
 		} else if (!T_MEM(&after, &before, sizeof(after))) {
 			break;
@@ -400,6 +444,11 @@ static void test_ingress(void)
 	report("ingress", n, PS_R_XDP_DELIVERED, PS_R_IN_DELIVERED);
 	T(counted[PS_R_XDP_DELIVERED] > RX_PACKETS / 10);
 	T(counted[PS_R_XDP_BAD_TAG] > 100);
+	T(counted[PS_R_XDP_CHANNEL_LEN] > 100);
+	T(counted[PS_R_XDP_NO_CHANNEL] > 100);
+	T(via[0] > 1000 && via[4] > 500 && via[6] > 500);
+	t_note("delivered: %u directly, %u and %u by channels over IPv4 and IPv6", via[0], via[4],
+	       via[6]);
 	T(counted[PS_R_XDP_REPLAY] > 100);
 	kern_close(&w.k);
 }

@@ -160,9 +160,9 @@ static int udp_socket(int family, uint16_t port)
 }
 
 /* Sealed packets on the wire come out of a socket bound behind the tunnel device. */
-static void ingress(uint32_t xdp_flags, int outer)
+static void ingress(uint32_t xdp_flags, int outer, uint16_t channel)
 {
-	struct kouter o = {.family = outer, .dport = KP_OUR_PORT};
+	struct kouter o = {.family = outer, .dport = KP_OUR_PORT, .channel = channel};
 	int fds[2] = {-1, -1};
 
 	if (!world_up(false, xdp_flags, outer))
@@ -199,23 +199,31 @@ static void ingress(uint32_t xdp_flags, int outer)
 
 static void test_ingress_native_v4(void)
 {
-	ingress(XDP_FLAGS_DRV_MODE, 4);
+	ingress(XDP_FLAGS_DRV_MODE, 4, 0);
 }
 
 static void test_ingress_native_v6(void)
 {
-	ingress(XDP_FLAGS_DRV_MODE, 6);
+	ingress(XDP_FLAGS_DRV_MODE, 6, 0);
 }
 
 static void test_ingress_generic(void)
 {
-	ingress(XDP_FLAGS_SKB_MODE, 4);
+	ingress(XDP_FLAGS_SKB_MODE, 4, 0);
+}
+
+static void test_ingress_relayed(void)
+{
+	ingress(XDP_FLAGS_DRV_MODE, 4, KW_CHANNEL);
+	ingress(XDP_FLAGS_DRV_MODE, 6, KW_CHANNEL);
+	ingress(XDP_FLAGS_SKB_MODE, 4, KW_CHANNEL);
 }
 
 /* The next WireGuard data packet on the wire, opened: the inner packet's length, 0 for none. */
-static size_t wire_open(int outer, uint8_t *text)
+static size_t wire_open(int outer, uint16_t channel, uint8_t *text)
 {
-	size_t ip_len = outer == 4 ? 20 : 40, head = KP_ETH + ip_len + 8 + KP_WG;
+	size_t ip_len = outer == 4 ? 20 : 40, chan = KP_ETH + ip_len + 8;
+	size_t head = chan + (channel ? 4 : 0) + KP_WG;
 	unsigned long long len = 0;
 	uint8_t b[2048], nonce[12] = {0};
 
@@ -234,6 +242,10 @@ static size_t wire_open(int outer, uint8_t *text)
 				      outer == 4 ? kw_remote4 : kw_remote6, 17,
 				      (size_t)n - KP_ETH - ip_len)),
 		     0xffff);
+		if (channel) {
+			T_EQ(b[chan] << 8 | b[chan + 1], channel);
+			T_EQ(b[chan + 2] << 8 | b[chan + 3], (size_t)n - chan - 4);
+		}
 		memcpy(nonce + 4, b + head - 8, 8);
 		if (!T_EQ(crypto_aead_chacha20poly1305_ietf_decrypt(text, &len, NULL, b + head,
 								    (size_t)n - head, NULL, 0,
@@ -292,7 +304,7 @@ static int tcp_socket(int family, const struct kinner *back)
 	return fd;
 }
 
-static void egress_one(int outer, int family, int proto)
+static void egress_one(int outer, uint16_t channel, int family, int proto)
 {
 	struct kinner back = kw_inner_back(family, proto, 0);
 	struct sockaddr_storage to;
@@ -308,7 +320,7 @@ static void egress_one(int outer, int family, int proto)
 		fd = udp_socket(family, back.sport);
 		T_EQ(sendto(fd, "Hello", 5, 0, (struct sockaddr *)&to, to_len), 5);
 	}
-	len = wire_open(outer, text);
+	len = wire_open(outer, channel, text);
 	if (!T(len > 0)) {
 		t_note("outer %d inner %d proto %d", outer, family, proto);
 	} else {
@@ -319,15 +331,16 @@ static void egress_one(int outer, int family, int proto)
 	close(fd);
 }
 
-static void egress(bool plain, int outer)
+static void egress(bool plain, int outer, uint16_t channel)
 {
 	if (!world_up(plain, XDP_FLAGS_SKB_MODE, outer))
 		return;
+	w.k.peer[KW_PEER].path_channel = __builtin_bswap16(channel);
 	for (int family = 4; family <= 6; family += 2) {
 		if (w.k.plain && family != outer)
 			continue;
-		egress_one(outer, family, 17);
-		egress_one(outer, family, 6);
+		egress_one(outer, channel, family, 17);
+		egress_one(outer, channel, family, 6);
 	}
 	T_EQ(count_of(PS_R_TX_NO_ROOM), 0);
 	T(count_of(PS_R_TX_SENT) >= (w.k.plain ? 2 : 4));
@@ -336,18 +349,24 @@ static void egress(bool plain, int outer)
 
 static void test_egress_v4(void)
 {
-	egress(false, 4);
+	egress(false, 4, 0);
 }
 
 static void test_egress_v6(void)
 {
-	egress(false, 6);
+	egress(false, 6, 0);
+}
+
+static void test_egress_relayed(void)
+{
+	egress(false, 4, KW_CHANNEL);
+	egress(false, 6, KW_CHANNEL);
 }
 
 static void test_egress_plain(void)
 {
-	egress(true, 4);
-	egress(true, 6);
+	egress(true, 4, KW_CHANNEL);
+	egress(true, 6, 0);
 }
 
 /* The tunnel device goes with its last descriptor, and with it every delivery, though the programs
@@ -383,8 +402,10 @@ int main(int argc, char **argv)
 	T_RUN(test_ingress_native_v4);
 	T_RUN(test_ingress_native_v6);
 	T_RUN(test_ingress_generic);
+	T_RUN(test_ingress_relayed);
 	T_RUN(test_egress_v4);
 	T_RUN(test_egress_v6);
+	T_RUN(test_egress_relayed);
 	T_RUN(test_egress_plain);
 	T_RUN(test_daemon_gone);
 	return t_done();

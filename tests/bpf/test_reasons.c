@@ -137,6 +137,97 @@ static void rx_payload(void)
 	kw_reset(&w, 4);
 }
 
+/* The inner packet sealed for a channel. */
+static struct kpkt relayed(int outer, uint8_t pad)
+{
+	struct kouter o = {
+		.family = outer, .dport = KP_OUR_PORT, .channel = KW_CHANNEL, .pad = pad};
+	struct kinner in = kw_inner(4, 17, 33);
+	struct kpkt p = {0};
+	uint8_t text[256];
+
+	kw_seal(&w, &p, &o, text, kp_inner(text, &in));
+	return p;
+}
+
+static void rx_channel_framing(int outer)
+{
+	static const uint8_t stun[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42};
+	struct kouter o = {.family = outer, .dport = KP_OUR_PORT, .channel = KW_CHANNEL};
+	size_t chan = kp_udp_end(&o);
+	struct kpkt p = relayed(outer, 0), q = p;
+
+	q.b[chan + 3]++; /* says more than there is */
+	expect_rx(PS_R_XDP_CHANNEL_LEN, &q);
+	kp_be16(q.b + chan + 2, 0xffff);
+	expect_rx(PS_R_XDP_CHANNEL_LEN, &q);
+	q = relayed(outer, 4); /* more behind it than padding */
+	expect_rx(PS_R_XDP_CHANNEL_LEN, &q);
+	kp_outer(&q, &(struct kouter){.family = outer, .dport = KP_OUR_PORT}, 3);
+	q.b[chan] = 0x40;
+	expect_rx(PS_R_XDP_NOT_DATA, &q); /* no room for a header */
+	q = p;
+	kp_outer(&q, &o, 0); /* an empty message */
+	expect_rx(PS_R_XDP_NOT_DATA, &q);
+	q = p;
+	memcpy(q.b + chan + 4, stun, sizeof(stun));
+	kp_outer(&q, &o, sizeof(stun));
+	expect_rx(PS_R_XDP_STUN, &q);
+	q = p;
+	memcpy(q.b + chan + 4, p.b + chan, 64); /* a channel within the channel */
+	kp_be16(q.b + chan + 6, 60);
+	kp_outer(&q, &o, 64);
+	expect_rx(PS_R_XDP_NOT_DATA, &q);
+	q = p;
+	q.b[chan] = 0x80; /* no channel number */
+	expect_rx(PS_R_XDP_NOT_DATA, &q);
+}
+
+static void rx_channel_known(int outer)
+{
+	struct kouter o = {.family = outer, .dport = KP_OUR_PORT, .channel = KW_CHANNEL};
+	size_t chan = kp_udp_end(&o), addr = chan - 8 - (outer == 4 ? 8 : 32);
+	struct kpkt p = relayed(outer, 0), q;
+	struct ps_channel c;
+	struct ps_channel_key key = kw_channel_key(outer);
+
+	for (size_t i = 0; i < (outer == 4 ? 4u : 16u); i++) {
+		q = p;
+		q.b[addr + i] ^= 0x10; /* another relay */
+		expect_rx(PS_R_XDP_NO_CHANNEL, &q);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		q = p;
+		q.b[chan - 8 + i] ^= 0x10; /* another port of it */
+		expect_rx(PS_R_XDP_NO_CHANNEL, &q);
+		q = p;
+		q.b[chan + i] ^= 0x10; /* another channel */
+		expect_rx(PS_R_XDP_NO_CHANNEL, &q);
+	}
+	*(outer == 4 ? &w.k.config->port4 : &w.k.config->port6) = __builtin_bswap16(53);
+	q = p;
+	kp_be16(q.b + chan - 6, 53); /* of another port of ours */
+	expect_rx(PS_R_XDP_NO_CHANNEL, &q);
+	kw_reset(&w, 4);
+	kw_channel(&w, outer, false);
+	expect_rx(PS_R_XDP_NO_CHANNEL, &p);
+	kw_reset(&w, 4);
+	w.k.session[KW_SLOT].flags = PS_SESS_USED; /* what is inside is judged as any other */
+	expect_rx(PS_R_XDP_UNCONFIRMED, &p);
+	kw_reset(&w, 4);
+	expect_rx(PS_R_XDP_DELIVERED, &p);
+	expect_rx(PS_R_XDP_REPLAY, &p);
+	for (uint8_t pad = 1; pad < 4; pad++) {
+		q = relayed(outer, pad);
+		expect_rx(PS_R_XDP_DELIVERED, &q);
+	}
+	T_EQ(bpf_map_lookup_elem(w.k.channel, &key, &c), 0);
+	T_EQ(c.peer, KW_PEER);
+	T_EQ(c.packets, 4);
+	T_EQ(c.bytes, 4 * (28 + 33));
+	kw_reset(&w, 4);
+}
+
 static void rx_session(void)
 {
 	struct ps_session *s = &w.k.session[KW_SLOT];
@@ -259,6 +350,10 @@ static void test_rx(void)
 		return;
 	rx_link();
 	rx_payload();
+	for (int outer = 4; outer <= 6; outer += 2) {
+		rx_channel_framing(outer);
+		rx_channel_known(outer);
+	}
 	rx_session();
 	rx_inner();
 	rx_end();

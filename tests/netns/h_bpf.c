@@ -23,6 +23,7 @@
 #define SESSIONS 64
 #define PEERS	 32
 #define FLOWS	 2048
+#define CHANNELS 64
 
 static struct io_err err;
 
@@ -44,6 +45,7 @@ static struct bpf_load_cfg cfg_make(const char *instance, int tun_ifindex, enum 
 		.sessions = SESSIONS,
 		.peers = PEERS,
 		.flows = FLOWS,
+		.channels = CHANNELS,
 	};
 }
 
@@ -212,6 +214,37 @@ static void test_flows(void)
 	down();
 }
 
+static void test_channels(void)
+{
+	struct ps_channel_key key = {.family = 4,
+				     .relay_port = ps_be16(3478),
+				     .local_port = ps_be16(52625),
+				     .relay = {192, 0, 2, 1}};
+	struct ps_channel c;
+
+	up(false);
+	T_EQ(bpf_channel_get(b, &key, &c), -ENOENT); /* it begins empty */
+	for (uint16_t i = 0; i < CHANNELS; i++) {
+		key.number = ps_be16(0x4000 + i);
+		T(bpf_channel_set(b, &key, i) == 0);
+	}
+	T_EQ(bpf_channel_set(b, &key, 7), 0); /* another peer's now */
+	T_EQ(bpf_channel_get(b, &key, &c), 0);
+	T_EQ(c.peer, 7);
+	key.number = ps_be16(0x4fff);
+	T_EQ(bpf_channel_set(b, &key, 7), -E2BIG);
+	T_EQ(bpf_channel_get(b, &key, &c), -ENOENT);
+	key.number = ps_be16(0x4000);
+	T_EQ(bpf_channel_del(b, &key), 0);
+	T_EQ(bpf_channel_del(b, &key), 0);
+	T_EQ(bpf_channel_get(b, &key, &c), -ENOENT);
+	T_EQ(bpf_channel_clear(b), 0);
+	key.number = ps_be16(0x4001);
+	T_EQ(bpf_channel_get(b, &key, &c), -ENOENT);
+	T_EQ(bpf_channel_clear(b), 0);
+	down();
+}
+
 /* Traffic on the WAN is seen by ps_wan_rx and counted, and passes. */
 static void test_reasons(void)
 {
@@ -328,6 +361,7 @@ int main(int argc, char **argv)
 	T_RUN(test_keys_plain);
 	T_RUN(test_tables_are_shared);
 	T_RUN(test_flows);
+	T_RUN(test_channels);
 	T_RUN(test_reasons);
 	T_RUN(test_refusals);
 	return t_done();

@@ -221,10 +221,14 @@ static void test_peer_slots(void)
 	fwd_peer_set_kernel(&a.t, 3, true);
 	T_EQ(a.peer[3].flags, PS_PEER_USED | PS_PEER_CHECK_SOURCE | PS_PEER_KERNEL);
 	T_MEM(a.peer[3].tun4, v4.b, 4);
-	fwd_peer_set_path(&a.t, 3, &l, &r, 7);
+	fwd_peer_set_path(&a.t, 3, &l, &r, 0x4001, 7);
+	T_EQ(a.peer[3].path_channel, ps_be16(0x4001));
+	fwd_peer_set_path(&a.t, 3, &l, &r, 0, 7);
+	T_EQ(a.peer[3].path_channel, 0);
 	T_EQ(a.peer[3].path_family, 4);
 	T_EQ(a.peer[3].path_local_port, ps_be16(52625));
-	fwd_peer_set_path(&a.t, 3, NULL, NULL, 7);
+	fwd_peer_set_path(&a.t, 3, NULL, NULL, 0x4001, 7);
+	T_EQ(a.peer[3].path_channel, 0);
 	T_EQ(a.peer[3].path_family, 0);
 	T_EQ(a.peer[3].path_ifindex, 0);
 	g = a.peer[3].generation;

@@ -204,7 +204,7 @@ void fwd_peer_set_tx(struct fwd_table *t, uint32_t slot, uint32_t idx)
 }
 
 void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint *local,
-		       const struct endpoint *remote, uint32_t wan_ifindex)
+		       const struct endpoint *remote, uint16_t channel, uint32_t wan_ifindex)
 {
 	static const struct endpoint none;
 	struct ps_peer *p = fwd_peer(t, slot);
@@ -213,11 +213,12 @@ void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint
 		return;
 	if (!local || !remote) {
 		local = remote = &none;
-		wan_ifindex = 0;
+		wan_ifindex = channel = 0;
 	}
 	peer_write_begin(p);
 	p->path_ifindex = wan_ifindex;
 	p->path_family = remote->ip.family;
+	p->path_channel = ps_be16(channel);
 	memcpy(p->path_local, local->ip.b, sizeof(p->path_local));
 	memcpy(p->path_remote, remote->ip.b, sizeof(p->path_remote));
 	p->path_local_port = ps_be16(local->port);

@@ -96,10 +96,10 @@ void fwd_peer_set_tunnel(struct fwd_table *t, uint32_t slot, const struct ipaddr
 			 const struct ipaddr *v6, bool check_source);
 /* Session to send on; idx 0 or unknown: none. */
 void fwd_peer_set_tx(struct fwd_table *t, uint32_t slot, uint32_t idx);
-/* Nominated path. wan_ifindex 0: the kernel does not send for this peer. NULL endpoints: no path.
- */
+/* Nominated path. channel 0: it is direct; else remote is a relay's address and local ours towards
+ * it. wan_ifindex 0: the kernel does not send for this peer. NULL endpoints: no path. */
 void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint *local,
-		       const struct endpoint *remote, uint32_t wan_ifindex);
+		       const struct endpoint *remote, uint16_t channel, uint32_t wan_ifindex);
 void fwd_peer_set_kernel(struct fwd_table *t, uint32_t slot, bool kernel);
 /* Revoke: every cached flow of the peer becomes a miss, in both executors, at once. */
 void fwd_peer_revoke(struct fwd_table *t, uint32_t slot);

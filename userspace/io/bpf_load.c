@@ -95,6 +95,8 @@ static struct bpf_object *object_open(const struct bpf_load *b)
 		rc = map_size(obj, per_flow[i], b->cfg.flows);
 	if (rc == 0)
 		rc = map_size(obj, "ps_peer", b->cfg.peers);
+	if (rc == 0)
+		rc = map_size(obj, "ps_channel", b->cfg.channels);
 	if (rc < 0) {
 		bpf_object__close(obj);
 		errno = -rc;
@@ -203,6 +205,7 @@ static int tables_share(struct bpf_load *b, struct io_err *err)
 	t->sessions = b->cfg.sessions;
 	t->peers = b->cfg.peers;
 	t->flows = b->cfg.flows;
+	t->channels = b->cfg.channels;
 	t->session = map_share(b, "ps_session", t->sessions, sizeof(*t->session));
 	t->replay = map_share(b, "ps_replay", t->sessions, sizeof(*t->replay));
 	t->peer = map_share(b, "ps_peer", t->peers, sizeof(*t->peer));
@@ -288,10 +291,12 @@ static int cfg_check(const struct bpf_load_cfg *cfg, struct io_err *err)
 	if (!instance_plain(cfg->instance))
 		return io_fail(err, -EINVAL, "instance '%.40s' is no plain name",
 			       cfg->instance ? cfg->instance : "");
-	if (!cfg->sessions || (cfg->sessions & (cfg->sessions - 1)) || !cfg->peers || !cfg->flows)
+	if (!cfg->sessions || (cfg->sessions & (cfg->sessions - 1)) || !cfg->peers || !cfg->flows ||
+	    !cfg->channels)
 		return io_fail(err, -EINVAL,
-			       "table sizes: %u sessions (a power of two), %u peers, %u flows",
-			       cfg->sessions, cfg->peers, cfg->flows);
+			       "table sizes: %u sessions (a power of two), %u peers, %u flows, "
+			       "%u channels",
+			       cfg->sessions, cfg->peers, cfg->flows, cfg->channels);
 	if (cfg->wan_len > BPF_WAN_MAX)
 		return io_fail(err, -EINVAL, "%zu WAN interfaces are more than %d", cfg->wan_len,
 			       BPF_WAN_MAX);

@@ -36,7 +36,8 @@ struct bpf_load_cfg {
 	bool force_single; /* no libxdp dispatcher (also: PENSTOCK_XDP_SINGLE=1) */
 	uint32_t sessions; /* table sizes; sessions is a power of two */
 	uint32_t peers;
-	uint32_t flows; /* each of the two flow maps */
+	uint32_t flows;	   /* each of the two flow maps */
+	uint32_t channels; /* of relays */
 };
 
 struct bpf_wan_info {
@@ -76,7 +77,7 @@ struct bpf_tables {
 	struct ps_replay *replay;   /* [sessions] */
 	struct ps_peer *peer;	    /* [peers] */
 	struct ps_config *config;
-	uint32_t sessions, peers, flows;
+	uint32_t sessions, peers, flows, channels;
 };
 
 struct bpf_load;

@@ -129,6 +129,39 @@ int bpf_flow_each(struct bpf_load *b, enum bpf_dir dir, bpf_flow_fn fn, void *ar
 	return rc;
 }
 
+/* ---- channels -----------------------------------------------------------------------------------
+ */
+
+int bpf_channel_set(struct bpf_load *b, const struct ps_channel_key *key, uint32_t peer)
+{
+	struct ps_channel c = {.peer = peer};
+
+	return bpf_map_update_elem(bpf_load_map_fd(b, "ps_channel"), key, &c, BPF_ANY) < 0 ? -errno
+											   : 0;
+}
+
+int bpf_channel_del(struct bpf_load *b, const struct ps_channel_key *key)
+{
+	if (bpf_map_delete_elem(bpf_load_map_fd(b, "ps_channel"), key) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+int bpf_channel_get(struct bpf_load *b, const struct ps_channel_key *key, struct ps_channel *out)
+{
+	return bpf_map_lookup_elem(bpf_load_map_fd(b, "ps_channel"), key, out) < 0 ? -errno : 0;
+}
+
+int bpf_channel_clear(struct bpf_load *b)
+{
+	int fd = bpf_load_map_fd(b, "ps_channel"), rc = 0;
+	struct ps_channel_key key;
+
+	while (rc == 0 && bpf_map_get_next_key(fd, NULL, &key) == 0)
+		rc = bpf_channel_del(b, &key);
+	return rc;
+}
+
 /* ---- counters -----------------------------------------------------------------------------------
  */
 

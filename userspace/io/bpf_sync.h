@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Entries of the forwarding table that are not plain memory: session keys, cached flows, counters.
- * Keys go in and never come out. */
+ * Entries of the forwarding table that are not plain memory: session keys, cached flows, relays'
+ * channels, counters. Keys go in and never come out. */
 #ifndef PENSTOCK_IO_BPF_SYNC_H
 #define PENSTOCK_IO_BPF_SYNC_H
 #include "io/bpf_load.h"
@@ -28,6 +28,17 @@ int bpf_flow_del(struct bpf_load *b, enum bpf_dir dir, const struct ps_flow_key 
 typedef bool (*bpf_flow_fn)(void *arg, const struct ps_flow_key *key, const struct ps_flow *flow);
 /* Walk all entries. Entries that come or go meanwhile may or may not be seen. 0 or -errno. */
 int bpf_flow_each(struct bpf_load *b, enum bpf_dir dir, bpf_flow_fn fn, void *arg);
+
+/* A relay's channel: from now on the kernel takes channel data of it (ps_channel). Again for the
+ * same channel: its counters begin anew. 0; -E2BIG: the table is full, user space takes it; -errno.
+ * The table begins empty and goes with the programs. */
+int bpf_channel_set(struct bpf_load *b, const struct ps_channel_key *key, uint32_t peer);
+/* One that is not there is fine. */
+int bpf_channel_del(struct bpf_load *b, const struct ps_channel_key *key);
+/* 0 or -ENOENT. */
+int bpf_channel_get(struct bpf_load *b, const struct ps_channel_key *key, struct ps_channel *out);
+/* None is left: every allocation is gone. 0 or -errno. */
+int bpf_channel_clear(struct bpf_load *b);
 
 /* The counters by reason, summed over processors. 0 or -errno (out is then zero). */
 int bpf_reasons_read(struct bpf_load *b, struct ps_reason_count out[PS_R_COUNT]);

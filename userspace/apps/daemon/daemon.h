@@ -107,6 +107,11 @@ struct peer_pace {
 
 #define DAEMON_TX_MAX 2048
 
+/* Channels of relays the kernel knows: a few for each peer, and never more than eight relays can
+ * hand out (RFC 8656 §12: 4096 numbers each). */
+#define DAEMON_PEER_CHANNELS 8
+#define DAEMON_CHANNELS_MAX  32768
+
 struct daemon {
 	const struct role *role;
 	struct opt opt;
@@ -137,7 +142,7 @@ struct daemon {
 		struct tgw tgw;
 		struct tcl tcl;
 	};
-	uint32_t max_peers, n_sessions, max_flows;
+	uint32_t max_peers, n_sessions, max_flows, max_channels;
 	struct ipaddr tun4, tun6; /* family 0 before the portal's init */
 	char id[FILE_ID_LEN_MAX];
 

@@ -149,6 +149,7 @@ static int open_kernel(struct daemon *d)
 		.sessions = d->n_sessions,
 		.peers = d->max_peers,
 		.flows = d->max_flows,
+		.channels = d->max_channels,
 	};
 	struct io_err err = {""};
 	int rc;

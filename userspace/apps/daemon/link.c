@@ -106,7 +106,7 @@ static uint32_t path_ifindex(struct daemon *d, const struct ice_path *path)
 
 static void set_path(struct daemon *d, uint32_t slot, const struct ice_path *path)
 {
-	fwd_peer_set_path(&d->fwd, slot, &path->local, &path->remote, path_ifindex(d, path));
+	fwd_peer_set_path(&d->fwd, slot, &path->local, &path->remote, 0, path_ifindex(d, path));
 }
 
 void link_refresh_paths(struct daemon *d)
@@ -176,7 +176,7 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		d->role->gone(d, ev->conn, now);
 		break;
 	case NODE_EV_CLOSED:
-		fwd_peer_set_path(&d->fwd, ev->conn, NULL, NULL, 0);
+		fwd_peer_set_path(&d->fwd, ev->conn, NULL, NULL, 0, 0);
 		cand_hold_drop_peer(&d->held, &ev->cid);
 		break;
 	case NODE_EV_CHANNEL_UP:

@@ -375,6 +375,9 @@ static int prepare(struct daemon *d)
 	}
 	d->max_peers = d->opt.max_peers;
 	d->max_flows = d->opt.max_flows;
+	d->max_channels = d->max_peers < DAEMON_CHANNELS_MAX / DAEMON_PEER_CHANNELS
+				  ? d->max_peers * DAEMON_PEER_CHANNELS
+				  : DAEMON_CHANNELS_MAX;
 	snprintf(d->state_prefix, sizeof(d->state_prefix), "%s/%s", CTL_RUN_DIR, d->opt.instance);
 	return open_identity(d) ? 2 : 0;
 }
