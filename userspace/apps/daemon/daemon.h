@@ -161,7 +161,9 @@ struct daemon {
 	enum daemon_portal portal;
 	uint64_t portal_since_ns;
 	char portal_error[160];
-	char token[OPT_TOKEN_CAP]; /* wiped at exit; never formatted */
+	uint64_t relays_due_ns;			  /* ask for relays then; 0: no need */
+	uint64_t relays_asked_ns, relays_wait_ns; /* last time, and the pause after it */
+	char token[OPT_TOKEN_CAP];		  /* wiped at exit; never formatted */
 	char user_agent[PHX_USER_AGENT_CAP];
 
 	/* loop handles */
@@ -215,6 +217,10 @@ void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct 
 int portal_init(struct daemon *d);
 void portal_start(struct daemon *d, uint64_t now);
 void portal_drain(struct daemon *d, uint64_t now);
+/* The last relay is gone, and only the portal knows others: join it anew as soon as the pause since
+ * the last time is over. portal_tick does it. */
+void portal_ask_relays(struct daemon *d, uint64_t now);
+void portal_tick(struct daemon *d, uint64_t now);
 /* Hand candidates that wait to the portal, no more; portal_drain does it, too. */
 void portal_flush(struct daemon *d, uint64_t now);
 void portal_reconnect(struct daemon *d, uint64_t now);
@@ -229,6 +235,9 @@ const char *portal_state_name(enum daemon_portal p);
 int role_resource(const struct pmsg_resource *in, struct tunnel_resource *out);
 /* ICE credentials of a portal message; false when they do not fit. */
 bool role_creds(const struct pmsg_ice_creds *in, struct ice_creds *out);
+/* The relays a portal message names go to the node: those of init (gone is empty) or of
+ * relays_presence. */
+void role_relays(struct daemon *d, struct pmsg_list gone, struct pmsg_list relays, uint64_t now);
 void role_candidates(struct daemon *d, uint32_t slot, const struct pmsg_candidates *c, bool gone,
 		     uint64_t now);
 
@@ -247,6 +256,9 @@ void tick(void *ctx, uint64_t now);
 char *view_request(void *arg, const char *request, size_t len);
 /* What both roles show of a resource; the role adds its own keys. A new reference. */
 json_t *view_resource(const struct tunnel_resource *r);
+
+/* ---- view_relays.c ---- */
+json_t *view_relays(const struct daemon *d, uint64_t now);
 
 /* ---- run.c ---- */
 /* The whole life of a daemon; returns the exit status. */

@@ -211,9 +211,11 @@ static int make_tables(struct daemon *d)
 	};
 	d->node_mem.buckets = calloc(NODE_CHAINS * (size_t)d->node_mem.n_buckets, sizeof(uint32_t));
 	d->node_mem.conn_of_slot = calloc(n, sizeof(uint32_t));
+	d->node_mem.n_relays = NODE_RELAYS_MAX;
+	d->node_mem.relays = calloc(NODE_RELAYS_MAX, sizeof(*d->node_mem.relays));
 	if (!m->session || !m->replay || !m->peer || !m->session_free || !m->keys || !d->seen ||
 	    !d->pace || !d->memo || !d->node_mem.conns || !d->node_mem.due ||
-	    !d->node_mem.buckets || !d->node_mem.conn_of_slot)
+	    !d->node_mem.buckets || !d->node_mem.conn_of_slot || !d->node_mem.relays)
 		return -ENOMEM;
 	/* Keys stay out of core dumps always, out of swap where we are allowed to. */
 	madvise(m->keys, n * sizeof(*m->keys), MADV_DONTDUMP);
@@ -312,6 +314,7 @@ static void free_tables(struct daemon *d)
 	free(d->node_mem.due);
 	free(d->node_mem.buckets);
 	free(d->node_mem.conn_of_slot);
+	free(d->node_mem.relays);
 }
 
 void dev_close(struct daemon *d)

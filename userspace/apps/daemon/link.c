@@ -181,8 +181,13 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		break;
 	case NODE_EV_CHANNEL_UP:
 	case NODE_EV_CHANNEL_DOWN:
+		break;
 	case NODE_EV_RELAY_GONE:
+		LOG_WARN("relay", "relay given up", LOG_UUID("rid", &ev->cid),
+			 LOG_STR("why", ev->why));
+		break;
 	case NODE_EV_NO_RELAYS:
+		portal_ask_relays(d, now);
 		break;
 	}
 	crypto_wipe(&ev->wg.keys, sizeof(ev->wg.keys));

@@ -117,6 +117,11 @@ int portal_init(struct daemon *d)
 	return rc;
 }
 
+/* Between asking for relays by joining anew: a relay that is named and cannot be reached would make
+ * us do it all day. */
+#define RELAYS_WAIT_MIN_NS (10 * NS_PER_SEC)
+#define RELAYS_WAIT_MAX_NS (600 * NS_PER_SEC)
+
 static void set_portal(struct daemon *d, enum daemon_portal p, const char *error, uint64_t now)
 {
 	if (d->portal != p)
@@ -138,6 +143,31 @@ void portal_reconnect(struct daemon *d, uint64_t now)
 		return;
 	phx_reconnect(&d->phx, now);
 	portal_drain(d, now);
+}
+
+void portal_ask_relays(struct daemon *d, uint64_t now)
+{
+	if (time_since(d->relays_asked_ns, now) > 2 * RELAYS_WAIT_MAX_NS)
+		d->relays_wait_ns = 0;
+	d->relays_due_ns = time_add(d->relays_asked_ns, d->relays_wait_ns);
+	if (d->relays_due_ns < now)
+		d->relays_due_ns = now;
+}
+
+void portal_tick(struct daemon *d, uint64_t now)
+{
+	if (!d->relays_due_ns || now < d->relays_due_ns)
+		return;
+	d->relays_due_ns = 0;
+	if (node_n_relays(&d->node) || d->portal != PORTAL_CONNECTED)
+		return;
+	d->relays_asked_ns = now;
+	d->relays_wait_ns = d->relays_wait_ns ? 2 * d->relays_wait_ns : RELAYS_WAIT_MIN_NS;
+	if (d->relays_wait_ns > RELAYS_WAIT_MAX_NS)
+		d->relays_wait_ns = RELAYS_WAIT_MAX_NS;
+	LOG_INFO("relay", "no relay left: asking the portal",
+		 LOG_NS("not_again_for", d->relays_wait_ns));
+	portal_reconnect(d, now);
 }
 
 static void do_connect(struct daemon *d, uint64_t now)

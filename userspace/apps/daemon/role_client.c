@@ -180,6 +180,7 @@ static void on_init(struct daemon *d, const struct pmsg_client_init *m, uint64_t
 	if (refused)
 		LOG_WARN("tunnel", "resources refused", LOG_U64("count", refused));
 	free(list);
+	role_relays(d, (struct pmsg_list){0}, m->relays, now);
 }
 
 static void on_flow_created(struct daemon *d, const struct pmsg_flow_created *m, uint64_t now)
@@ -251,12 +252,14 @@ static void cl_message(struct daemon *d, const struct pmsg *m, uint64_t now)
 					: TCL_FAILURE_OTHER,
 				now);
 		break;
+	case PMSG_RELAYS_PRESENCE:
+		role_relays(d, m->relays_presence.disconnected, m->relays_presence.connected, now);
+		break;
 	case PMSG_CANDIDATES:
 	case PMSG_INVALIDATED_CANDIDATES:
 		role_candidates(d, tcl_find_gateway(&d->tcl, &m->candidates.peer_id),
 				&m->candidates, m->kind == PMSG_INVALIDATED_CANDIDATES, now);
 		break;
-	case PMSG_RELAYS_PRESENCE: /* relays are not used by this version */
 	case PMSG_UNKNOWN:
 	case PMSG_GATEWAY_INIT:
 	case PMSG_AUTHORIZE_FLOW:

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
+#include "crypto/crypto.h"
 
 static int add_filter(struct filter_set *set, const struct pmsg_filter *f)
 {
@@ -61,6 +62,46 @@ bool role_creds(const struct pmsg_ice_creds *in, struct ice_creds *out)
 {
 	return put(out->ufrag, sizeof(out->ufrag), in->username) &&
 	       put(out->pwd, sizeof(out->pwd), in->password);
+}
+
+static bool to_relay(const struct pmsg_relay *in, struct node_relay *out)
+{
+	*out = (struct node_relay){.id = in->id, .addr4 = in->v4, .addr6 = in->v6};
+	return put(out->username, sizeof(out->username), in->username) &&
+	       put(out->password, sizeof(out->password), in->password);
+}
+
+void role_relays(struct daemon *d, struct pmsg_list gone, struct pmsg_list relays, uint64_t now)
+{
+	struct node_relay add[NODE_RELAYS_MAX];
+	struct uuid ids[2 * NODE_RELAYS_MAX];
+	struct pmsg_relay r;
+	uint32_t n = 0, n_gone = 0, skipped = 0;
+	size_t cursor = 0;
+
+	/* More ids than we ever hold relays cannot all be ours. */
+	for (size_t i = 0; i < pmsg_count(gone); i++) {
+		struct uuid id = pmsg_uuid_at(gone, i);
+
+		LOG_INFO("relay", "relay gone, says the portal", LOG_UUID("rid", &id));
+		if (n_gone < 2 * NODE_RELAYS_MAX)
+			ids[n_gone++] = id;
+	}
+	while (pmsg_relay_next(relays, &cursor, &r)) {
+		if (n == NODE_RELAYS_MAX || !to_relay(&r, &add[n])) {
+			skipped++;
+			continue;
+		}
+		LOG_DEBUG("relay", "relay named", LOG_UUID("rid", &r.id),
+			  LOG_ENDPOINT("addr4", &r.v4), LOG_ENDPOINT("addr6", &r.v6));
+		n++;
+	}
+	if (skipped)
+		LOG_WARN("relay", "relays skipped: too many, or unusable credentials",
+			 LOG_U64("count", skipped));
+	node_update_relays(&d->node, ids, n_gone, add, n, now);
+	crypto_wipe(add, sizeof(add));
+	link_drain(d, now);
 }
 
 void role_candidates(struct daemon *d, uint32_t slot, const struct pmsg_candidates *c, bool gone,

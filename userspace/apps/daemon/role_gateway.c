@@ -103,6 +103,7 @@ static void on_init(struct daemon *d, const struct pmsg_gateway_init *m, uint64_
 		free(list);
 	}
 	gw_drain(d, now);
+	role_relays(d, (struct pmsg_list){0}, m->relays, now);
 }
 
 static void on_authorize(struct daemon *d, const struct pmsg_authorize_flow *m, uint64_t now)
@@ -175,12 +176,14 @@ static void gw_message(struct daemon *d, const struct pmsg *m, uint64_t now)
 			LOG_WARN("tunnel", "resource update not applied",
 				 LOG_UUID("resource", &m->resource.id));
 		break;
+	case PMSG_RELAYS_PRESENCE:
+		role_relays(d, m->relays_presence.disconnected, m->relays_presence.connected, now);
+		break;
 	case PMSG_CANDIDATES:
 	case PMSG_INVALIDATED_CANDIDATES:
 		role_candidates(d, tgw_find_client(&d->tgw, &m->candidates.peer_id), &m->candidates,
 				m->kind == PMSG_INVALIDATED_CANDIDATES, now);
 		break;
-	case PMSG_RELAYS_PRESENCE: /* relays are not used by this version */
 	case PMSG_UNKNOWN:
 	case PMSG_CLIENT_INIT:
 	case PMSG_CONFIG_CHANGED:

@@ -127,5 +127,6 @@ void tick(void *ctx, uint64_t now)
 		for (uint32_t slot = 0; d->opt.mode == OPT_MODE_AUTO && slot < d->max_peers; slot++)
 			choose_executor(d, slot);
 	}
+	portal_tick(d, now);
 	loop_timer_arm(&d->tick, now + NS_PER_SEC);
 }

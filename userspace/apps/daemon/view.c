@@ -8,45 +8,10 @@
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
+#include "apps/daemon/view_json.h"
 
 #define FLOWS_LIMIT_DEFAULT 1000
 #define FLOWS_LIMIT_MAX	    10000
-
-static json_t *num(uint64_t v)
-{
-	return json_integer((json_int_t)v);
-}
-
-static void put(json_t *o, const char *key, json_t *v)
-{
-	json_object_set_new(o, key, v);
-}
-
-static json_t *ip(const struct ipaddr *a)
-{
-	char buf[IPADDR_STRLEN];
-
-	return a->family ? json_string(ipaddr_fmt(a, buf)) : json_null();
-}
-
-static json_t *endpoint(const struct endpoint *e)
-{
-	char buf[ENDPOINT_STRLEN];
-
-	return json_string(endpoint_fmt(e, buf));
-}
-
-static json_t *uuid(const struct uuid *id)
-{
-	char buf[UUID_STRLEN];
-
-	return json_string(uuid_fmt(id, buf));
-}
-
-static json_t *answer(const char *cmd)
-{
-	return json_pack("{s:i,s:s}", "schema", 1, "cmd", cmd);
-}
 
 /* ---- counters ---- */
 
@@ -484,6 +449,8 @@ char *view_request(void *arg, const char *request, size_t len)
 		out = view_flows(d, req, now);
 	else if (!strcmp(cmd, "drops"))
 		out = view_drops(d);
+	else if (!strcmp(cmd, "relays"))
+		out = view_relays(d, now);
 	else if (!strcmp(cmd, "resources"))
 		out = view_resources(d);
 	else

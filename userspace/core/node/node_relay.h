@@ -23,6 +23,7 @@
 #include "base/addr.h"
 #include "base/uuid.h"
 #include "core/ice/ice.h"
+#include "core/turn/turn.h"
 
 #define NODE_RELAYS_MAX	 8   /* a portal names two; during a redeploy those of before as well */
 #define NODE_FORMER_MAX	 64  /* addresses of relays we had: late packets from them are no news */
@@ -32,7 +33,6 @@
 #define NODE_SRFLX_KEPT	 4 /* server-reflexive addresses of one family kept in an agent */
 
 struct node;
-struct turn;
 
 /* A relay as the portal names it. Holds a secret: wipe copies. */
 struct node_relay {
@@ -73,8 +73,13 @@ struct node_relay_view {
 	struct endpoint addr4, addr6;
 	struct endpoint local, server;	    /* the pair in use; family 0: none answered so far */
 	struct endpoint relayed4, relayed6; /* family 0: none */
+	struct endpoint mapped4, mapped6;   /* how it sees us; family 0: unknown */
 	uint64_t rtt_ns;		    /* 0: not measured */
-	uint32_t n_conns;		    /* connections assigned to it */
+	uint64_t expires_ns;		    /* of the allocation; TIME_NEVER: none */
+	enum turn_state state;
+	const char *why;     /* of the state, static text; may be NULL */
+	uint32_t n_channels; /* bound */
+	uint32_t n_conns;    /* connections assigned to it */
 };
 
 /* The portal's news, in this order: the ids gone are dropped; the ones to add are new, the same
