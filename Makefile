@@ -40,7 +40,7 @@ CPPFLAGS := -Iinclude -Iuserspace -I$(GEN) -I. -D_GNU_SOURCE -DPENSTOCK_VERSION=
 # Instrumented code makes gcc see uninitialised values that are not there.
 CFLAGS := -std=gnu17 -O2 -g -fstack-protector-strong $(WARN) $(SANFLAGS) $(if $(SAN),-Wno-maybe-uninitialized)
 LDFLAGS := $(SANFLAGS) -Wl,--as-needed
-PURE_LIBS := -lsodium -lcrypto -ljansson -lz
+PURE_LIBS := -lsodium -lcrypto -ljansson -lz -lm
 IO_LIBS := -lbpf -lxdp -lelf -luv -lwebsockets -lssl -lmnl -lnftables -lsystemd
 
 PURE_SRCS := $(sort $(wildcard userspace/base/*.c userspace/crypto/*.c userspace/codec/*.c \

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays client, gateway and relay against a real penstock-portal. Run by t_portal-wire.sh in a network
 namespace of its own: portal_wire.py PORTAL-BINARY SCRATCH-DIRECTORY."""
+import base64
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -23,7 +25,9 @@ CONFIG, STATE, LOG = (os.path.join(TMP, n) for n in ("portal.json", "state.json"
 # Tokens are opaque: one has every character a query string must encode.
 TOK = {"g": "gateway/+=&? %23#-0123456789012345678901", "a": "alice-0123456789012345678901234567890123",
        "b": "bob-0123456789012345678901234567890123456", "r": "relay-012345678901234567890123456789012",
+       "s": "shared-secret-of-the-static-relay-0123456789",
        "i": "idle-0123456789012345678901234567890123456"}
+STAMP, RELAY_ID = "aa" * 32, "ffe054fe-7ae0-4b6d-865c-3af9b61d5209"
 failed = count = 0
 proc = None
 
@@ -111,6 +115,21 @@ def gateway(ident="gw", port=WS, who="g", **kw):
     return Socket(port, "gateway", {"token": TOK[who], "external_id": ident, "public_key": GATEWAY_KEY}, **kw)
 
 
+def relay(port=WS, **kw):
+    return Socket(port, "relay", {"token": TOK["r"], "ipv4": "203.0.113.10", "ipv6": "2001:db8::10", "port": 3478},
+                  agent="relay/0.1.0", **kw)
+
+
+def relay_entries(key, end=2145916800):
+    """What a component with this public key is told about our relay."""
+    def digest(text):
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+    salt = digest(key)
+    return [{"id": RELAY_ID, "type": "turn", "addr": addr, "username": f"{end}:{salt}",
+             "password": digest(f"{end}:{STAMP}:{salt}"), "expires_at": end}
+            for addr in ("203.0.113.10:3478", "[2001:db8::10]:3478")]
+
+
 def flow(c, g, resource):
     c.send("create_flow", {"resource_id": resource, "connected_gateway_ids": []})
     auth = g.frame()
@@ -167,16 +186,18 @@ def test_refusals():
 
 
 def test_trace(port, what, **kw):
-    r = Socket(port, "relay", {"token": TOK["r"], "ipv4": "203.0.113.10", "port": 3478}, agent="relay/0.1.0", **kw)
-    check(f"{what}: relay joins", r.join({"stamp_secret": "aa" * 32}) == {})
+    r = relay(port=port, **kw)
+    check(f"{what}: relay joins", r.join({"stamp_secret": STAMP}) == {})
     g = gateway(port=port, **kw)
     init = g.join()
-    check(f"{what}: gateway's init", init["account_slug"] == "acme" and init["relays"] == [] and init["config"] == {
+    check(f"{what}: gateway's init", init["account_slug"] == "acme" and init["config"] == {
         "ipv4_masquerade_enabled": True, "ipv6_masquerade_enabled": True})
+    check(f"{what}: gateway's relay", init["relays"] == relay_entries(GATEWAY_KEY), init["relays"])
     c = client(port=port, **kw)
     init = c.join()
     check(f"{what}: client's init", [x["name"] for x in init["resources"]] == ["lan"] and
           init["interface"]["upstream_dns"] == [] and init["interface"]["search_domain"] is None)
+    check(f"{what}: client's relay", init["relays"] == relay_entries(CLIENT_KEY), init["relays"])
     auth, made = flow(c, g, init["resources"][0]["id"])
     check(f"{what}: both sides get the same secrets",
           auth["client"]["preshared_key"] == made["preshared_key"] and
@@ -194,6 +215,44 @@ def test_trace(port, what, **kw):
     for s in (r, g, c):
         s.close()
     return made["preshared_key"]
+
+
+def test_relays():
+    g, c, r = gateway("gw-relays"), client(), relay()
+    g.join()
+    c.join()
+    since = time.time()
+    r.join({"stamp_secret": STAMP})
+    got = c.frame()
+    check(f"a relay that joins is announced ({time.time() - since:.1f} s)", 0.9 < time.time() - since < 3 and
+          got["event"] == "relays_presence" and got["ref"] is None and got["payload"] == {
+              "disconnected_ids": [], "connected": relay_entries(CLIENT_KEY)}, got)
+    check("to gateways as well", g.frame()["payload"]["connected"] == relay_entries(GATEWAY_KEY))
+    again = relay()
+    again.join({"stamp_secret": STAMP})
+    check("the same relay on a new connection replaces the old one", r.closed() == 1000)
+    c.frame()
+    g.frame()
+    again.sock.close()
+    check("a relay whose connection breaks is taken back", c.frame()["payload"] == {
+        "disconnected_ids": [RELAY_ID], "connected": []} and g.frame()["payload"]["disconnected_ids"] == [RELAY_ID])
+    by_rename(config(static_relays=[{"id": RELAY_ID, "addr4": "192.0.2.7:3478", "shared_secret": TOK["s"]}]))
+    got = c.frame()["payload"]
+    user = got["connected"][0]["username"]
+    check("a static relay with a shared secret", got["disconnected_ids"] == [] and
+          got["connected"][0]["addr"] == "192.0.2.7:3478" and user.startswith("2145916800:") and
+          got["connected"][0]["password"] == base64.b64encode(
+              hmac.new(TOK["s"].encode(), user.encode(), "sha1").digest()).decode(), got)
+    g.frame()
+    by_rename(config(static_relays=[{"id": RELAY_ID, "addr4": "192.0.2.7:3478", "username": "u", "password": "p"}]))
+    got = c.frame()["payload"]
+    check("its new credentials replace the old ones", got["disconnected_ids"] == [RELAY_ID] and
+          [(e["id"], e["username"], e["password"]) for e in got["connected"]] == [(RELAY_ID, "u", "p")], got)
+    by_rename(config())
+    check("until it is gone", c.frame()["payload"] == {"disconnected_ids": [RELAY_ID], "connected": []})
+    for s in (g, c):
+        s.close()
+    time.sleep(0.3)
 
 
 def test_header_token():
@@ -418,6 +477,7 @@ def main():
     test_refusals()
     psk = test_trace(WS, "ws")
     test_trace(WSS, "wss", cafile=f"{TMP}/cert.pem")
+    test_relays()
     test_header_token()
     test_frames()
     test_reload()
@@ -428,7 +488,7 @@ def main():
     check(f"a silent gateway is dropped after 37 s ({waited:.1f} s)", idle_code == 1000 and 36 <= waited < 42)
     test_restart()
     text = log_text()
-    check("no secret in the log", psk not in text and not any(t in text for t in TOK.values()))
+    check("no secret in the log", psk not in text and not any(t in text for t in (STAMP, *TOK.values())))
     check("stops cleanly", stop() == 0)
     check("no sanitizer report", not re.search("Sanitizer|runtime error", log_text()), log_text()[-3000:])
     print(f"1..{count}")

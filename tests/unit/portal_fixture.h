@@ -30,6 +30,7 @@
 struct fx_config {
 	const char *resources, *policies, *dns, *slug, *bob, *alice_expiry, *gateway_site,
 		*gateway_token;
+	const char *relays, *static_relays, *alice_place; /* with commas where needed */
 };
 
 #define FX_LAN                                                                     \
@@ -77,14 +78,15 @@ static inline struct config *fx_config(const struct fx_config *v)
 		 "'gateways':[{'name':'g','site':'%s','token_sha256':'%s'},"
 		 "{'name':'g2','site':'b','token_sha256':'%s'}],"
 		 "'clients':[{'name':'alice','groups':['staff'],'token_sha256':'%s',"
-		 "'expires_at':%s}%s%s%s],"
-		 "'relays':[{'name':'r','token_sha256':'%s'}],"
+		 "'expires_at':%s%s}%s%s%s],"
+		 "'relays':[{'name':'r','token_sha256':'%s'}%s],'static_relays':[%s],"
 		 "'resources':[%s],'policies':[%s]}",
 		 v->slug ? v->slug : "acme", v->dns ? v->dns : "null",
 		 v->gateway_site ? v->gateway_site : "a", g, g2, a,
-		 v->alice_expiry ? v->alice_expiry : "null",
+		 v->alice_expiry ? v->alice_expiry : "null", v->alice_place ? v->alice_place : "",
 		 v->bob ? "" : ",{'name':'bob','token_sha256':'", v->bob ? v->bob : b,
-		 v->bob ? "" : "'}", r, v->resources ? v->resources : FX_LAN,
+		 v->bob ? "" : "'}", r, v->relays ? v->relays : "",
+		 v->static_relays ? v->static_relays : "", v->resources ? v->resources : FX_LAN,
 		 v->policies ? v->policies : "{'group':'staff','resource':'lan'}");
 	for (char *p = text; *p; p++)
 		if (*p == '\'')

@@ -55,6 +55,51 @@ static void test_derivations_depend_on_every_input(void)
 	T(derive_psk(&pair, g, c, other) && strcmp(psk, other));
 }
 
+static const char stamp[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+static void test_turn_stamp_vector(void)
+{
+	struct turn_creds c;
+	char id[UUID_STRLEN];
+
+	derive_turn_stamp(stamp, pair.client_key, 1900000000, &c);
+	T_STR(c.username, "1900000000:kF8o3vGOqsBa5vErLDRSdEr69ibaE0PVezlbVE4FGbY");
+	T_STR(c.password, "TERV4aTWD1ueDH+lbJ/Jgf2ZEZbiodtd7/g6QhyYcso");
+	derive_relay_id(stamp, id);
+	T_STR(id, "ffe054fe-7ae0-4b6d-865c-3af9b61d5209");
+}
+
+static void test_turn_stamp_depends_on_every_input(void)
+{
+	struct turn_creds a, b;
+	char longest[STAMP_MAX + 1];
+
+	derive_turn_stamp(stamp, pair.client_key, 1900000000, &a);
+	derive_turn_stamp(stamp + 1, pair.client_key, 1900000000, &b);
+	T(!strcmp(a.username, b.username) && strcmp(a.password, b.password) != 0);
+	derive_turn_stamp(stamp, pair.gateway_key, 1900000000, &b);
+	T(strcmp(a.username, b.username) && strcmp(a.password, b.password));
+	derive_turn_stamp(stamp, pair.client_key, 1900000001, &b);
+	T(strcmp(a.username, b.username) && strcmp(a.password, b.password));
+	/* No secret is cut: the last character of the longest one counts. */
+	memset(longest, 'x', STAMP_MAX);
+	longest[STAMP_MAX] = '\0';
+	derive_turn_stamp(longest, pair.client_key, UINT64_MAX, &a);
+	longest[STAMP_MAX - 1] = 'y';
+	derive_turn_stamp(longest, pair.client_key, UINT64_MAX, &b);
+	T(strcmp(a.password, b.password) != 0);
+}
+
+/* Against `openssl dgst -sha1 -hmac north`. */
+static void test_turn_shared_vector(void)
+{
+	struct turn_creds c;
+
+	derive_turn_shared("north", pair.client_id, 1900000000, &c);
+	T_STR(c.username, "1900000000:11111111-1111-4111-8111-111111111111");
+	T_STR(c.password, "EyzB+LjbSO+lRJ101qbOuEl7k5k=");
+}
+
 static void test_uuid_from_name(void)
 {
 	const char *a[] = {"site", "lab", NULL}, *b[] = {"sitel", "ab", NULL};
@@ -103,6 +148,9 @@ int main(int argc, char **argv)
 	T_RUN(test_ice_vector);
 	T_RUN(test_psk_vector);
 	T_RUN(test_derivations_depend_on_every_input);
+	T_RUN(test_turn_stamp_vector);
+	T_RUN(test_turn_stamp_depends_on_every_input);
+	T_RUN(test_turn_shared_vector);
 	T_RUN(test_uuid_from_name);
 	T_RUN(test_uuid_text);
 	T_RUN(test_key_text);

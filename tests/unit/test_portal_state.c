@@ -26,6 +26,14 @@ static void trace_relay(void)
 		       "'payload':{'status':'ok','response':{}}}"));
 }
 
+static void trace_relays(const json_t *relays, const char *until)
+{
+	const json_t *r = json_array_get(relays, 0);
+	T_EQ(json_array_size(relays), 1);
+	expect_text(r, "addr", "203.0.113.10:3478");
+	T(!strncmp(json_string_value(json_object_get(r, "username")), until, strlen(until)));
+}
+
 static uint64_t trace_gateway(void)
 {
 	uint64_t g = fx_connect(ROLE_GATEWAY, TOK_G, "gw1");
@@ -44,7 +52,7 @@ static uint64_t trace_gateway(void)
 	T(json_is_true(json_object_get(json_object_get(p, "config"), "ipv4_masquerade_enabled")));
 	T(json_is_true(json_object_get(json_object_get(p, "config"), "ipv6_masquerade_enabled")));
 	T_EQ(json_array_size(json_object_get(p, "authorizations")), 0);
-	T(json_is_array(json_object_get(p, "relays")));
+	trace_relays(json_object_get(p, "relays"), "2145916800");
 	json_decref(v);
 	return g;
 }
@@ -66,7 +74,7 @@ static uint64_t trace_client(void)
 			 "cidr", "address", "10.20.0.0/16", "address_description", "name", "lan",
 			 "gateway_groups", "id", SITE_A, "name", "a", "filters");
 	T(json_equal(json_object_get(p, "resources"), want));
-	T_EQ(json_array_size(json_object_get(p, "relays")), 0);
+	trace_relays(json_object_get(p, "relays"), "1900000000");
 	json_decref(want);
 	json_decref(v);
 	return c;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "apps/portal/expiry.h"
+#include "apps/portal/relays.h"
 #include "apps/portal/render.h"
 #include "apps/portal/state_priv.h"
 #include "base/log.h"
@@ -48,7 +49,12 @@ json_t *access_client_init(struct portal *p, struct session *s, uint64_t wall)
 	s->told = visible(p, s, &s->n_told, wall);
 	for (size_t i = 0; i < s->n_told; i++)
 		json_array_append(resources, s->told[i].view);
-	return render_client_init(p->cfg, s->dev, resources);
+	return render_client_init(p->cfg, s->dev, resources, relays_for_init(p, s));
+}
+
+json_t *access_gateway_init(struct portal *p, struct session *s, uint64_t wall)
+{
+	return render_gateway_init(p->cfg, s->dev, &p->flows, relays_for_init(p, s), wall);
 }
 
 /* Old clients cannot move a resource to another site in place. */

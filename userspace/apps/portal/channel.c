@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "apps/portal/expiry.h"
+#include "apps/portal/relays.h"
 #include "apps/portal/render.h"
 #include "apps/portal/state_priv.h"
 #include "apps/portal/version.h"
@@ -39,8 +40,18 @@ static void refuse(struct portal *p, struct session *s, const struct frame *f, c
 	reply(p, s, f, false, render_reason(reason));
 }
 
+/* A relay's secret: any text, within reason. */
+static const char *stamp_of(const struct frame *f)
+{
+	const json_t *v = json_object_get(f->payload, "stamp_secret");
+	size_t len = json_string_length(v);
+
+	return len && len <= STAMP_MAX ? json_string_value(v) : NULL;
+}
+
 /* Why this session may not join, or NULL. */
-static const char *join_fault(const struct session *s, const struct frame *f, uint64_t wall)
+static const char *join_fault(const struct portal *p, const struct session *s,
+			      const struct frame *f, uint64_t wall)
 {
 	struct version v;
 
@@ -48,9 +59,9 @@ static const char *join_fault(const struct session *s, const struct frame *f, ui
 		return "token_expired";
 	if (s->role == ROLE_CLIENT && !version_parse(s->version, &v))
 		return "invalid_version";
-	if (s->role == ROLE_RELAY && !json_is_string(json_object_get(f->payload, "stamp_secret")))
+	if (s->role == ROLE_RELAY && !stamp_of(f))
 		return "join crashed";
-	return NULL;
+	return s->role == ROLE_RELAY && !relays_room(p) ? "too many relays" : NULL;
 }
 
 /* The newest connection of a device is the device: an older one is most likely dead already, left
@@ -73,28 +84,31 @@ static void join(struct portal *p, struct session *s, const struct frame *f, uin
 
 	if (s->phase == SESSION_JOINED) {
 		session_send(p, s, f->topic, "phx_close", NULL, json_object());
-		session_set_phase(s, SESSION_CONNECTED);
+		session_set_phase(p, s, SESSION_CONNECTED);
 		session_forget_told(s);
 	}
-	why = join_fault(s, f, wall);
+	why = join_fault(p, s, f, wall);
 	if (why) {
+		p->count.table_full += s->role == ROLE_RELAY && !relays_room(p);
 		refuse(p, s, f, why);
 		return;
 	}
 	replace_older(p, s);
-	session_set_phase(s, SESSION_JOINED);
+	session_set_phase(p, s, SESSION_JOINED);
 	reply(p, s, f, true, json_object());
 	switch (s->role) {
 	case ROLE_CLIENT:
 		session_push(p, s, "init", access_client_init(p, s, wall));
 		break;
 	case ROLE_GATEWAY:
-		session_push(p, s, "init", render_gateway_init(p->cfg, s->dev, &p->flows, wall));
+		session_push(p, s, "init", access_gateway_init(p, s, wall));
 		access_repeat_revocations(p, s);
 		break;
 	case ROLE_RELAY:
-	case ROLE_N:
 		session_push(p, s, "init", json_object());
+		relays_publish(p, s, stamp_of(f));
+		break;
+	case ROLE_N:
 		break;
 	}
 }
@@ -103,7 +117,7 @@ static void leave(struct portal *p, struct session *s, const struct frame *f)
 {
 	reply(p, s, f, true, json_object());
 	session_send(p, s, f->topic, "phx_close", NULL, json_object());
-	session_set_phase(s, SESSION_CONNECTED);
+	session_set_phase(p, s, SESSION_CONNECTED);
 	session_forget_told(s);
 }
 
@@ -112,6 +126,10 @@ static void role_event(struct portal *p, struct session *s, const struct frame *
 {
 	bool known = false;
 
+	if (s->role != ROLE_RELAY && !strcmp(f->event, "no_relays")) {
+		relays_answer_none(p, s);
+		return;
+	}
 	if (s->role == ROLE_CLIENT)
 		known = channel_client_event(p, s, f->event, f->payload, now, wall);
 	else if (s->role == ROLE_GATEWAY)

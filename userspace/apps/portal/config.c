@@ -13,9 +13,9 @@
 #include "apps/portal/config_sections.h"
 #include "apps/portal/expiry.h"
 
-static const char *const root_keys[] = {"account_slug", "state_file", "listen",	  "dns",
-					"limits",	"sites",      "gateways", "clients",
-					"relays",	"resources",  "policies", NULL};
+static const char *const root_keys[] = {
+	"account_slug", "state_file", "listen",	       "dns",	    "limits",	"sites", "gateways",
+	"clients",	"relays",     "static_relays", "resources", "policies", NULL};
 
 const char *portal_role_name(enum portal_role role)
 {
@@ -43,6 +43,7 @@ struct config *config_parse(const char *text, size_t len, struct config_error *e
 		snprintf(err->msg, sizeof(err->msg), "is not valid JSON: %s", jerr.text);
 	} else if (dec_object(&d, root, root_keys) && config_section_general(&d, root, cfg) &&
 		   config_section_sites(&d, root, cfg) && config_section_tokens(&d, root, cfg) &&
+		   config_section_relays(&d, root, cfg) &&
 		   config_section_resources(&d, root, cfg) &&
 		   config_section_policies(&d, root, cfg)) {
 		return cfg;
@@ -108,6 +109,7 @@ void config_free(struct config *cfg)
 	free(cfg->sites);
 	free(cfg->tokens);
 	free(cfg->by_hash);
+	free(cfg->relays);
 	free(cfg->resources);
 	free(cfg->policies);
 	json_decref(cfg->root);

@@ -13,6 +13,7 @@
 
 #include "apps/portal/derive.h"
 #include "apps/portal/ident.h"
+#include "apps/portal/place.h"
 #include "apps/portal/token.h"
 #include "base/addr.h"
 
@@ -21,6 +22,7 @@
 #define CONFIG_NAME_MAX	  255
 #define CONFIG_DNS_MAX	  16
 #define CONFIG_FILTER_MAX 256
+#define CONFIG_RELAYS_MAX 64
 
 enum portal_role { ROLE_CLIENT, ROLE_GATEWAY, ROLE_RELAY, ROLE_N };
 
@@ -49,6 +51,16 @@ struct config_token {
 	size_t site; /* gateways: index into sites */
 	uint8_t hash[TOKEN_HASH_LEN];
 	uint64_t expires_at; /* EXPIRY_NEVER or unix seconds */
+	struct place place;
+};
+
+/* A TURN server that does not join the portal. */
+struct config_relay {
+	char id[UUID_STRLEN];
+	struct endpoint addr4, addr6;	 /* family 0: none; at least one is */
+	const char *username, *password; /* secret; both, or NULL and… */
+	const char *shared_secret;	 /* …this, which credentials are made of */
+	struct place place;
 };
 
 enum filter_proto { FILTER_TCP, FILTER_UDP, FILTER_ICMP };
@@ -93,6 +105,8 @@ struct config {
 	struct config_token *tokens; /* of all three roles */
 	size_t n_tokens;
 	const struct config_token **by_hash; /* the same, sorted */
+	struct config_relay *relays;
+	size_t n_relays;
 	struct config_resource *resources;
 	size_t n_resources;
 	struct config_policy *policies; /* grouped by resource */

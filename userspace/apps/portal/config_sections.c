@@ -246,18 +246,19 @@ static bool token_site(struct dec *d, const json_t *v, const struct config *cfg,
 static bool token_one(struct dec *d, const json_t *v, const struct config *cfg,
 		      struct config_token *t)
 {
-	static const char *const client_keys[] = {"name",	  "actor",	"groups",
-						  "token_sha256", "expires_at", NULL};
-	static const char *const gateway_keys[] = {"name", "site", "token_sha256", "expires_at",
-						   NULL};
-	static const char *const relay_keys[] = {"name", "token_sha256", "expires_at", NULL};
+	static const char *const client_keys[] = {
+		"name", "actor", "groups", "token_sha256", "expires_at", "location", NULL};
+	static const char *const gateway_keys[] = {"name",	 "site",     "token_sha256",
+						   "expires_at", "location", NULL};
+	static const char *const relay_keys[] = {"name", "token_sha256", "expires_at", "location",
+						 NULL};
 	static const char *const *const keys[ROLE_N] = {client_keys, gateway_keys, relay_keys};
 	const char *hash;
 
 	if (!dec_object(d, v, keys[t->role]) ||
 	    !dec_str(d, v, "name", DEC_REQUIRED, 1, CONFIG_NAME_MAX, &t->name) ||
 	    !dec_str(d, v, "token_sha256", DEC_REQUIRED, 64, 64, &hash) ||
-	    !dec_expiry(d, v, "expires_at", &t->expires_at))
+	    !dec_expiry(d, v, "expires_at", &t->expires_at) || !config_location(d, v, &t->place))
 		return false;
 	if (!token_hash_parse(hash, t->hash))
 		return dec_fail_key(d, "token_sha256", "must be 64 hexadecimal digits");

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "apps/portal/expiry.h"
+#include "apps/portal/relays.h"
 #include "apps/portal/state_priv.h"
 #include "base/log.h"
 
@@ -91,24 +92,35 @@ static void check_device(const struct connect_req *req, struct faults *f,
 		fault(f, "name", "should be at most 255 character(s)");
 }
 
-static void check_relay(const struct connect_req *req, struct faults *f)
+/* One address of a relay; family 0 when it gave none. */
+static void check_address(const char *text, uint8_t family, struct faults *f, struct endpoint *out)
 {
-	bool v4 = req->ipv4 && *req->ipv4, v6 = req->ipv6 && *req->ipv6;
-	struct ipaddr a;
+	*out = (struct endpoint){0};
+	if (!text || !*text)
+		return;
+	if (ipaddr_parse(text, &out->ip) || out->ip.family != family ||
+	    ipaddr_is_unspecified(&out->ip) || ipaddr_is_multicast(&out->ip))
+		fault(f, family == 4 ? "ipv4" : "ipv6", "is invalid");
+}
 
-	if (!v4 && !v6)
+static void check_relay(const struct connect_req *req, struct faults *f, struct endpoint *addr4,
+			struct endpoint *addr6)
+{
+	long port = RELAY_PORT;
+
+	check_address(req->ipv4, 4, f, addr4);
+	check_address(req->ipv6, 6, f, addr6);
+	if (!f->len && !addr4->ip.family && !addr6->ip.family)
 		fault(f, "ipv4", "can't be blank");
-	if (v4 && (ipaddr_parse(req->ipv4, &a) || a.family != 4))
-		fault(f, "ipv4", "is invalid");
-	if (v6 && (ipaddr_parse(req->ipv6, &a) || a.family != 6))
-		fault(f, "ipv6", "is invalid");
 	if (req->port && *req->port) {
 		size_t n = strspn(req->port, "0123456789");
-		long port = strtol(req->port, NULL, 10);
 
+		port = strtol(req->port, NULL, 10);
 		if (req->port[n] || n > 5 || port < 1 || port > 65535)
 			fault(f, "port", "is invalid");
 	}
+	addr4->port = addr4->ip.family ? (uint16_t)port : 0;
+	addr6->port = addr6->ip.family ? (uint16_t)port : 0;
 }
 
 static void answer(struct connect_res *res, int status, const char *fmt, ...)
@@ -185,21 +197,26 @@ static struct device *enrol(struct portal *p, const struct connect_req *req,
 	return dev;
 }
 
-static bool check_params(const struct connect_req *req, struct connect_res *res,
-			 char name[CONFIG_NAME_MAX + 1], char *version, size_t version_cap)
+/* What the parameters say, checked. */
+struct params {
+	char name[CONFIG_NAME_MAX + 1], version[32];
+	struct endpoint addr4, addr6; /* relays */
+};
+
+static bool check_params(const struct connect_req *req, struct connect_res *res, struct params *out)
 {
 	struct faults f = {.len = 0};
 
-	name[0] = '\0';
+	*out = (struct params){.name = ""};
 	if (req->vsn && strncmp(req->vsn, "1.0.", 4)) {
 		answer(res, 403, "%s", "");
 		return false;
 	}
 	if (req->role == ROLE_RELAY)
-		check_relay(req, &f);
+		check_relay(req, &f, &out->addr4, &out->addr6);
 	else
-		check_device(req, &f, name);
-	if (!agent_version(req->user_agent, version, version_cap))
+		check_device(req, &f, out->name);
+	if (!agent_version(req->user_agent, out->version, sizeof(out->version)))
 		fault(&f, "user_agent", "is invalid");
 	if (!f.len)
 		return true;
@@ -211,24 +228,28 @@ void portal_connect(struct portal *p, const struct connect_req *req, struct conn
 		    uint64_t now, uint64_t wall)
 {
 	const struct config_token *tok;
-	char name[CONFIG_NAME_MAX + 1], version[32];
+	struct relay *relay = NULL;
 	struct device *dev = NULL;
+	struct params params;
 	struct session *s;
 
 	*res = (struct connect_res){.status = 403};
 	tok = authenticate(p, req, res, wall);
-	if (!tok || !check_params(req, res, name, version, sizeof(version)))
+	if (!tok || !check_params(req, res, &params))
 		goto refused;
 	if (req->role != ROLE_RELAY) {
-		dev = enrol(p, req, tok, name, wall);
+		dev = enrol(p, req, tok, params.name, wall);
 		if (!dev) {
 			p->count.table_full++;
 			answer(res, 503, "Too many devices");
 			goto refused;
 		}
 	}
-	s = session_new(p);
+	if (req->role == ROLE_RELAY)
+		relay = relay_new(&params.addr4, &params.addr6);
+	s = dev || relay ? session_new(p) : NULL;
 	if (!s) {
+		relay_free(relay);
 		p->count.table_full++;
 		answer(res, 503, "Too many connections");
 		goto refused;
@@ -236,8 +257,9 @@ void portal_connect(struct portal *p, const struct connect_req *req, struct conn
 	s->role = req->role;
 	s->token = tok;
 	s->dev = dev;
+	s->relay = relay;
 	s->last_rx = now;
-	snprintf(s->version, sizeof(s->version), "%s", version);
+	snprintf(s->version, sizeof(s->version), "%s", params.version);
 	if (dev)
 		memcpy(s->public_key, req->public_key, KEY_B64_STRLEN);
 	res->status = 101;
@@ -245,7 +267,8 @@ void portal_connect(struct portal *p, const struct connect_req *req, struct conn
 	p->count.connects++;
 	LOG_INFO("portal", "connected", LOG_STR("role", portal_role_name(s->role)),
 		 LOG_STR("token", tok->name), LOG_STR("id", dev ? dev->id : ""),
-		 LOG_STR("name", name), LOG_STR("version", version), LOG_U64("session", s->id));
+		 LOG_STR("name", params.name), LOG_STR("version", params.version),
+		 LOG_U64("session", s->id));
 	return;
 refused:
 	p->count.refused++;

@@ -3,6 +3,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,17 +89,68 @@ static void digest_parts(const char *const *parts, uint8_t digest[32])
 	EVP_MD_CTX_free(ctx);
 }
 
-void derive_uuid(const char *const *parts, char out[UUID_STRLEN])
+static void uuid_of_digest(uint8_t d[32], char out[UUID_STRLEN])
 {
-	uint8_t d[32];
-
-	digest_parts(parts, d);
 	d[6] = (uint8_t)((d[6] & 0x0f) | 0x40);
 	d[8] = (uint8_t)((d[8] & 0x3f) | 0x80);
 	snprintf(out, UUID_STRLEN,
 		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", d[0], d[1],
 		 d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14],
 		 d[15]);
+}
+
+void derive_uuid(const char *const *parts, char out[UUID_STRLEN])
+{
+	uint8_t d[32];
+
+	digest_parts(parts, d);
+	uuid_of_digest(d, out);
+}
+
+void derive_relay_id(const char *stamp, char out[UUID_STRLEN])
+{
+	uint8_t d[32];
+
+	SHA256((const unsigned char *)stamp, strlen(stamp), d);
+	uuid_of_digest(d, out);
+}
+
+/* SHA-256 of the text as unpadded base64: 43 characters. */
+static void hash_text(const char *text, char out[44])
+{
+	uint8_t d[32];
+	char padded[KEY_B64_STRLEN];
+
+	SHA256((const unsigned char *)text, strlen(text), d);
+	b64_encode(d, sizeof(d), padded);
+	memcpy(out, padded, 43);
+	out[43] = '\0';
+	OPENSSL_cleanse(d, sizeof(d));
+	OPENSSL_cleanse(padded, sizeof(padded));
+}
+
+void derive_turn_stamp(const char *stamp, const char *public_key, uint64_t expiry,
+		       struct turn_creds *out)
+{
+	char salt[44], text[STAMP_MAX + 96];
+
+	hash_text(public_key, salt);
+	snprintf(out->username, sizeof(out->username), "%llu:%s", (unsigned long long)expiry, salt);
+	snprintf(text, sizeof(text), "%llu:%s:%s", (unsigned long long)expiry, stamp, salt);
+	hash_text(text, out->password);
+	OPENSSL_cleanse(text, sizeof(text));
+}
+
+void derive_turn_shared(const char *secret, const char *name, uint64_t expiry,
+			struct turn_creds *out)
+{
+	uint8_t mac[20];
+
+	snprintf(out->username, sizeof(out->username), "%llu:%s", (unsigned long long)expiry, name);
+	HMAC(EVP_sha1(), secret, (int)strlen(secret), (const unsigned char *)out->username,
+	     strlen(out->username), mac, NULL);
+	b64_encode(mac, sizeof(mac), out->password);
+	OPENSSL_cleanse(mac, sizeof(mac));
 }
 
 uint64_t derive_offset(const char *const *parts)

@@ -13,6 +13,8 @@
 
 #define KEY_B64_STRLEN 45 /* 32 bytes in padded base64 and a NUL */
 #define PSK_BASE_LEN   32
+#define STAMP_MAX      512 /* of a relay's secret */
+#define TURN_TEXT_MAX  128 /* of a user name or a password */
 
 struct ice_creds {
 	char username[5];
@@ -24,6 +26,23 @@ struct pair_ids {
 	const char *client_id, *gateway_id;   /* UUID text */
 	const char *client_key, *gateway_key; /* public keys, base64 text */
 };
+
+/* What a component shows a relay. Secret; the caller wipes it. */
+struct turn_creds {
+	char username[TURN_TEXT_MAX + 1];
+	char password[TURN_TEXT_MAX + 1];
+};
+
+/* Credentials a relay that joined can check with its stamp secret and nothing else: the user name
+ * is "expiry:salt", the salt the unpadded base64 of SHA-256 over the component's public key, the
+ * password that of SHA-256("expiry:stamp:salt"). The same inputs give the same credentials, so that
+ * a component that comes back keeps its allocation. */
+void derive_turn_stamp(const char *stamp, const char *public_key, uint64_t expiry,
+		       struct turn_creds *out);
+/* Time-limited credentials as TURN servers with a shared secret take them: user "expiry:name",
+ * password base64(HMAC-SHA1(secret, user)). */
+void derive_turn_shared(const char *secret, const char *name, uint64_t expiry,
+			struct turn_creds *out);
 
 /* base32(SHA-256("cid:ckey:gid:gkey")) cut in four: stable as long as both public keys are. */
 void derive_ice(const struct pair_ids *p, struct ice_creds *client, struct ice_creds *gateway);
@@ -37,6 +56,9 @@ bool derive_psk(const struct pair_ids *p, const uint8_t client_base[PSK_BASE_LEN
 /* An identifier for a named thing: the first 16 bytes of SHA-256 over the NUL-separated parts, made
  * to look like a version 4 UUID. parts ends with NULL. */
 void derive_uuid(const char *const *parts, char out[UUID_STRLEN]);
+
+/* A relay is its secret: the same from the secret's text alone, whatever its address. */
+void derive_relay_id(const char *stamp, char out[UUID_STRLEN]);
 
 /* 64 bits of SHA-256 over the parts: where a device's search for a free tunnel address begins. */
 uint64_t derive_offset(const char *const *parts);

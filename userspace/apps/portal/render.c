@@ -98,14 +98,15 @@ json_t *render_gateway_resource(const struct config_resource *res)
 			 ipnet_fmt(&res->address, net), "name", res->name, "filters", filters(res));
 }
 
-json_t *render_client_init(const struct config *cfg, const struct device *dev, json_t *resources)
+json_t *render_client_init(const struct config *cfg, const struct device *dev, json_t *resources,
+			   json_t *relays)
 {
-	return json_pack("{s:o,s:o,s:[]}", "interface", render_client_interface(cfg, dev),
-			 "resources", resources, "relays");
+	return json_pack("{s:o,s:o,s:o}", "interface", render_client_interface(cfg, dev),
+			 "resources", resources, "relays", relays);
 }
 
 json_t *render_gateway_init(const struct config *cfg, const struct device *dev,
-			    const struct flows *flows, uint64_t wall)
+			    const struct flows *flows, json_t *relays, uint64_t wall)
 {
 	json_t *list = json_array();
 
@@ -118,9 +119,10 @@ json_t *render_gateway_init(const struct config *cfg, const struct device *dev,
 						      "resource_id", f->resource_id, "expires_at",
 						      expiry_or_null(f->expires_at)));
 	}
-	return json_pack("{s:o,s:{s:b,s:b},s:s,s:[],s:o}", "interface", bare_interface(dev),
+	return json_pack("{s:o,s:{s:b,s:b},s:s,s:o,s:o}", "interface", bare_interface(dev),
 			 "config", "ipv4_masquerade_enabled", 1, "ipv6_masquerade_enabled", 1,
-			 "account_slug", cfg->account_slug, "relays", "authorizations", list);
+			 "account_slug", cfg->account_slug, "relays", relays, "authorizations",
+			 list);
 }
 
 /* Both sets of ICE credentials and the preshared key of the pair. */

@@ -20,11 +20,12 @@ json_t *render_reason(const char *reason);
 json_t *render_client_interface(const struct config *cfg, const struct device *dev);
 json_t *render_client_resource(const struct config *cfg, const struct config_resource *res);
 json_t *render_gateway_resource(const struct config_resource *res);
-/* resources: an array, consumed. */
-json_t *render_client_init(const struct config *cfg, const struct device *dev, json_t *resources);
-/* With the unexpired flows of this gateway as its authorizations. */
+/* resources and relays: arrays, consumed. */
+json_t *render_client_init(const struct config *cfg, const struct device *dev, json_t *resources,
+			   json_t *relays);
+/* With the unexpired flows of this gateway as its authorizations; relays: an array, consumed. */
 json_t *render_gateway_init(const struct config *cfg, const struct device *dev,
-			    const struct flows *flows, uint64_t wall);
+			    const struct flows *flows, json_t *relays, uint64_t wall);
 
 struct flow_view {
 	const struct device *client, *gateway;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "apps/portal/expiry.h"
+#include "apps/portal/relays.h"
 #include "apps/portal/render.h"
 #include "apps/portal/state_priv.h"
 #include "base/log.h"
@@ -47,14 +48,16 @@ int portal_init(struct portal *p, struct config *cfg, void (*entropy)(void *buf,
 	*p = (struct portal){.cfg = cfg, .entropy = entropy, .next_session = 1};
 	p->out_tail = &p->out_head;
 	p->pending = calloc(PORTAL_PENDING_MAX, sizeof(*p->pending));
+	p->relays = calloc(PORTAL_RELAYS_MAX, sizeof(struct session *));
 	p->views = views_make(cfg);
 	p->next_policy_expiry = config_next_expiry(cfg, wall);
-	return p->pending && p->views ? 0 : -ENOMEM;
+	return p->pending && p->relays && p->views ? 0 : -ENOMEM;
 }
 
 static void session_free(struct session *s)
 {
 	session_forget_told(s);
+	relay_free(s->relay);
 	free(s);
 }
 
@@ -67,6 +70,7 @@ void portal_fini(struct portal *p)
 	for (size_t i = 0; i < p->n_sessions; i++)
 		session_free(p->sessions[i]);
 	free(p->sessions);
+	free(p->relays);
 	free(p->pending);
 	views_free(p->views, p->cfg ? p->cfg->n_resources : 0);
 	registry_fini(&p->reg);
@@ -86,10 +90,12 @@ struct session *session_find(struct portal *p, uint64_t id)
 	return NULL;
 }
 
-void session_set_phase(struct session *s, enum session_phase phase)
+void session_set_phase(struct portal *p, struct session *s, enum session_phase phase)
 {
 	assert(s->phase != SESSION_CLOSING || phase == SESSION_CLOSING);
 	s->phase = phase;
+	if (s->relay && phase != SESSION_JOINED)
+		relays_withdraw(p, s);
 	if (!s->dev)
 		return;
 	if (phase == SESSION_JOINED)
@@ -175,7 +181,7 @@ void session_close(struct portal *p, struct session *s, int code)
 		return;
 	if (s->role == ROLE_GATEWAY)
 		channel_pending_drop(p, s->id);
-	session_set_phase(s, SESSION_CLOSING);
+	session_set_phase(p, s, SESSION_CLOSING);
 	queue(p, s->id, NULL, code);
 }
 
@@ -215,7 +221,7 @@ void portal_disconnect(struct portal *p, uint64_t session)
 			 LOG_STR("id", s->dev ? s->dev->id : ""), LOG_U64("session", s->id));
 		if (s->role == ROLE_GATEWAY)
 			channel_pending_drop(p, s->id);
-		session_set_phase(s, SESSION_CLOSING);
+		session_set_phase(p, s, SESSION_CLOSING);
 		p->sessions[i] = p->sessions[--p->n_sessions];
 		session_free(s);
 		return;
@@ -246,6 +252,7 @@ void portal_tick(struct portal *p, uint64_t now, uint64_t wall)
 			session_close(p, s, CLOSE_NORMAL);
 		}
 	}
+	relays_tick(p, now);
 	channel_pending_expire(p, now, wall);
 	access_expire(p, wall);
 	if (wall >= p->next_policy_expiry) {
@@ -351,8 +358,7 @@ static void push_settings(struct portal *p, const struct config *old, uint64_t w
 				     json_pack("{s:o}", "interface",
 					       render_client_interface(p->cfg, s->dev)));
 		if (s->role == ROLE_GATEWAY && slug)
-			session_push(p, s, "init",
-				     render_gateway_init(p->cfg, s->dev, &p->flows, wall));
+			session_push(p, s, "init", access_gateway_init(p, s, wall));
 	}
 }
 
@@ -375,6 +381,7 @@ void portal_reload(struct portal *p, struct config *cfg, uint64_t wall)
 			rebind_token(p, p->sessions[i], old, cfg, wall);
 	push_filters(p, old);
 	push_settings(p, old, wall);
+	relays_reloaded(p);
 	sync_clients(p, wall);
 	views_free(old_views, old->n_resources);
 	config_free(old);

@@ -22,6 +22,7 @@
 #define PORTAL_SESSIONS_MAX 65536
 #define PORTAL_PENDING_MAX  4096 /* flows waiting for their gateway, in all… */
 #define PORTAL_PENDING_EACH 64	 /* …and of one client */
+#define PORTAL_RELAYS_MAX   256	 /* online at once */
 #define PORTAL_TARGETS_MAX  128	 /* ids in one broadcast */
 #define PORTAL_PENDING_SEC  15	 /* a gateway that takes longer counts as offline */
 
@@ -40,17 +41,36 @@ struct told {
 	bool flap; /* its flow is gone: tell it anew even if nothing changed */
 };
 
+#define RELAYS_EACH	 2 /* that a client or gateway is given */
+#define RELAY_DIGEST_LEN 16
+
+/* What a relay's session is about. The secret stays in memory, and only while the session lives. */
+struct relay {
+	char id[UUID_STRLEN]; /* from the secret; empty before the join */
+	struct endpoint addr4, addr6;
+	char stamp[STAMP_MAX + 1];
+};
+
+/* A relay as a component was last told about it. */
+struct known_relay {
+	char id[UUID_STRLEN];
+	uint8_t digest[RELAY_DIGEST_LEN];
+};
+
 struct session {
 	uint64_t id;
 	enum portal_role role;
 	enum session_phase phase;
 	const struct config_token *token; /* into the current config */
 	struct device *dev;		  /* NULL for relays */
+	struct relay *relay;		  /* relays only */
 	char public_key[KEY_B64_STRLEN];
 	char version[32];
 	uint64_t last_rx; /* monotonic ns */
 	struct told *told;
 	size_t n_told;
+	struct known_relay known[RELAYS_EACH];
+	size_t n_known;
 };
 
 struct pending {
@@ -81,6 +101,10 @@ struct portal {
 	struct session **sessions;
 	size_t n_sessions, cap_sessions;
 	uint64_t next_session;
+	struct session **relays; /* those online */
+	size_t n_relays;
+	bool relays_changed;		    /* since the last tick */
+	uint64_t relays_due, relays_latest; /* when to tell about it, monotonic ns; 0: nothing */
 	struct pending *pending;
 	size_t n_pending;
 	struct out_msg *out_head, **out_tail;

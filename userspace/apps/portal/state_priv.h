@@ -2,7 +2,7 @@
  *
  * What the parts of the control-plane machine share: state.c (life, queue), connect.c (HTTP
  * upgrade), channel.c (frames), channel_peers.c (client and gateway messages), access.c (flows and
- * what clients see). Not for anybody else. */
+ * what clients see), relays.c. Not for anybody else. */
 #ifndef PENSTOCK_PORTAL_STATE_PRIV_H
 #define PENSTOCK_PORTAL_STATE_PRIV_H
 #include <jansson.h>
@@ -11,8 +11,8 @@
 
 /* state.c */
 struct session *session_find(struct portal *p, uint64_t id);
-/* Keeps the device's pointer to its joined session as well. */
-void session_set_phase(struct session *s, enum session_phase phase);
+/* Keeps the device's pointer to its joined session and the list of online relays as well. */
+void session_set_phase(struct portal *p, struct session *s, enum session_phase phase);
 void session_forget_told(struct session *s);
 /* Queue a push on the session's topic if it has joined. Consumes payload. */
 void session_push(struct portal *p, struct session *s, const char *event, json_t *payload);
@@ -35,6 +35,8 @@ void channel_pending_drop(struct portal *p, uint64_t gateway);
 /* access.c */
 /* The client's init payload; remembers what it was told. */
 json_t *access_client_init(struct portal *p, struct session *s, uint64_t wall);
+/* The gateway's, the same way. */
+json_t *access_gateway_init(struct portal *p, struct session *s, uint64_t wall);
 /* Push what changed since the client was last told. */
 void access_sync(struct portal *p, struct session *s, uint64_t wall);
 /* Takes a flow back: tells the gateway, leaves a tombstone, marks the client's resource for a flap.
