@@ -3,9 +3,17 @@
  * The one place where a fate becomes a counter and an action. Counting never changes a verdict. */
 #ifndef PENSTOCK_ACCOUNT_BPF_H
 #define PENSTOCK_ACCOUNT_BPF_H
+#include <linux/bpf.h>
 #include <linux/pkt_cls.h>
-#include "maps.bpf.h"
+#include <bpf/bpf_helpers.h>
 #include "plan/verdict.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PS_R_COUNT);
+	__type(key, __u32);
+	__type(value, struct ps_reason_count);
+} ps_reason SEC(".maps");
 
 static __always_inline enum ps_verdict reason_count(enum ps_reason_id id, __u64 bytes)
 {

@@ -13,6 +13,7 @@
 #ifndef PENSTOCK_AEAD_BPF_H
 #define PENSTOCK_AEAD_BPF_H
 #include "maps.bpf.h"
+#include "verifier.bpf.h"
 #include "wire/load.h"
 
 #define AEAD_TAG_LEN	16
@@ -114,17 +115,6 @@ __noinline int poly_begin(struct chacha *c, struct poly *m)
 	c->s[12]++;
 	return 0;
 }
-
-/* Forget what is known about v: the compiler would drop a loop's constant bound where a check of
- * another variable implies it, which older verifiers do not follow. */
-#define OPAQUE(v) asm volatile("" : "+r"(v))
-
-/* v, between 1 and max, in the very register that is used next: older verifiers lose a bound that
- * was found on a copy. It has been checked before; this only says so again. v has 64 bits. */
-#define CLAMP(v, max)                                                                      \
-	asm volatile("if %[x] <= %[m] goto +1\n%[x] = %[m]\nif %[x] > 0 goto +1\n%[x] = 1" \
-		     : [x] "+r"(v)                                                         \
-		     : [m] "i"(max))
 
 /* Take in n blocks of 16 bytes from the start of the buffer. */
 __noinline int poly_blocks(struct poly *m, struct ps_scratch *sc, __u32 n)

@@ -6,6 +6,7 @@
 #ifndef PENSTOCK_IN_BPF_H
 #define PENSTOCK_IN_BPF_H
 #include "account.bpf.h"
+#include "maps.bpf.h"
 
 /* On veth and virtio a packet may arrive with its checksum still to be filled in
  * (CHECKSUM_PARTIAL), at an offset that meant the outer UDP header. The inner packet would carry

@@ -70,13 +70,6 @@ struct {
 	__type(value, struct ps_channel);
 } ps_channel SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, PS_R_COUNT);
-	__type(key, __u32);
-	__type(value, struct ps_reason_count);
-} ps_reason SEC(".maps");
-
 /* [0]: ifindex of the tunnel device. The kernel empties the entry when that device goes, which it
  * does with the daemon's last descriptor: the programs then find no one to deliver to. */
 struct {

@@ -95,6 +95,8 @@
 	R(RXDP_EXPIRED, "rxdp_expired", PASS, "channel is past its lifetime")                      \
 	R(RXDP_NO_SELF, "rxdp_no_self", PASS,                                                      \
 	  "peer is this relay, which has no channel for it there")                                 \
+	R(RXDP_FROM_SELF, "rxdp_from_self", PASS,                                                  \
+	  "comes from the network with a relayed address as source")                               \
 	R(RXDP_BAD_SUM, "rxdp_bad_sum", PASS, "IPv4 header checksum is wrong")                     \
 	R(RXDP_NO_SUM, "rxdp_no_sum", PASS, "no UDP checksum, which IPv6 needs")                   \
 	R(RXDP_TTL, "rxdp_ttl", PASS, "time to live is over")                                      \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
  *
- * Ethernet II, with at most one VLAN tag (IEEE 802.1Q, 802.1ad). */
+ * Ethernet II, with one or two VLAN tags (IEEE 802.1Q, 802.1ad). */
 #ifndef PENSTOCK_WIRE_ETH_H
 #define PENSTOCK_WIRE_ETH_H
 #include "wire/load.h"
@@ -28,5 +28,20 @@ static __always_inline __u32 ps_eth_parse(const __u8 *p, const __u8 *end, __u16 
 		return 0;
 	*type = ps_host16_at(p + PS_ETH_TYPE_OFF + PS_VLAN_HLEN);
 	return PS_ETH_HLEN + PS_VLAN_HLEN;
+}
+
+/* The same behind at most two tags. */
+static __always_inline __u32 ps_eth_parse_tags(const __u8 *p, const __u8 *end, __u16 *type)
+{
+	__u32 len = ps_eth_parse(p, end, type);
+
+	if (len == PS_ETH_HLEN + PS_VLAN_HLEN &&
+	    (*type == PS_ETHERTYPE_VLAN || *type == PS_ETHERTYPE_QINQ)) {
+		if (p + PS_ETH_HLEN + 2 * PS_VLAN_HLEN > end)
+			return 0;
+		*type = ps_host16_at(p + PS_ETH_TYPE_OFF + 2 * PS_VLAN_HLEN);
+		return PS_ETH_HLEN + 2 * PS_VLAN_HLEN;
+	}
+	return len;
 }
 #endif

@@ -11,7 +11,9 @@
 #define PS_IP4_HLEN	 20
 #define PS_IP4_TOS	 1
 #define PS_IP4_LEN	 2
+#define PS_IP4_ID	 4
 #define PS_IP4_FRAG	 6
+#define PS_IP4_TTL	 8
 #define PS_IP4_PROTO	 9
 #define PS_IP4_CSUM	 10
 #define PS_IP4_SADDR	 12
@@ -22,6 +24,7 @@
 #define PS_IP6_HLEN  40
 #define PS_IP6_LEN   4
 #define PS_IP6_NEXT  6
+#define PS_IP6_HOPS  7
 #define PS_IP6_SADDR 8
 #define PS_IP6_DADDR 24
 

@@ -71,7 +71,8 @@ int bpf_attach_dispatcher(struct bpf_load *b, struct bpf_object *obj, char *why,
 	for (size_t i = 0; i < b->cfg.wan_len && rc == 0; i++)
 		rc = dispatcher_one(b, i, xdp);
 	/* Loaded, so the other programs of the object are there as well? */
-	if (rc == 0 && bpf_program__fd(bpf_object__find_program_by_name(obj, "ps_wan_in")) < 0)
+	if (rc == 0 && b->tc_name &&
+	    bpf_program__fd(bpf_object__find_program_by_name(obj, b->tc_name)) < 0)
 		rc = -EOPNOTSUPP;
 	if (rc < 0) {
 		snprintf(why, why_cap, "%s", bpf_said()[0] ? bpf_said() : strerror(-rc));
@@ -97,7 +98,7 @@ static int single_one(struct bpf_load *b, size_t i, struct io_err *err)
 	static const char *const names[] = {"native", "generic"};
 	struct bpf_wan_info *w = &b->info.wan[i];
 	size_t first = b->cfg.xdp_mode == BPF_XDP_GENERIC, last = b->cfg.xdp_mode != BPF_XDP_NATIVE;
-	int prog = bpf_load_prog_fd(b, "ps_wan_rx"), rc = -EINVAL;
+	int prog = bpf_load_prog_fd(b, b->xdp_name), rc = -EINVAL;
 
 	for (size_t m = first; m <= last; m++) {
 		LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags[m]);

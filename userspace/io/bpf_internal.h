@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What bpf_load (objects, maps), bpf_attach (hooks) and bpf_pin (names in bpffs, leftovers) share.
- * For these files alone. */
+ * What bpf_load and bpf_relay (objects, maps), bpf_attach (hooks) and bpf_pin (names in bpffs,
+ * leftovers) share. For these files alone. */
 #ifndef PENSTOCK_IO_BPF_INTERNAL_H
 #define PENSTOCK_IO_BPF_INTERNAL_H
 #include <bpf/bpf.h>
@@ -25,6 +25,9 @@ struct bpf_load {
 	struct bpf_load_cfg cfg;
 	char instance[BPF_INSTANCE_MAX + 1];
 	struct bpf_object *obj;
+	const char *xdp_name; /* of the object's XDP program */
+	const char
+		*tc_name; /* of another that must have been loaded with it; NULL: there is none */
 	bool plain;
 	struct xdp_program *xdp;  /* dispatcher: owns obj */
 	bool xdp_on[BPF_WAN_MAX]; /* attached by the dispatcher */
@@ -39,6 +42,18 @@ struct bpf_load {
 /* What libbpf or libxdp said first since the last reset, for messages. */
 void bpf_said_reset(void);
 const char *bpf_said(void);
+
+/* bpf_load.c */
+void bpf_say_init(void);
+bool bpf_instance_plain(const char *name);
+bool bpf_env_set(const char *name);
+/* Instance, interfaces, descriptors that are not open; b is zeroed, cfg is set. */
+void bpf_load_init(struct bpf_load *b);
+/* An mmapable array of the object, mapped; NULL: errno. */
+void *bpf_map_share(const struct bpf_load *b, const char *name, size_t entries, size_t size);
+void bpf_map_unshare(void *p, size_t entries, size_t size);
+void bpf_info_fill(struct bpf_load *b);
+int bpf_counts_read(int fd, struct ps_reason_count out[PS_R_COUNT]);
 
 /* bpf_attach.c: 0 or -errno. */
 int bpf_attach_dispatcher(struct bpf_load *b, struct bpf_object *obj, char *why, size_t why_cap);

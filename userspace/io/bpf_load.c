@@ -57,10 +57,16 @@ __attribute__((format(printf, 2, 0))) static int libxdp_say(enum libxdp_print_le
 	return level != LIBXDP_DEBUG ? say(fmt, ap) : 0;
 }
 
+void bpf_say_init(void)
+{
+	libbpf_set_print(libbpf_say);
+	libxdp_set_print(libxdp_say);
+}
+
 /* ---- the object ---------------------------------------------------------------------------------
  */
 
-static bool env_set(const char *name)
+bool bpf_env_set(const char *name)
 {
 	const char *v = getenv(name);
 
@@ -126,7 +132,7 @@ static int flavour_choose(struct bpf_load *b, struct io_err *err)
 	int rc;
 
 	bpf_said_reset();
-	if (b->cfg.force_plain || env_set("PENSTOCK_BPF_PLAIN")) {
+	if (b->cfg.force_plain || bpf_env_set("PENSTOCK_BPF_PLAIN")) {
 		snprintf(info->shown_why, sizeof(info->shown_why), "a plain key map was asked for");
 	} else {
 		rc = object_load(b);
@@ -157,7 +163,7 @@ static void dispatcher_try(struct bpf_load *b)
 	struct bpf_object *obj;
 
 	if (b->cfg.xdp_mode == BPF_XDP_OFF || !b->cfg.wan_len || b->cfg.force_single ||
-	    env_set("PENSTOCK_XDP_SINGLE"))
+	    bpf_env_set("PENSTOCK_XDP_SINGLE"))
 		return;
 	obj = object_open(b);
 	if (!obj)
@@ -182,7 +188,7 @@ static size_t span(size_t entries, size_t size)
 	return (entries * ((size + 7) & ~(size_t)7) + page - 1) / page * page;
 }
 
-static void *map_share(const struct bpf_load *b, const char *name, size_t entries, size_t size)
+void *bpf_map_share(const struct bpf_load *b, const char *name, size_t entries, size_t size)
 {
 	int fd = bpf_load_map_fd(b, name);
 	void *p = fd < 0 ? MAP_FAILED
@@ -192,7 +198,7 @@ static void *map_share(const struct bpf_load *b, const char *name, size_t entrie
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static void map_unshare(void *p, size_t entries, size_t size)
+void bpf_map_unshare(void *p, size_t entries, size_t size)
 {
 	if (p)
 		munmap(p, span(entries, size));
@@ -206,10 +212,10 @@ static int tables_share(struct bpf_load *b, struct io_err *err)
 	t->peers = b->cfg.peers;
 	t->flows = b->cfg.flows;
 	t->channels = b->cfg.channels;
-	t->session = map_share(b, "ps_session", t->sessions, sizeof(*t->session));
-	t->replay = map_share(b, "ps_replay", t->sessions, sizeof(*t->replay));
-	t->peer = map_share(b, "ps_peer", t->peers, sizeof(*t->peer));
-	t->config = map_share(b, "ps_config", 1, sizeof(*t->config));
+	t->session = bpf_map_share(b, "ps_session", t->sessions, sizeof(*t->session));
+	t->replay = bpf_map_share(b, "ps_replay", t->sessions, sizeof(*t->replay));
+	t->peer = bpf_map_share(b, "ps_peer", t->peers, sizeof(*t->peer));
+	t->config = bpf_map_share(b, "ps_config", 1, sizeof(*t->config));
 	if (!t->session || !t->replay || !t->peer || !t->config)
 		return io_fail(err, -errno, "mapping the forwarding table: %s", strerror(errno));
 	t->config->abi = PS_ABI_VERSION;
@@ -221,10 +227,10 @@ static int tables_share(struct bpf_load *b, struct io_err *err)
 
 static void tables_unshare(struct bpf_tables *t)
 {
-	map_unshare(t->session, t->sessions, sizeof(*t->session));
-	map_unshare(t->replay, t->sessions, sizeof(*t->replay));
-	map_unshare(t->peer, t->peers, sizeof(*t->peer));
-	map_unshare(t->config, 1, sizeof(*t->config));
+	bpf_map_unshare(t->session, t->sessions, sizeof(*t->session));
+	bpf_map_unshare(t->replay, t->sessions, sizeof(*t->replay));
+	bpf_map_unshare(t->peer, t->peers, sizeof(*t->peer));
+	bpf_map_unshare(t->config, 1, sizeof(*t->config));
 	*t = (struct bpf_tables){0};
 }
 
@@ -247,7 +253,7 @@ static uint64_t map_memory(int fd)
 	return bytes;
 }
 
-static void info_fill(struct bpf_load *b)
+void bpf_info_fill(struct bpf_load *b)
 {
 	struct bpf_load_info *info = &b->info;
 	struct bpf_program *prog;
@@ -277,7 +283,7 @@ static void info_fill(struct bpf_load *b)
 /* ---- life ---------------------------------------------------------------------------------------
  */
 
-static bool instance_plain(const char *name)
+bool bpf_instance_plain(const char *name)
 {
 	static const char plain[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
@@ -288,7 +294,7 @@ static bool instance_plain(const char *name)
 
 static int cfg_check(const struct bpf_load_cfg *cfg, struct io_err *err)
 {
-	if (!instance_plain(cfg->instance))
+	if (!bpf_instance_plain(cfg->instance))
 		return io_fail(err, -EINVAL, "instance '%.40s' is no plain name",
 			       cfg->instance ? cfg->instance : "");
 	if (!cfg->sessions || (cfg->sessions & (cfg->sessions - 1)) || !cfg->peers || !cfg->flows ||
@@ -303,13 +309,10 @@ static int cfg_check(const struct bpf_load_cfg *cfg, struct io_err *err)
 	return 0;
 }
 
-static struct bpf_load *load_alloc(const struct bpf_load_cfg *cfg)
+void bpf_load_init(struct bpf_load *b)
 {
-	struct bpf_load *b = calloc(1, sizeof(*b));
+	const struct bpf_load_cfg *cfg = &b->cfg;
 
-	if (!b)
-		return NULL;
-	b->cfg = *cfg;
 	snprintf(b->instance, sizeof(b->instance), "%s", cfg->instance);
 	b->cfg.instance = b->instance;
 	b->info.wan_len = cfg->wan_len;
@@ -328,6 +331,18 @@ static struct bpf_load *load_alloc(const struct bpf_load_cfg *cfg)
 		strcpy(w->xdp_attach, "none");
 	}
 	bpf_pin_dir(b->instance, b->info.pin_dir);
+}
+
+static struct bpf_load *load_alloc(const struct bpf_load_cfg *cfg)
+{
+	struct bpf_load *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->cfg = *cfg;
+	b->xdp_name = "ps_wan_rx";
+	b->tc_name = "ps_wan_in";
+	bpf_load_init(b);
 	return b;
 }
 
@@ -339,8 +354,7 @@ int bpf_load_open(struct bpf_load **out, const struct bpf_load_cfg *cfg, struct 
 	*out = NULL;
 	if (rc < 0)
 		return rc;
-	libbpf_set_print(libbpf_say);
-	libxdp_set_print(libxdp_say);
+	bpf_say_init();
 	b = load_alloc(cfg);
 	if (!b)
 		return io_fail(err, -ENOMEM, "no memory for the BPF loader");
@@ -361,7 +375,7 @@ int bpf_load_open(struct bpf_load **out, const struct bpf_load_cfg *cfg, struct 
 		bpf_load_close(b);
 		return rc;
 	}
-	info_fill(b);
+	bpf_info_fill(b);
 	*out = b;
 	return 0;
 }

@@ -144,9 +144,9 @@ static void stale_detach(const uint32_t *prog_id, size_t len)
 
 int bpf_load_clean(const char *instance, struct io_err *err)
 {
-	static const char *const names[] = {"ps_wan_rx", "ps_wan_in", "ps_tun_out"};
+	static const char *const names[] = {"ps_wan_rx", "ps_wan_in", "ps_tun_out", "ps_relay"};
 	char dir[BPF_PATH_MAX];
-	uint32_t id[3];
+	uint32_t id[4];
 	size_t len = 0;
 
 	if (!bpffs_there())
@@ -154,7 +154,7 @@ int bpf_load_clean(const char *instance, struct io_err *err)
 	bpf_pin_dir(instance, dir);
 	if (access(dir, F_OK) < 0)
 		return errno == ENOENT ? 0 : io_fail(err, -errno, "%s: %s", dir, strerror(errno));
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		if ((id[len] = pinned_prog_id(dir, names[i])))
 			len++;
 	if (len)

@@ -8,6 +8,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include "io/bpf_internal.h"
 
 #define BATCH_FIRST 256 /* entries a bpf_map_lookup_batch; grown when a hash bucket holds more */
 #define BATCH_MAX   65536
@@ -165,9 +166,9 @@ int bpf_channel_clear(struct bpf_load *b)
 /* ---- counters -----------------------------------------------------------------------------------
  */
 
-int bpf_reasons_read(struct bpf_load *b, struct ps_reason_count out[PS_R_COUNT])
+int bpf_counts_read(int fd, struct ps_reason_count out[PS_R_COUNT])
 {
-	int fd = bpf_load_map_fd(b, "ps_reason"), cpus = libbpf_num_possible_cpus(), rc = 0;
+	int cpus = libbpf_num_possible_cpus(), rc = 0;
 	struct ps_reason_count *per_cpu;
 
 	memset(out, 0, PS_R_COUNT * sizeof(*out));
@@ -189,4 +190,9 @@ int bpf_reasons_read(struct bpf_load *b, struct ps_reason_count out[PS_R_COUNT])
 	}
 	free(per_cpu);
 	return rc;
+}
+
+int bpf_reasons_read(struct bpf_load *b, struct ps_reason_count out[PS_R_COUNT])
+{
+	return bpf_counts_read(bpf_load_map_fd(b, "ps_reason"), out);
 }
