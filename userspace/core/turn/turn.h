@@ -61,6 +61,13 @@ enum turn_state {
 	TURN_BROKEN,	  /* it does not understand us (420) */
 };
 
+/* What ALLOCATE asks for; the next one when the relay cannot do that (400, 420, 440). */
+enum turn_form {
+	TURN_FORM_DUAL,	 /* an address of each family the relay has */
+	TURN_FORM_PLAIN, /* RFC 5766: an IPv4 address */
+	TURN_FORM_V6,	 /* an IPv6 address; after a 440 only */
+};
+
 /* Judgement of a datagram. */
 enum turn_rx {
 	TURN_RX_CONTROL,    /* an answer, acted on */
@@ -71,6 +78,7 @@ enum turn_rx {
 	TURN_RX_UNKNOWN,    /* no answer to a request in flight */
 	TURN_RX_BAD_AUTH,   /* MESSAGE-INTEGRITY is wrong, or missing where it is needed */
 	TURN_RX_REALM,	    /* a challenge for another realm than ours */
+	TURN_RX_IGNORED,    /* an answer that tells nothing: BINDING refused */
 	TURN_RX_NO_CHANNEL, /* data on a channel that is not confirmed, or lapsed */
 };
 #define TURN_RX_COUNT (TURN_RX_NO_CHANNEL + 1)
@@ -111,9 +119,10 @@ enum turn_event_kind {
 	TURN_EV_CAND,
 	/* It is void: a relay candidate whose allocation is gone; any after turn_restart. */
 	TURN_EV_CAND_GONE,
-	/* Confirmed (again after a change of `local`): data comes in and may go out. */
+	/* Confirmed: data comes in and may go out until `until`. Again when it was renewed, and
+	 * when our own address towards the relay changed. */
 	TURN_EV_CHANNEL_UP,
-	/* It lapsed or the allocation is gone. */
+	/* It lapsed or the allocation is gone; server and local are those last told. */
 	TURN_EV_CHANNEL_DOWN,
 };
 
@@ -123,7 +132,7 @@ struct turn_event {
 	struct endpoint peer, server,
 		local;	 /* TURN_EV_CHANNEL_*; local may be unknown (family 0) */
 	uint16_t number; /* TURN_EV_CHANNEL_* */
-	uint64_t until;	 /* TURN_EV_CHANNEL_UP: it lapses then if not renewed */
+	uint64_t until;	 /* TURN_EV_CHANNEL_UP: it lapses then */
 };
 
 /* What became of a wish for a channel. */
@@ -162,7 +171,7 @@ struct turn_req {
 	bool probe;	  /* one transmission, one second */
 	bool nonced;	  /* authenticated with a nonce */
 	bool bare;	  /* not authenticated at all: the server wants to challenge first */
-	bool dual;	  /* ALLOCATE: asked for both families */
+	uint8_t form;	  /* ALLOCATE: enum turn_form it was asked in */
 	bool removal;	  /* REFRESH with LIFETIME 0 */
 	bool challenged;  /* an unauthenticated 401 came although it carried a nonce */
 	uint8_t pad[6];
@@ -180,14 +189,15 @@ struct turn {
 	char nonce[TURN_NONCE_MAX + 1];
 	struct rng rng;
 	enum turn_state state;
-	const char *why;   /* of the state, static text */
-	int8_t active;	   /* the server address in use: 0 addr4, 1 addr6, -1 none */
-	bool plain;	   /* the relay does not take ADDITIONAL-ADDRESS-FAMILY */
-	bool bare_first;   /* nor credentials before its challenge */
-	uint8_t n_stale;   /* ALLOCATEs answered 437 in a row */
-	uint8_t next_host; /* overwritten next when all host slots are taken */
+	const char *why;     /* of the state, static text */
+	int8_t active;	     /* the server address in use: 0 addr4, 1 addr6, -1 none */
+	enum turn_form form; /* how this relay wants to be asked */
+	bool bare_first;     /* nor credentials before its challenge */
+	uint8_t n_stale;     /* ALLOCATEs answered 437 in a row */
+	uint8_t next_host;   /* overwritten next when all host slots are taken */
 	uint16_t n_reqs, n_due;
 	struct endpoint local; /* our address towards the active server, as last seen */
+	struct endpoint told_server, told_local;       /* of the last TURN_EV_CHANNEL_UP */
 	uint64_t keepalive_at, refresh_at, expires_at; /* TIME_NEVER: not at all */
 	uint64_t lifetime_ns;
 	uint64_t rtt_ns;    /* smoothed; 0: not measured */

@@ -64,12 +64,13 @@ void turn_chan_heard(struct turn_chans *c, unsigned i, uint64_t now);
 /* The next channel that is due for a refresh, with its attention time advanced past `now` once none
  * is left; NONE then. Also finds the ones that lapsed. Start with *pos = 0. */
 unsigned turn_chan_due(struct turn_chans *c, unsigned *pos, uint64_t now);
+/* Something changed that concerns all: news of each that is up. */
+void turn_chans_tell_again(struct turn_chans *c);
 /* The next one there is something to tell about, and what: up or not. */
 bool turn_chan_news(struct turn_chans *c, unsigned *i, bool *up, uint64_t now);
 
 /* Rules, total functions of one entry. */
-bool turn_chan_connected(const struct turn_chan *c, uint64_t now); /* may carry data */
-bool turn_chan_bound(const struct turn_chan *c, uint64_t now); /* the relay ties number and peer */
+bool turn_chan_connected(const struct turn_chan *c, uint64_t now);  /* may carry data */
 bool turn_chan_rebindable(const struct turn_chan *c, uint64_t now); /* to another peer */
 bool turn_chan_wants_refresh(const struct turn_chan *c, uint64_t now);
 #endif
