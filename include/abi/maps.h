@@ -93,8 +93,11 @@ struct ps_channel_key {
 /* ps_channel, hash: the channels on which a relay sends us what peers say. Being here opens the
  * framing, no more: whose packet it is says the session inside. */
 struct ps_channel {
-	__u32 peer; /* ps_peer slot it was bound for, PS_NO_SLOT: none by now; for display */
-	__u32 pad;
+	__u8 peer_family; /* the address it was bound to, for display */
+	__u8 pad;
+	__be16 peer_port;
+	__u32 pad2;
+	__u8 peer[16];
 	__u64 packets; /* [data path] received on it by the kernel; bytes are inner */
 	__u64 bytes;
 };
@@ -170,7 +173,7 @@ _Static_assert(sizeof(struct ps_peer) == 80, "ps_peer");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_ifindex) == 36, "ps_peer.path_ifindex");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_channel) == 42, "ps_peer.path_channel");
 _Static_assert(sizeof(struct ps_channel_key) == 24, "ps_channel_key");
-_Static_assert(sizeof(struct ps_channel) == 24, "ps_channel");
+_Static_assert(sizeof(struct ps_channel) == 40, "ps_channel");
 _Static_assert(sizeof(struct ps_flow_key) == 44, "ps_flow_key");
 _Static_assert(sizeof(struct ps_flow) == 56, "ps_flow");
 _Static_assert(sizeof(struct ps_config) == 32, "ps_config");

@@ -106,6 +106,10 @@
 	  "driver refused to move the packet start")                                               \
 	R(URX_DELIVERED, "urx_delivered", DONE, "decrypted and delivered by user space")           \
 	R(URX_STUN, "urx_stun", DONE, "STUN message taken by an ICE agent")                        \
+	R(URX_RELAY, "urx_relay", DONE, "a relay's own message taken")                             \
+	R(URX_RELAY_REJECTED, "urx_relay_rejected", DROP,                                          \
+	  "a relay's message, or channel data, that means nothing to us")                          \
+	R(URX_RELAY_LATE, "urx_relay_late", DROP, "from a relay that was ours once")               \
 	R(URX_HANDSHAKE, "urx_handshake", DONE, "WireGuard handshake message taken")               \
 	R(URX_KEEPALIVE, "urx_keepalive", DONE, "keepalive received")                              \
 	R(URX_CONTROL, "urx_control", DONE, "peer-to-peer control packet taken")                   \

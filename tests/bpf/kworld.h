@@ -115,7 +115,7 @@ static inline struct ps_channel_key kw_channel_key(int family)
 static inline void kw_channel(struct kworld *w, int family, bool set)
 {
 	struct ps_channel_key key = kw_channel_key(family);
-	struct ps_channel c = {.peer = KW_PEER};
+	struct ps_channel c = {.peer_family = 4};
 
 	if (set)
 		T_EQ(bpf_map_update_elem(w->k.channel, &key, &c, BPF_ANY), 0);

@@ -222,7 +222,7 @@ static void rx_channel_known(int outer)
 		expect_rx(PS_R_XDP_DELIVERED, &q);
 	}
 	T_EQ(bpf_map_lookup_elem(w.k.channel, &key, &c), 0);
-	T_EQ(c.peer, KW_PEER);
+	T_EQ(c.peer_family, 4);
 	T_EQ(c.packets, 4);
 	T_EQ(c.bytes, 4 * (28 + 33));
 	kw_reset(&w, 4);

@@ -220,19 +220,22 @@ static void test_channels(void)
 				     .relay_port = ps_be16(3478),
 				     .local_port = ps_be16(52625),
 				     .relay = {192, 0, 2, 1}};
+	struct endpoint peer = {.ip = ipaddr_v4(198, 51, 100, 7), .port = 40000};
 	struct ps_channel c;
 
 	up(false);
 	T_EQ(bpf_channel_get(b, &key, &c), -ENOENT); /* it begins empty */
 	for (uint16_t i = 0; i < CHANNELS; i++) {
 		key.number = ps_be16(0x4000 + i);
-		T(bpf_channel_set(b, &key, i) == 0);
+		T(bpf_channel_set(b, &key, &peer) == 0);
 	}
-	T_EQ(bpf_channel_set(b, &key, 7), 0); /* another peer's now */
+	peer.port++;
+	T_EQ(bpf_channel_set(b, &key, &peer), 0); /* another peer's now */
 	T_EQ(bpf_channel_get(b, &key, &c), 0);
-	T_EQ(c.peer, 7);
+	T_EQ(c.peer_port, ps_be16(40001));
+	T_MEM(c.peer, peer.ip.b, 16);
 	key.number = ps_be16(0x4fff);
-	T_EQ(bpf_channel_set(b, &key, 7), -E2BIG);
+	T_EQ(bpf_channel_set(b, &key, &peer), -E2BIG);
 	T_EQ(bpf_channel_get(b, &key, &c), -ENOENT);
 	key.number = ps_be16(0x4000);
 	T_EQ(bpf_channel_del(b, &key), 0);

@@ -133,10 +133,12 @@ int bpf_flow_each(struct bpf_load *b, enum bpf_dir dir, bpf_flow_fn fn, void *ar
 /* ---- channels -----------------------------------------------------------------------------------
  */
 
-int bpf_channel_set(struct bpf_load *b, const struct ps_channel_key *key, uint32_t peer)
+int bpf_channel_set(struct bpf_load *b, const struct ps_channel_key *key,
+		    const struct endpoint *peer)
 {
-	struct ps_channel c = {.peer = peer};
+	struct ps_channel c = {.peer_family = peer->ip.family, .peer_port = ps_be16(peer->port)};
 
+	memcpy(c.peer, peer->ip.b, sizeof(c.peer));
 	return bpf_map_update_elem(bpf_load_map_fd(b, "ps_channel"), key, &c, BPF_ANY) < 0 ? -errno
 											   : 0;
 }

@@ -4,6 +4,7 @@
  * channels, counters. Keys go in and never come out. */
 #ifndef PENSTOCK_IO_BPF_SYNC_H
 #define PENSTOCK_IO_BPF_SYNC_H
+#include "base/addr.h"
 #include "io/bpf_load.h"
 
 enum bpf_dir {
@@ -29,10 +30,11 @@ typedef bool (*bpf_flow_fn)(void *arg, const struct ps_flow_key *key, const stru
 /* Walk all entries. Entries that come or go meanwhile may or may not be seen. 0 or -errno. */
 int bpf_flow_each(struct bpf_load *b, enum bpf_dir dir, bpf_flow_fn fn, void *arg);
 
-/* A relay's channel: from now on the kernel takes channel data of it (ps_channel). Again for the
- * same channel: its counters begin anew. 0; -E2BIG: the table is full, user space takes it; -errno.
+/* A relay's channel with peer: from now on the kernel takes channel data of it. Again for the same
+ * one: its counters begin anew. 0; -E2BIG: the table is full, user space takes it; -errno.
  * The table begins empty and goes with the programs. */
-int bpf_channel_set(struct bpf_load *b, const struct ps_channel_key *key, uint32_t peer);
+int bpf_channel_set(struct bpf_load *b, const struct ps_channel_key *key,
+		    const struct endpoint *peer);
 /* One that is not there is fine. */
 int bpf_channel_del(struct bpf_load *b, const struct ps_channel_key *key);
 /* 0 or -ENOENT. */

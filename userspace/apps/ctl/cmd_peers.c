@@ -15,6 +15,11 @@ static void print_path(const json_t *p)
 		print_candidate(", ", json_object_get(p, "local"));
 		print_candidate(" to ", json_object_get(p, "remote"));
 	}
+	if (ctl_has(p, "relay")) {
+		printf(", by our relay %s", ctl_clean_str(p, "relay"));
+		if (ctl_has(p, "channel"))
+			printf(" channel 0x%04x", (unsigned)ctl_u64(p, "channel"));
+	}
 	if (ctl_has(p, "rtt_us"))
 		printf(", round trip %s", ctl_micros(ctl_u64(p, "rtt_us")));
 	printf("\n");

@@ -3,16 +3,22 @@
  * The shell shared by penstock-gateway and penstock-client: one control thread, its loop, and
  * everything the loop owns. Cores decide, this performs.
  *
- *   a packet from the network    data.c   udp -> node (STUN, handshake) or fwd_open -> role policy
- * -> TUN a packet from the TUN        data.c   role policy -> fwd_seal -> udp what connections want
- * link.c   node events -> forwarding table, kernel keys, candidates what the portal says portal.c
- * websocket -> phx -> role who may do what              role_gateway.c, role_client.c around
- * core/tunnel cached flows of the kernel   flow.c once a second                tick.c   counters of
- * both executors -> timers devices, made and undone     dev.c    options: opt.c    operator's view:
- * view.c    life: run.c
- *
  * Rule of the house: after anything that can shrink an authorisation, role->drain runs before the
  * next packet is looked at. */
+/* clang-format off */
+/*
+ * a packet from the network          data.c   udp -> node (STUN, handshake), or fwd_open -> role policy -> TUN
+ * a packet from the TUN              data.c   role policy -> fwd_seal -> udp
+ * what connections want              link.c   node events -> forwarding table, kernel keys, candidates
+ * where their packets go             path.c   paths and relays' channels -> forwarding table
+ * what the portal says               portal.c websocket -> phx -> role
+ * who may do what                    role_gateway.c, role_client.c around core/tunnel
+ * cached flows of the kernel         flow.c
+ * once a second                      tick.c   counters of both executors -> timers
+ * devices, made and undone           dev.c
+ * options, operator's view, life     opt.c, view.c, run.c
+ */
+/* clang-format on */
 #ifndef PENSTOCK_DAEMON_H
 #define PENSTOCK_DAEMON_H
 #include <stdbool.h>
@@ -104,8 +110,6 @@ struct peer_pace {
 	uint32_t ticks;
 	uint32_t pad;
 };
-
-#define DAEMON_TX_MAX 2048
 
 /* Channels of relays the kernel knows: a few for each peer, and never more than eight relays can
  * hand out (RFC 8656 §12: 4096 numbers each). */
@@ -205,8 +209,16 @@ bool link_connect(struct daemon *d, uint32_t slot, const struct node_peer *p, ui
 /* Interface addresses -> host candidates. True: one of them is gone, and with it whatever
  * connection had it as its source; or there is a new one to try the portal from. */
 bool link_refresh_hosts(struct daemon *d, uint64_t now);
+
+/* ---- path.c ---- */
+/* Packets to the peer take this path from now on, in both executors. One through a relay without a
+ * channel is none. */
+void path_set(struct daemon *d, uint32_t slot, const struct node_path *path);
+void path_clear(struct daemon *d, uint32_t slot);
 /* Routes changed: ask anew which interface each path leaves by. */
-void link_refresh_paths(struct daemon *d);
+void path_refresh(struct daemon *d, uint64_t now);
+/* A relay's channel came up or went: does the kernel take what arrives on it? */
+void path_channel(struct daemon *d, const struct node_channel *c, bool up);
 
 /* ---- flow.c ---- */
 /* Offer an allowed packet's flow to the kernel. */

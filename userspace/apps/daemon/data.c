@@ -9,6 +9,7 @@
 #include "codec/icmp_error.h"
 #include "codec/p2p_ctl.h"
 #include "crypto/crypto.h"
+#include "wire/turn.h"
 
 #define RX_BATCHES	4   /* batches a wake-up takes before it lets timers and signals in */
 #define ICMP_PER_SECOND 100 /* errors we answer refused packets with, all peers together */
@@ -19,29 +20,43 @@ void data_count(struct daemon *d, enum ps_reason_id reason, size_t bytes)
 	d->reasons[reason].bytes += bytes;
 }
 
+/* Seal into the socket's buffer, behind the channel's header when the path is a relay's. */
+static enum ps_reason_id seal_to(struct daemon *d, uint32_t slot, const struct ps_peer *p,
+				 const uint8_t *pkt, size_t len, uint8_t ecn, uint64_t now)
+{
+	const struct ipaddr local = ipaddr_from(p->path_family, p->path_local);
+	const struct endpoint remote = {.ip = ipaddr_from(p->path_family, p->path_remote),
+					.port = ps_host16(p->path_remote_port)};
+	size_t head = p->path_channel ? TURN_CHAN_HDR_LEN : 0, out_len;
+	enum ps_reason_id reason;
+	uint8_t *out;
+
+	if (head + len + FWD_DATA_OVERHEAD > UDP_BUF_LEN)
+		return PS_R_UTX_MALFORMED;
+	out = udp_reserve(d->udp, p->path_family);
+	if (!out)
+		return PS_R_UTX_SOCKET;
+	reason = fwd_seal(&d->fwd, slot, pkt, len, out + head, &out_len, now);
+	if (reason != PS_R_UTX_SENT)
+		return reason;
+	if (head)
+		turn_chan_put(out, ps_host16(p->path_channel), (uint16_t)out_len);
+	udp_commit(d->udp, &local, &remote, ecn, head + out_len);
+	return PS_R_UTX_SENT;
+}
+
 enum ps_reason_id data_send(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
 			    uint8_t ecn, uint64_t now)
 {
-	const struct node_conn *c = node_conn(&d->node, slot);
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
 	enum ps_reason_id reason;
-	size_t out_len;
-	uint8_t *out;
 
-	if (!c || !c->has_path)
+	if (!p || !p->path_family || !node_conn(&d->node, slot))
 		return PS_R_UTX_NO_PATH;
-	if (len + FWD_DATA_OVERHEAD > UDP_BUF_LEN)
-		return PS_R_UTX_MALFORMED;
-	out = udp_reserve(d->udp, c->path.remote.ip.family);
-	if (!out)
-		return PS_R_UTX_SOCKET;
-	reason = fwd_seal(&d->fwd, slot, pkt, len, out, &out_len, now);
-	if (reason != PS_R_UTX_SENT) {
-		if (reason == PS_R_UTX_NO_SESSION)
-			node_wants_send(&d->node, slot, now);
-		return reason;
-	}
-	udp_commit(d->udp, &c->path.local.ip, &c->path.remote, ecn, out_len);
-	return PS_R_UTX_SENT;
+	reason = seal_to(d, slot, p, pkt, len, ecn, now);
+	if (reason == PS_R_UTX_NO_SESSION)
+		node_wants_send(&d->node, slot, now);
+	return reason;
 }
 
 void data_goodbye(struct daemon *d, uint32_t slot, uint64_t now)
@@ -143,23 +158,27 @@ static enum ps_reason_id rx_datagram(struct daemon *d, struct udp_dgram *g, uint
 	if (tunnel_in_peer_range(&g->local.ip))
 		return PS_R_URX_MALFORMED;
 	switch (node_input(&d->node, &in, &view, now)) {
-	case NODE_RX_DATA:
+	case NODE_RX_DATA: /* without the channel's framing, when it came in one */
 		g->data += view.off;
 		g->len = view.len;
 		return rx_data(d, g, now);
 	case NODE_RX_STUN:
-	case NODE_RX_RELAY:
 		link_drain(d, now);
 		return PS_R_URX_STUN;
+	case NODE_RX_RELAY:
+		link_drain(d, now);
+		return PS_R_URX_RELAY;
 	case NODE_RX_HANDSHAKE:
 		link_drain(d, now);
 		return PS_R_URX_HANDSHAKE;
 	case NODE_RX_MALFORMED:
 		return PS_R_URX_MALFORMED;
 	case NODE_RX_STUN_REJECTED:
-	case NODE_RX_RELAY_REJECTED:
-	case NODE_RX_RELAY_LATE:
 		return PS_R_URX_STUN_REJECTED;
+	case NODE_RX_RELAY_REJECTED:
+		return PS_R_URX_RELAY_REJECTED;
+	case NODE_RX_RELAY_LATE:
+		return PS_R_URX_RELAY_LATE;
 	case NODE_RX_HANDSHAKE_REJECTED:
 		return PS_R_URX_HANDSHAKE_REJECTED;
 	case NODE_RX_UNDER_LOAD:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Between the node and the world: sessions into the forwarding table and the kernel, paths to
- * interfaces, datagrams to sockets, candidates towards the portal. */
+ * Between the node and the world: sessions into the forwarding table and the kernel, datagrams to
+ * sockets, candidates towards the portal. Paths and channels: path.c. */
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
@@ -89,36 +89,6 @@ static void on_wg(struct daemon *d, struct node_event *ev, uint64_t now)
 	}
 }
 
-/* ---- paths ---- */
-
-static uint32_t path_ifindex(struct daemon *d, const struct ice_path *path)
-{
-	struct nl_hop hop;
-
-	if (!d->bpf || path->local_kind == CAND_RELAY ||
-	    nl_link_route_to(d->nl, &path->remote.ip, NL_FWMARK, &hop, NULL))
-		return 0;
-	for (size_t i = 0; i < d->wan_len; i++)
-		if (d->wan_ifindex[i] == hop.ifindex)
-			return (uint32_t)hop.ifindex;
-	return 0;
-}
-
-static void set_path(struct daemon *d, uint32_t slot, const struct ice_path *path)
-{
-	fwd_peer_set_path(&d->fwd, slot, &path->local, &path->remote, 0, path_ifindex(d, path));
-}
-
-void link_refresh_paths(struct daemon *d)
-{
-	for (uint32_t slot = 0; slot < d->max_peers; slot++) {
-		const struct node_conn *c = node_conn(&d->node, slot);
-
-		if (c && c->has_path)
-			set_path(d, slot, &c->path);
-	}
-}
-
 /* ---- events ---- */
 
 /* A new address is news to every peer at once; the table of what waits is smaller than that. */
@@ -126,6 +96,24 @@ static void flush_if_many(struct daemon *d, uint64_t now)
 {
 	if (d->held.count >= CAND_HOLD_MAX / 2)
 		portal_flush(d, now);
+}
+
+static void log_path(const struct node_event *ev, uint64_t since_start_ns)
+{
+	const struct node_path *p = &ev->path;
+	const char *kind = cand_kind_name(p->ice.remote_kind);
+
+	if (p->relayed)
+		LOG_INFO("ice", p->channel ? "new path" : "new path, its relay's channel pending",
+			 LOG_UUID("cid", &ev->cid), LOG_ENDPOINT("local", &p->ice.local),
+			 LOG_ENDPOINT("remote", &p->ice.remote), LOG_STR("kind", kind),
+			 LOG_ENDPOINT("relay", &p->relay), LOG_U64("channel", p->channel),
+			 LOG_NS("since_start", since_start_ns));
+	else
+		LOG_INFO("ice", "new path", LOG_UUID("cid", &ev->cid),
+			 LOG_ENDPOINT("local", &p->ice.local),
+			 LOG_ENDPOINT("remote", &p->ice.remote), LOG_STR("kind", kind),
+			 LOG_NS("since_start", since_start_ns));
 }
 
 static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
@@ -146,12 +134,8 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		flush_if_many(d, now);
 		break;
 	case NODE_EV_PATH:
-		LOG_INFO("ice", "new path", LOG_UUID("cid", &ev->cid),
-			 LOG_ENDPOINT("local", &ev->path.ice.local),
-			 LOG_ENDPOINT("remote", &ev->path.ice.remote),
-			 LOG_STR("kind", cand_kind_name(ev->path.ice.remote_kind)),
-			 LOG_NS("since_start", c ? time_since(c->created_ns, now) : 0));
-		set_path(d, ev->conn, &ev->path.ice);
+		log_path(ev, c ? time_since(c->created_ns, now) : 0);
+		path_set(d, ev->conn, &ev->path);
 		break;
 	case NODE_EV_WANT_INDEX: {
 		uint32_t idx = fwd_index_alloc(&d->fwd);
@@ -176,11 +160,12 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		d->role->gone(d, ev->conn, now);
 		break;
 	case NODE_EV_CLOSED:
-		fwd_peer_set_path(&d->fwd, ev->conn, NULL, NULL, 0, 0);
+		path_clear(d, ev->conn);
 		cand_hold_drop_peer(&d->held, &ev->cid);
 		break;
 	case NODE_EV_CHANNEL_UP:
 	case NODE_EV_CHANNEL_DOWN:
+		path_channel(d, &ev->channel, ev->kind == NODE_EV_CHANNEL_UP);
 		break;
 	case NODE_EV_RELAY_GONE:
 		LOG_WARN("relay", "relay given up", LOG_UUID("rid", &ev->cid),

@@ -99,7 +99,7 @@ static void on_network(void *ctx, unsigned events, uint64_t now)
 	/* A portal connection from an address that is gone would take minutes to notice. */
 	if (link_refresh_hosts(d, now) && !d->stopping)
 		portal_reconnect(d, now);
-	link_refresh_paths(d);
+	path_refresh(d, now);
 }
 
 static void on_quit(void *ctx, int signum, uint64_t now)
@@ -187,6 +187,7 @@ static void reset(struct daemon *d, uint64_t now)
 
 		PS_WRITE_ONCE(c->port4, ps_be16(udp_port(d->udp, 4)));
 		PS_WRITE_ONCE(c->port6, ps_be16(udp_port(d->udp, 6)));
+		bpf_channel_clear(d->bpf); /* they were with the old ports */
 	}
 	if (new_node_key(d, false, now)) {
 		daemon_stop(d, 1);

@@ -166,6 +166,12 @@ static json_t *candidate(enum cand_kind kind, const struct endpoint *e)
 	return o;
 }
 
+/* Through a relay of ours, or of the peer's. */
+static const char *path_kind(const struct node_path *p)
+{
+	return p->relayed || p->ice.remote_kind == CAND_RELAY ? "relayed" : "direct";
+}
+
 static json_t *view_session(const struct daemon *d, const struct ps_peer *p, uint64_t now)
 {
 	const struct ps_session *s;
@@ -191,7 +197,9 @@ static json_t *view_peer(const struct daemon *d, uint32_t slot, const struct ps_
 	const struct node_conn *c = node_conn(&d->node, slot);
 	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
 	struct ipaddr v4, v6;
-	struct ice_path path;
+	struct ice_path fresh;
+	struct node_path path;
+	const struct ice_path *ice = &path.ice;
 	struct uuid id;
 	uint32_t resources;
 	bool nominated;
@@ -199,22 +207,22 @@ static json_t *view_peer(const struct daemon *d, uint32_t slot, const struct ps_
 
 	if (!p || !d->role->peer_info(d, slot, &id, &v4, &v6, &resources))
 		return NULL;
-	nominated = c && c->has_path;
-	if (nominated && !ice_selected(&c->ice, &path))
-		path = c->path;
+	nominated = c && node_conn_path(&d->node, slot, &path, now);
+	if (nominated && ice_selected(&c->ice, &fresh) && endpoint_eq(&fresh.local, &ice->local) &&
+	    endpoint_eq(&fresh.remote, &ice->remote))
+		path.ice = fresh; /* its round trip is newer */
 	o = json_pack("{s:I}", "slot", (json_int_t)slot);
 	put(o, "id", uuid(&id));
 	put(o, "ipv4", ip(&v4));
 	put(o, "ipv6", ip(&v6));
 	put(o, "state", json_string(peer_state(c)));
-	put(o, "path",
-	    json_string(!nominated ? "none"
-			: path.local_kind == CAND_RELAY || path.remote_kind == CAND_RELAY
-				? "relayed"
-				: "direct"));
-	put(o, "local", nominated ? candidate(path.local_kind, &path.local) : json_null());
-	put(o, "remote", nominated ? candidate(path.remote_kind, &path.remote) : json_null());
-	put(o, "rtt_us", nominated && path.rtt_ns ? num(path.rtt_ns / NS_PER_US) : json_null());
+	put(o, "path", json_string(nominated ? path_kind(&path) : "none"));
+	put(o, "local", nominated ? candidate(ice->local_kind, &ice->local) : json_null());
+	put(o, "remote", nominated ? candidate(ice->remote_kind, &ice->remote) : json_null());
+	put(o, "relay", nominated && path.relayed ? endpoint(&path.relay) : json_null());
+	put(o, "channel",
+	    nominated && path.relayed && path.channel ? num(path.channel) : json_null());
+	put(o, "rtt_us", nominated && ice->rtt_ns ? num(ice->rtt_ns / NS_PER_US) : json_null());
 	put(o, "last_handshake_s",
 	    c && c->handshake_ns ? num(time_since(c->handshake_ns, now) / NS_PER_SEC)
 				 : json_null());
