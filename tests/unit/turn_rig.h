@@ -333,6 +333,41 @@ static inline enum turn_rx rig_data(uint16_t number, const char *text, struct tu
 
 /* ---- ways there ---- */
 
+/* Keeps the relay alive for a while. */
+static inline void live(uint64_t span)
+{
+	uint64_t end = rig.now + span;
+	struct turn_tx tx;
+
+	while (rig.now < end) {
+		rig_run(end - rig.now < NS_PER_SEC ? end - rig.now : NS_PER_SEC);
+		while (rig_count(STUN_BINDING)) {
+			tx = rig_take(STUN_BINDING);
+			ok_binding(&tx);
+		}
+		while (rig_count(STUN_REFRESH)) {
+			tx = rig_take(STUN_REFRESH);
+			ok(&tx, 600);
+		}
+	}
+}
+
+static inline enum turn_bind want(const char *peer)
+{
+	struct endpoint e = ep(peer);
+	enum turn_bind b = turn_bind(&rig.t, &e, rig.now);
+
+	rig_drive();
+	return b;
+}
+
+static inline const char *freeable(void)
+{
+	const char *why = NULL;
+
+	return turn_freeable(&rig.t, &why) ? why : "";
+}
+
 /* Up to an ALLOCATE with a nonce, untaken. */
 static inline void rig_challenged(void)
 {
