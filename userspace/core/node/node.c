@@ -51,6 +51,11 @@ uint32_t node_hash(const struct node *n, const void *key, size_t len)
 	return (uint32_t)(h ^ h >> 32);
 }
 
+uint32_t node_hash_peer(const struct node *n, const struct endpoint *e)
+{
+	return node_hash(n, e->ip.b, sizeof(e->ip.b)) ^ e->port * UINT32_C(0x9e3779b1);
+}
+
 uint32_t *node_bucket(const struct node *n, enum node_chain chain, uint32_t hash)
 {
 	return &n->mem.buckets[(uint32_t)chain * n->mem.n_buckets +
@@ -66,36 +71,32 @@ static uint32_t chain_hash(const struct node *n, const struct node_conn *c, enum
 		return node_hash(n, c->ice.local_creds.ufrag, strlen(c->ice.local_creds.ufrag));
 	case NODE_BY_KEY:
 		return node_hash(n, c->remote_pub, sizeof(c->remote_pub));
+	case NODE_BY_PEER:
+		return node_hash_peer(n, &c->path.remote);
 	case NODE_CHAINS:
 		break;
 	}
 	return 0;
 }
 
-static void chain_link(struct node *n, uint32_t slot)
+void node_chain_link(struct node *n, uint32_t slot, enum node_chain chain)
 {
 	struct node_conn *c = &n->mem.conns[slot];
+	uint32_t *head = node_bucket(n, chain, chain_hash(n, c, chain));
 
-	for (unsigned i = 0; i < NODE_CHAINS; i++) {
-		uint32_t *head = node_bucket(n, i, chain_hash(n, c, i));
-
-		c->next[i] = *head;
-		*head = slot;
-	}
+	c->next[chain] = *head;
+	*head = slot;
 }
 
-static void chain_unlink(struct node *n, uint32_t slot)
+void node_chain_unlink(struct node *n, uint32_t slot, enum node_chain chain)
 {
 	struct node_conn *c = &n->mem.conns[slot];
+	uint32_t *at = node_bucket(n, chain, chain_hash(n, c, chain));
 
-	for (unsigned i = 0; i < NODE_CHAINS; i++) {
-		uint32_t *at = node_bucket(n, i, chain_hash(n, c, i));
-
-		while (*at != slot && *at != NODE_NONE)
-			at = &n->mem.conns[*at].next[i];
-		if (*at == slot)
-			*at = c->next[i];
-	}
+	while (*at != slot && *at != NODE_NONE)
+		at = &n->mem.conns[*at].next[chain];
+	if (*at == slot)
+		*at = c->next[chain];
 }
 
 uint32_t node_find(const struct node *n, const struct uuid *cid)
@@ -123,7 +124,8 @@ int node_init(struct node *n, const struct node_cfg *cfg, const struct node_mem 
 	uint8_t sub[32];
 
 	if (!mem->n_conns || !mem->n_buckets || (mem->n_buckets & (mem->n_buckets - 1)) ||
-	    !mem->n_slots || (mem->n_slots & (mem->n_slots - 1)))
+	    !mem->n_slots || (mem->n_slots & (mem->n_slots - 1)) ||
+	    mem->n_relays > NODE_RELAYS_MAX || (mem->n_relays && !mem->relays))
 		return -EINVAL;
 	memset(n, 0, sizeof(*n));
 	n->cfg = *cfg;
@@ -156,6 +158,7 @@ void node_fini(struct node *n)
 		crypto_wipe(c->psk, sizeof(c->psk));
 		c->state = NODE_FREE;
 	}
+	node_relays_fini(n);
 	wg_local_fini(&n->wg);
 	rng_wipe(&n->rng);
 }
@@ -178,36 +181,35 @@ const uint8_t *node_public_key(const struct node *n)
 
 /* ---- local addresses ---- */
 
-/* Offer one host address to a connection; announced when the agent did not have it. */
-static void conn_add_host(struct node *n, uint32_t slot, const struct endpoint *e, uint64_t now)
+/* Announce it, or tell of its end: one of two masks. */
+static void conn_signal(struct node *n, uint32_t slot, const struct ice_cand *cand, uint32_t *set,
+			uint32_t *clear)
 {
-	struct node_conn *c = &n->mem.conns[slot];
-	struct ice_cand cand = ice_cand_host(e);
-	enum ice_add rc = ice_add_local(&c->ice, &cand, NULL, now);
+	const struct ice *ice = &n->mem.conns[slot].ice;
 
-	if (rc != ICE_ADD_NEW && rc != ICE_ADD_REENABLED && rc != ICE_ADD_REPLACED)
-		return;
-	for (unsigned i = 0; i < ice_n_locals(&c->ice); i++)
-		if (ice_cand_same(ice_local(&c->ice, i), &cand)) {
-			c->signal_mask |= 1u << i;
-			c->gone_mask &= ~(1u << i);
+	for (unsigned i = 0; i < ice_n_locals(ice); i++)
+		if (ice_cand_same(ice_local(ice, i), cand)) {
+			*set |= UINT32_C(1) << i;
+			*clear &= ~(UINT32_C(1) << i);
 		}
 	node_conn_wake(n, slot);
 }
 
-static void conn_drop_host(struct node *n, uint32_t slot, const struct endpoint *e, uint64_t now)
+void node_conn_add_local(struct node *n, uint32_t slot, const struct ice_cand *cand, uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
-	struct ice_cand cand = ice_cand_host(e);
+	enum ice_add rc = ice_add_local(&c->ice, cand, NULL, now);
 
-	if (!ice_remove_local(&c->ice, &cand, now))
-		return;
-	for (unsigned i = 0; i < ice_n_locals(&c->ice); i++)
-		if (ice_cand_same(ice_local(&c->ice, i), &cand)) {
-			c->gone_mask |= 1u << i;
-			c->signal_mask &= ~(1u << i);
-		}
-	node_conn_wake(n, slot);
+	if (rc == ICE_ADD_NEW || rc == ICE_ADD_REENABLED || rc == ICE_ADD_REPLACED)
+		conn_signal(n, slot, cand, &c->signal_mask, &c->gone_mask);
+}
+
+void node_conn_drop_local(struct node *n, uint32_t slot, const struct ice_cand *cand, uint64_t now)
+{
+	struct node_conn *c = &n->mem.conns[slot];
+
+	if (ice_remove_local(&c->ice, cand, now))
+		conn_signal(n, slot, cand, &c->gone_mask, &c->signal_mask);
 }
 
 static bool has_endpoint(const struct endpoint *set, uint32_t n, const struct endpoint *e)
@@ -220,10 +222,12 @@ static bool has_endpoint(const struct endpoint *set, uint32_t n, const struct en
 
 static void add_host(struct node *n, const struct endpoint *e, uint64_t now)
 {
+	struct ice_cand cand = ice_cand_host(e);
+
 	n->hosts[n->n_hosts++] = *e;
 	for (uint32_t slot = 0; slot < n->mem.n_conns; slot++)
 		if (node_conn_open(&n->mem.conns[slot])) {
-			conn_add_host(n, slot, e, now);
+			node_conn_add_local(n, slot, &cand, now);
 			node_conn_touch(n, slot, now);
 		}
 }
@@ -246,6 +250,7 @@ void node_set_hosts(struct node *n, const struct endpoint *hosts, uint32_t n_hos
 {
 	for (uint32_t i = 0; i < n->n_hosts;) {
 		struct endpoint gone = n->hosts[i];
+		struct ice_cand cand = ice_cand_host(&gone);
 
 		if (has_endpoint(hosts, n_hosts, &gone)) {
 			i++;
@@ -254,7 +259,7 @@ void node_set_hosts(struct node *n, const struct endpoint *hosts, uint32_t n_hos
 		n->hosts[i] = n->hosts[--n->n_hosts];
 		for (uint32_t slot = 0; slot < n->mem.n_conns; slot++)
 			if (node_conn_open(&n->mem.conns[slot]))
-				conn_drop_host(n, slot, &gone, now);
+				node_conn_drop_local(n, slot, &cand, now);
 	}
 	for (uint32_t i = 0; i < n_hosts; i++)
 		node_learn_host(n, &hosts[i], now);
@@ -320,6 +325,8 @@ static int conn_init(struct node *n, uint32_t slot, const struct node_peer *p, u
 		.hot_next = c->hot_next,
 		.asked = c->asked,
 		.ask_next = c->ask_next,
+		.relay = NODE_RELAY_NONE,
+		.path_relay = NODE_RELAY_NONE,
 		.cid = p->cid,
 		.created_ns = now,
 		.last_activity_ns = now,
@@ -360,9 +367,10 @@ enum node_upsert node_upsert(struct node *n, uint32_t slot, const struct node_pe
 	}
 	node_conn_set_state(c, NODE_CONNECTING);
 	n->n_used++;
-	chain_link(n, slot);
-	for (uint32_t i = 0; i < n->n_hosts; i++)
-		conn_add_host(n, slot, &n->hosts[i], now);
+	node_chain_link(n, slot, NODE_BY_CID);
+	node_chain_link(n, slot, NODE_BY_UFRAG);
+	node_chain_link(n, slot, NODE_BY_KEY);
+	node_home_init(n, slot, now);
 	node_conn_wake(n, slot);
 	return NODE_UPSERT_CREATED;
 }
@@ -374,7 +382,11 @@ void node_close(struct node *n, uint32_t slot, uint64_t now)
 	if (!c || c->state == NODE_FREE || c->state == NODE_CLOSING)
 		return;
 	wg_peer_reset(&c->wg, now);
-	chain_unlink(n, slot);
+	node_chain_unlink(n, slot, NODE_BY_CID);
+	node_chain_unlink(n, slot, NODE_BY_UFRAG);
+	node_chain_unlink(n, slot, NODE_BY_KEY);
+	node_path_forget(n, slot);
+	node_home_fini(n, slot);
 	node_conn_set_state(c, NODE_CLOSING);
 	node_conn_wake(n, slot);
 }
@@ -393,6 +405,7 @@ bool node_add_candidate(struct node *n, uint32_t slot, const char *text, size_t 
 	if (rc == ICE_ADD_REJECTED)
 		return false;
 	ice_add_optimistic(&c->ice, now);
+	node_home_bind(n, slot, now);
 	c->candidate_by_ns = TIME_NEVER;
 	if (rc != ICE_ADD_REDUNDANT)
 		node_conn_touch(n, slot, now);

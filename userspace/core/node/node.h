@@ -64,6 +64,7 @@ enum node_chain {
 	NODE_BY_CID,
 	NODE_BY_UFRAG,
 	NODE_BY_KEY,
+	NODE_BY_PEER, /* path.remote, while the path goes through a relay of ours */
 	NODE_CHAINS,
 };
 
@@ -71,12 +72,16 @@ struct node_conn {
 	enum node_state state;
 	bool controlling;
 	bool has_path;
-	bool path_news;	  /* NODE_EV_PATH is due */
-	bool established; /* NODE_EV_ESTABLISHED was reported */
-	bool fail_news;	  /* NODE_EV_FAILED is due */
-	bool want_news;	  /* NODE_EV_WANT_INDEX was reported and not answered */
-	bool hot;	  /* in the work queue */
-	bool asked;	  /* in the queue of those to ask for news */
+	bool path_news;	       /* NODE_EV_PATH is due */
+	bool established;      /* NODE_EV_ESTABLISHED was reported */
+	bool fail_news;	       /* NODE_EV_FAILED is due */
+	bool want_news;	       /* NODE_EV_WANT_INDEX was reported and not answered */
+	bool hot;	       /* in the work queue */
+	bool asked;	       /* in the queue of those to ask for news */
+	bool path_relayed;     /* path.local is, or was, a relayed address */
+	uint8_t relay;	       /* the one assigned, or NODE_RELAY_NONE */
+	uint8_t path_relay;    /* whose address path.local is, or NODE_RELAY_NONE */
+	uint16_t path_channel; /* as NODE_EV_PATH said */
 	uint32_t next[NODE_CHAINS];
 	uint32_t hot_next, ask_next;
 	uint32_t signal_mask; /* local candidates to announce */
@@ -114,8 +119,17 @@ struct node_mem {
 	struct turn *relays; /* n_relays, zeroed */
 };
 
+/* Ready for the socket, channel framing included. */
+struct node_tx {
+	struct endpoint local; /* family 0: whatever address the system chooses */
+	struct endpoint remote;
+	size_t len;
+	uint8_t buf[NODE_TX_MAX];
+};
+
 struct node_reply {
 	struct endpoint local, remote;
+	bool relayed;
 	struct wg_tx tx;
 };
 
@@ -124,6 +138,8 @@ struct node_acct {
 	uint64_t hosts_full;
 	uint64_t looks; /* at connections, for their news */
 	uint64_t relays_refused;
+	uint64_t unchannelled; /* datagrams to a relay without a channel: not sent */
+	uint64_t unrouted;     /* datagrams from a relayed address that is gone: not sent */
 };
 
 struct node {
@@ -139,6 +155,9 @@ struct node {
 	struct endpoint hosts[NODE_HOSTS_MAX];
 	uint32_t reply_head, n_replies;
 	struct node_reply replies[NODE_REPLIES_MAX];
+	struct node_relays relays;
+	bool has_held;
+	struct node_tx held; /* channel data that lets the request for its channel go first */
 	struct node_acct acct;
 };
 
@@ -191,14 +210,6 @@ struct node_event {
 	struct node_channel channel;
 	struct wg_event wg; /* keys inside: wipe after use */
 	char text[SDP_CAND_STRLEN];
-};
-
-/* Ready for the socket, channel framing included. */
-struct node_tx {
-	struct endpoint local; /* family 0: whatever address the system chooses */
-	struct endpoint remote;
-	size_t len;
-	uint8_t buf[NODE_TX_MAX];
 };
 
 struct node_peer {

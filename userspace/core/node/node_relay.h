@@ -25,12 +25,17 @@
 #include "core/ice/ice.h"
 #include "core/turn/turn.h"
 
-#define NODE_RELAYS_MAX	 8   /* a portal names two; during a redeploy those of before as well */
-#define NODE_FORMER_MAX	 64  /* addresses of relays we had: late packets from them are no news */
-#define NODE_RELAY_TEXT	 512 /* RFC 8489 §14.3: a username has less than 513 bytes */
-#define NODE_RELAY_REALM 128 /* §14.9: a realm has less than 128 characters */
+#define NODE_RELAYS_MAX	 8  /* a portal names two; during a redeploy those of before as well */
+#define NODE_FORMER_MAX	 64 /* addresses of relays we had: late packets from them are no news */
+#define NODE_RELAY_TEXT	 TURN_USERNAME_MAX
+#define NODE_RELAY_REALM TURN_REALM_MAX
 #define NODE_RELAY_NONE	 0xff
-#define NODE_SRFLX_KEPT	 4 /* server-reflexive addresses of one family kept in an agent */
+/* A relay that is sent this much, for this long, and never heard is asked whether it is still
+ * there; at most so often. Its peers may as well be gone. */
+#define NODE_UNHEARD_MAX   3
+#define NODE_UNHEARD_NS	   (3 * NS_PER_SEC)
+#define NODE_DOUBT_EACH_NS (10 * NS_PER_SEC)
+#define NODE_SRFLX_KEPT	   4 /* server-reflexive addresses of one family kept in an agent */
 
 struct node;
 
@@ -82,6 +87,33 @@ struct node_relay_view {
 	uint32_t n_conns;    /* connections assigned to it */
 };
 
+enum node_relay_state {
+	NODE_RELAY_FREE,
+	NODE_RELAY_OPEN,
+	NODE_RELAY_CLOSING, /* removed; its last events are still to be polled */
+};
+
+/* One of the node's relays; its TURN client is mem.relays at the same index. */
+struct node_relay_slot {
+	enum node_relay_state state;
+	bool ready;	      /* it held an allocation when we last looked */
+	uint32_t n_conns;     /* assigned to it */
+	const char *gone_why; /* NODE_EV_RELAY_GONE is due */
+	struct uuid id;
+	uint32_t n_unheard; /* sent through it since it was last heard, first at unheard_ns */
+	uint64_t unheard_ns, doubted_ns;
+};
+
+struct node_relays {
+	struct node_relay_slot at[NODE_RELAYS_MAX];
+	uint32_t n_open;
+	bool none_news; /* NODE_EV_NO_RELAYS is due */
+	uint32_t n_former, former_next;
+	struct endpoint former[NODE_FORMER_MAX];
+	bool has_srflx[2]; /* v4, v6 */
+	struct ice_cand srflx[2];
+};
+
 /* The portal's news, in this order: the ids gone are dropped; the ones to add are new, the same
  * (id, addresses, credentials: nothing happens) or replaced; every relay not mentioned is asked
  * whether it is still there, with a second to answer. On (re)connect the portal names all relays
@@ -93,6 +125,15 @@ void node_update_relays(struct node *n, const struct uuid *gone, uint32_t n_gone
 uint32_t node_n_relays(const struct node *n);
 /* i in 0..NODE_RELAYS_MAX-1; false: no relay there. */
 bool node_relay_view(const struct node *n, uint32_t i, struct node_relay_view *out);
+
+/* Our network changed and every connection is closed: relays are asked anew from the addresses we
+ * have now, with the credentials they gave. */
+void node_restart_relays(struct node *n, uint64_t now);
+
+/* Which of these round trips (0: not measured) are near enough to be sampled: a bit each. With one
+ * or two measured, up to one and a half times the least; with more, up to the median and three
+ * times the median deviation from it, taken as 2 ms when it is less. */
+uint32_t node_relays_near(const uint64_t *rtt_ns, uint32_t n);
 
 /* Where to send data of this connection right now; false: nowhere (no path, or relayed and without
  * a channel). NODE_EV_PATH comes whenever the answer changes. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Telling datagrams apart, and giving each to the connection it belongs to: STUN by ufrag or
  * transaction tag, handshakes by index or by the initiator's public key, never by source address
- * (NATs reuse ports). */
+ * (NATs reuse ports). What a relay delivers goes through here twice: framed, then as what the peer
+ * sent. */
 #include "core/node/node_priv.h"
 
 #include <string.h>
@@ -21,7 +22,7 @@ static enum node_rx stun_to(struct node *n, uint32_t slot, const struct ice_dgra
 }
 
 static enum node_rx rx_stun(struct node *n, const struct ice_dgram *in, const struct ice_peek *peek,
-			    uint64_t now)
+			    bool relayed, uint64_t now)
 {
 	uint32_t slot;
 
@@ -39,14 +40,16 @@ static enum node_rx rx_stun(struct node *n, const struct ice_dgram *in, const st
 			continue;
 		/* Our own address, from the kernel: a candidate even if no interface listing had
 		 * it. */
-		node_learn_host(n, &in->local, now);
+		if (!relayed)
+			node_learn_host(n, &in->local, now);
 		if (stun_to(n, slot, in, now) == NODE_RX_STUN)
 			return NODE_RX_STUN;
 	}
 	return NODE_RX_STUN_REJECTED;
 }
 
-static enum node_rx owe_reply(struct node *n, const struct ice_dgram *in, const struct wg_tx *tx)
+static enum node_rx owe_reply(struct node *n, const struct ice_dgram *in, bool relayed,
+			      const struct wg_tx *tx)
 {
 	struct node_reply *r;
 
@@ -55,7 +58,8 @@ static enum node_rx owe_reply(struct node *n, const struct ice_dgram *in, const 
 		return NODE_RX_UNDER_LOAD;
 	}
 	r = &n->replies[(n->reply_head + n->n_replies++) % NODE_REPLIES_MAX];
-	*r = (struct node_reply){.local = in->local, .remote = in->remote, .tx = *tx};
+	*r = (struct node_reply){
+		.local = in->local, .remote = in->remote, .relayed = relayed, .tx = *tx};
 	return NODE_RX_UNDER_LOAD;
 }
 
@@ -106,7 +110,7 @@ static enum node_rx rx_answer(struct node *n, const struct ice_dgram *in, enum w
 }
 
 static enum node_rx rx_handshake(struct node *n, const struct ice_dgram *in, enum wg_msg_type kind,
-				 uint64_t now)
+				 bool relayed, uint64_t now)
 {
 	struct wg_tx reply = {0};
 
@@ -114,7 +118,7 @@ static enum node_rx rx_handshake(struct node *n, const struct ice_dgram *in, enu
 	case WG_RX_OK:
 		break;
 	case WG_RX_COOKIE:
-		return owe_reply(n, in, &reply);
+		return owe_reply(n, in, relayed, &reply);
 	case WG_RX_LIMITED:
 		return NODE_RX_UNDER_LOAD;
 	case WG_RX_NOT_HANDSHAKE:
@@ -130,24 +134,50 @@ static enum node_rx rx_handshake(struct node *n, const struct ice_dgram *in, enu
 	return kind == WG_MSG_INITIATION ? rx_initiation(n, in, now) : rx_answer(n, in, kind, now);
 }
 
-enum node_rx node_input(struct node *n, const struct ice_dgram *in, struct node_rx_view *view,
-			uint64_t now)
+/* What a peer sent; relayed: in->local is a relayed address. */
+static enum node_rx rx_peer(struct node *n, const struct ice_dgram *in, bool relayed, uint64_t now)
 {
 	enum wg_msg_type kind = wg_msg_classify(in->data, (uint32_t)in->len);
 	struct ice_peek peek;
 
 	switch (kind) {
 	case WG_MSG_DATA:
-		*view = (struct node_rx_view){in->local, in->remote, 0, in->len, false};
 		return NODE_RX_DATA;
 	case WG_MSG_INITIATION:
 	case WG_MSG_RESPONSE:
 	case WG_MSG_COOKIE:
-		return rx_handshake(n, in, kind, now);
+		return rx_handshake(n, in, kind, relayed, now);
 	case WG_MSG_NONE:
 		break;
 	}
 	if (!ice_peek(in->data, in->len, &peek))
 		return NODE_RX_MALFORMED;
-	return rx_stun(n, in, &peek, now);
+	return rx_stun(n, in, &peek, relayed, now);
+}
+
+enum node_rx node_input(struct node *n, const struct ice_dgram *in, struct node_rx_view *view,
+			uint64_t now)
+{
+	struct ice_dgram inner = *in;
+	bool relayed = false;
+	enum node_rx verdict;
+
+	switch (node_relay_input(n, in, &inner, now)) {
+	case NODE_RELAY_RX_NOT:
+		break;
+	case NODE_RELAY_RX_INNER:
+		relayed = true;
+		break;
+	case NODE_RELAY_RX_TAKEN:
+		return NODE_RX_RELAY;
+	case NODE_RELAY_RX_REJECTED:
+		return NODE_RX_RELAY_REJECTED;
+	case NODE_RELAY_RX_LATE:
+		return NODE_RX_RELAY_LATE;
+	}
+	verdict = rx_peer(n, &inner, relayed, now);
+	if (verdict == NODE_RX_DATA)
+		*view = (struct node_rx_view){inner.local, inner.remote,
+					      (size_t)(inner.data - in->data), inner.len, relayed};
+	return verdict;
 }

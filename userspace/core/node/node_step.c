@@ -132,6 +132,7 @@ struct deadline node_deadline(const struct node *n)
 
 	if (n->hot_head != NODE_NONE || n->n_replies)
 		return (struct deadline){0, "work queued"};
+	d = node_relay_deadline(n);
 	for (uint32_t i = 0; i < n->mem.n_conns; i++)
 		if (n->mem.due[i] < d.at)
 			d = (struct deadline){n->mem.due[i], "connection timer"};
@@ -160,6 +161,7 @@ static void conn_timeout(struct node *n, uint32_t slot, uint64_t now)
 
 void node_timeout(struct node *n, uint64_t now)
 {
+	node_relay_timeout(n, now);
 	for (uint32_t slot = 0; slot < n->mem.n_conns; slot++)
 		if (time_reached(n->mem.due[slot], now) && node_conn_open(&n->mem.conns[slot]))
 			conn_timeout(n, slot, now);
@@ -179,6 +181,8 @@ void node_on_data(struct node *n, uint32_t slot, uint32_t idx, bool received, bo
 		wg_peer_on_data_received(&c->wg, idx, keepalive, at, now);
 	else
 		wg_peer_on_data_sent(&c->wg, idx, keepalive, at, now);
+	if (!received && c->path_relay != NODE_RELAY_NONE)
+		turn_sent(&n->mem.relays[c->path_relay], at);
 	if (!keepalive)
 		node_conn_touch(n, slot, at);
 	node_conn_wake(n, slot);
@@ -222,6 +226,7 @@ static bool ice_news(struct node *n, uint32_t slot, uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
 	struct ice_event ev;
+	bool same;
 
 	if (!ice_poll_event(&c->ice, &ev))
 		return false;
@@ -229,12 +234,14 @@ static bool ice_news(struct node *n, uint32_t slot, uint64_t now)
 		ice_grace_state(&c->grace, ev.new_state, now);
 		return true;
 	}
-	if (c->has_path && endpoint_eq(&c->path.local, &ev.path.local) &&
-	    endpoint_eq(&c->path.remote, &ev.path.remote)) {
+	same = c->has_path && endpoint_eq(&c->path.local, &ev.path.local) &&
+	       endpoint_eq(&c->path.remote, &ev.path.remote);
+	if (same && c->path_relayed == (ev.path.local_kind == CAND_RELAY) &&
+	    (!c->path_relayed || c->path_relay != NODE_RELAY_NONE)) {
 		c->path = ev.path;
 		return true;
 	}
-	c->path = ev.path;
+	node_path_set(n, slot, &ev.path);
 	c->has_path = true;
 	c->path_news = true;
 	if (c->state == NODE_CONNECTING) {
@@ -334,6 +341,7 @@ static bool conn_news(struct node *n, uint32_t slot, struct node_event *out, uin
 		ice_timeout(&c->ice, now);
 		while (ice_news(n, slot, now))
 			;
+		node_path_refresh(n, slot, now);
 	}
 	if (candidate_news(c, out))
 		return true;
@@ -369,6 +377,8 @@ static bool conn_news(struct node *n, uint32_t slot, struct node_event *out, uin
 
 bool node_poll_event(struct node *n, struct node_event *out, uint64_t now)
 {
+	if (node_relay_poll_event(n, out, now))
+		return true;
 	while (n->ask_head != NODE_NONE) {
 		n->acct.looks++;
 		if (conn_news(n, n->ask_head, out, now))
@@ -380,19 +390,29 @@ bool node_poll_event(struct node *n, struct node_event *out, uint64_t now)
 
 /* ---- datagrams ---- */
 
-static bool conn_tx(struct node *n, uint32_t slot, struct node_tx *out, uint64_t now)
+static bool is_relayed(const struct ice *ice, const struct endpoint *local)
+{
+	for (unsigned i = 0; i < ice_n_locals(ice); i++)
+		if (ice_local(ice, i)->kind == CAND_RELAY &&
+		    endpoint_eq(&ice_local(ice, i)->addr, local))
+			return true;
+	return false;
+}
+
+/* The next datagram of a connection, as ICE and WireGuard mean it. */
+static bool conn_next(struct node *n, uint32_t slot, struct node_tx *out, bool *relayed,
+		      uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
 	struct ice_tx itx;
 	struct wg_tx wtx;
 
-	if (!node_conn_open(c))
-		return false;
 	if (ice_poll_tx(&c->ice, &itx, now)) {
 		out->local = itx.local;
 		out->remote = itx.remote;
 		out->len = itx.len;
 		memcpy(out->buf, itx.buf, itx.len);
+		*relayed = n->mem.n_relays && is_relayed(&c->ice, &itx.local);
 		return true;
 	}
 	if (!c->has_path || !wg_peer_poll_tx(&c->wg, &n->wg, &wtx, now))
@@ -401,12 +421,25 @@ static bool conn_tx(struct node *n, uint32_t slot, struct node_tx *out, uint64_t
 	out->remote = c->path.remote;
 	out->len = wtx.len;
 	memcpy(out->buf, wtx.buf, wtx.len);
+	*relayed = c->path_relayed;
 	return true;
 }
 
-bool node_poll_tx(struct node *n, struct node_tx *out, uint64_t now)
+static bool conn_tx(struct node *n, uint32_t slot, struct node_tx *out, uint64_t now)
 {
-	if (n->n_replies) {
+	bool relayed;
+
+	if (!node_conn_open(&n->mem.conns[slot]))
+		return false;
+	while (conn_next(n, slot, out, &relayed, now))
+		if (!relayed || node_path_wrap(n, out, now))
+			return true;
+	return false;
+}
+
+static bool reply_tx(struct node *n, struct node_tx *out, uint64_t now)
+{
+	while (n->n_replies) {
 		const struct node_reply *r = &n->replies[n->reply_head];
 
 		out->local = r->local;
@@ -415,8 +448,16 @@ bool node_poll_tx(struct node *n, struct node_tx *out, uint64_t now)
 		memcpy(out->buf, r->tx.buf, r->tx.len);
 		n->reply_head = (n->reply_head + 1) % NODE_REPLIES_MAX;
 		n->n_replies--;
-		return true;
+		if (!r->relayed || node_path_wrap(n, out, now))
+			return true;
 	}
+	return false;
+}
+
+bool node_poll_tx(struct node *n, struct node_tx *out, uint64_t now)
+{
+	if (node_relay_poll_tx(n, out, now) || reply_tx(n, out, now))
+		return true;
 	while (n->hot_head != NODE_NONE) {
 		uint32_t slot = n->hot_head;
 		struct node_conn *c = &n->mem.conns[slot];
