@@ -55,7 +55,8 @@ struct relay_cfg {
 	/* Allocations of one user (static and shared-secret ones; a portal's user has exactly one,
 	 * a new one replaces it) and of one source address (IPv6: of one /64). 0: no limit. */
 	uint32_t user_quota, source_quota;
-	uint32_t binds_per_alloc; /* channels of one allocation; 0: no limit but the table's */
+	/* Channels and permissions of one allocation. 0: no limit but the table's. */
+	uint32_t binds_per_alloc, perms_per_alloc;
 	/* Relayed datagrams leave with DF set, so DONT-FRAGMENT may be granted; else it is 420. */
 	bool dont_fragment;
 	char software[RELAY_SOFTWARE_MAX + 1]; /* SOFTWARE of authenticated answers; "": none */
@@ -100,7 +101,8 @@ struct relay_tx {
 	uint32_t alloc;	       /* RELAY_NONE when it belongs to none */
 	struct endpoint local; /* to a client: send from here */
 	struct endpoint dst;
-	size_t len; /* 0: nothing to send */
+	size_t len; /* 0: nothing to send, unless empty */
+	bool empty; /* an empty datagram is to be sent to the peer */
 	uint8_t buf[RELAY_TX_MAX];
 };
 
@@ -223,8 +225,8 @@ enum relay_hit relay_from_client(const struct relay *r, const struct endpoint *c
 enum relay_hit relay_from_peer(const struct relay *r, uint16_t port, const struct endpoint *peer,
 			       uint64_t now, struct relay_route *out);
 /* All of relay_input that changes nothing: Binding, requests that are refused before their
- * credentials hold, Send, ChannelData. out->len 0: nothing to send. It reads no tables for
- * requests, so for those no lock is needed at all. */
+ * credentials hold, Send, ChannelData. out->len 0 and not out->empty: nothing to send. It reads no
+ * tables for requests, so for those no lock is needed at all. */
 enum relay_rx relay_answer(const struct relay *r, const struct relay_dgram *in, uint64_t unix_s,
 			   uint64_t now, struct relay_tx *out);
 /* relay_peer_input, likewise. */

@@ -66,6 +66,7 @@ struct relay_bind {
 	struct endpoint peer;
 	uint32_t alloc, next, prev;
 	uint16_t channel;
+	uint8_t n_events; /* in the ring */
 	enum relay_state state;
 };
 
