@@ -263,6 +263,7 @@ static __always_inline void ps_relay_link_get(const __u8 *p, const struct ps_rel
 	l->dst_lo = PS_LOAD(__u16, p + 4);
 	l->src_hi = PS_LOAD(__u32, p + 6);
 	l->src_lo = PS_LOAD(__u16, p + 10);
+	l->tag[0] = l->tag[1] = 0;
 	if (k->link_len > PS_ETH_HLEN)
 		l->tag[0] = PS_LOAD(__u32, p + PS_ETH_TYPE_OFF);
 	if (k->link_len > PS_ETH_HLEN + PS_VLAN_HLEN)
