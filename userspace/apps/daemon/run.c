@@ -193,6 +193,7 @@ static void reset(struct daemon *d, uint64_t now)
 		daemon_stop(d, 1);
 		return;
 	}
+	node_restart_relays(&d->node, now); /* they know us by the old ports */
 	link_refresh_hosts(d, now);
 	portal_reconnect(d, now);
 }

@@ -39,6 +39,8 @@ unsigned node_relay_of_local(const struct node *n, const struct endpoint *local)
 bool node_relay_was(const struct node *n, const struct endpoint *remote);
 /* It is of no use any more: candidates go, connections look for another. */
 void node_relay_drop(struct node *n, unsigned r, const char *why, uint64_t now);
+/* This address of ours is gone: relays reached from it are asked anew, from another. */
+void node_relays_moved(struct node *n, const struct endpoint *host, uint64_t now);
 /* After relays went: is there any left? */
 void node_relays_count(struct node *n);
 
@@ -65,7 +67,9 @@ void node_path_refresh(struct node *n, uint32_t slot, uint64_t now);
 /* Frame a datagram whose local address is a relayed one. false: it cannot be sent. */
 bool node_path_wrap(struct node *n, struct node_tx *tx, uint64_t now);
 
-/* A datagram goes out through relay r. */
+/* A datagram goes out through relay r, or something came that shows it is there; r may be
+ * NODE_RELAY_NONE. */
+void node_relay_heard(struct node *n, unsigned r);
 void node_relay_sent(struct node *n, unsigned r, uint64_t now);
 
 enum node_relay_rx {

@@ -226,6 +226,16 @@ void node_restart_relays(struct node *n, uint64_t now)
 			turn_restart(&n->mem.relays[r], now);
 }
 
+void node_relays_moved(struct node *n, const struct endpoint *host, uint64_t now)
+{
+	struct endpoint local, server;
+
+	for (unsigned r = 0; r < n->mem.n_relays; r++)
+		if (n->relays.at[r].state == NODE_RELAY_OPEN &&
+		    turn_route(&n->mem.relays[r], &local, &server) && endpoint_eq(&local, host))
+			turn_restart(&n->mem.relays[r], now);
+}
+
 /* ---- looking in ---- */
 
 uint32_t node_n_relays(const struct node *n)

@@ -35,7 +35,7 @@
 #define NODE_UNHEARD_MAX   3
 #define NODE_UNHEARD_NS	   (3 * NS_PER_SEC)
 #define NODE_DOUBT_EACH_NS (10 * NS_PER_SEC)
-#define NODE_SRFLX_KEPT	   4 /* server-reflexive addresses of one family kept in an agent */
+#define NODE_SRFLX_KEPT	   2 /* server-reflexive addresses of one family kept in an agent */
 
 struct node;
 

@@ -5,8 +5,36 @@
 
 #include <string.h>
 
-#include "wire/stun.h"
 #include "wire/turn.h"
+
+/* ---- is it there? ---- */
+
+void node_relay_heard(struct node *n, unsigned r)
+{
+	if (r != NODE_RELAY_NONE)
+		n->relays.at[r].n_unheard = 0;
+}
+
+void node_relay_sent(struct node *n, unsigned r, uint64_t now)
+{
+	struct node_relay_slot *s;
+
+	if (r == NODE_RELAY_NONE)
+		return;
+	s = &n->relays.at[r];
+	if (!s->n_unheard++)
+		s->unheard_ns = now;
+	/* what is not answered does not show that our mapping, and the relay, are still there */
+	if (s->n_unheard <= NODE_UNHEARD_MAX) {
+		turn_sent(&n->mem.relays[r], now);
+		return;
+	}
+	if (time_since(s->unheard_ns, now) < NODE_UNHEARD_NS ||
+	    (s->doubted_ns && time_since(s->doubted_ns, now) < NODE_DOUBT_EACH_NS))
+		return;
+	s->doubted_ns = now;
+	turn_refresh(&n->mem.relays[r], now);
+}
 
 /* ---- in ---- */
 
@@ -31,7 +59,7 @@ enum node_relay_rx node_relay_input(struct node *n, const struct ice_dgram *in,
 		rx = turn_input(&n->mem.relays[r], &in->local, &in->remote, in->data, in->len,
 				&data, now);
 		if (rx == TURN_RX_DATA || rx == TURN_RX_CONTROL)
-			n->relays.at[r].n_unheard = 0;
+			node_relay_heard(n, r);
 		if (rx != TURN_RX_DATA)
 			return rx == TURN_RX_CONTROL ? NODE_RELAY_RX_TAKEN : NODE_RELAY_RX_REJECTED;
 		*inner = (struct ice_dgram){data.local, data.peer, in->data + data.off, data.len};
@@ -130,24 +158,6 @@ bool node_route(const struct node *n, uint32_t slot, struct node_route *out, uin
 }
 
 /* ---- out ---- */
-
-void node_relay_sent(struct node *n, unsigned r, uint64_t now)
-{
-	struct node_relay_slot *s = &n->relays.at[r];
-
-	if (!s->n_unheard++)
-		s->unheard_ns = now;
-	/* what is not answered does not show that our mapping, and the relay, are still there */
-	if (s->n_unheard <= NODE_UNHEARD_MAX) {
-		turn_sent(&n->mem.relays[r], now);
-		return;
-	}
-	if (time_since(s->unheard_ns, now) < NODE_UNHEARD_NS ||
-	    (s->doubted_ns && time_since(s->doubted_ns, now) < NODE_DOUBT_EACH_NS))
-		return;
-	s->doubted_ns = now;
-	turn_refresh(&n->mem.relays[r], now);
-}
 
 bool node_path_wrap(struct node *n, struct node_tx *tx, uint64_t now)
 {

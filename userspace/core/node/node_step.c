@@ -181,8 +181,10 @@ void node_on_data(struct node *n, uint32_t slot, uint32_t idx, bool received, bo
 		wg_peer_on_data_received(&c->wg, idx, keepalive, at, now);
 	else
 		wg_peer_on_data_sent(&c->wg, idx, keepalive, at, now);
-	if (!received && c->path_relay != NODE_RELAY_NONE)
-		turn_sent(&n->mem.relays[c->path_relay], at);
+	if (received)
+		node_relay_heard(n, c->path_relay);
+	else
+		node_relay_sent(n, c->path_relay, now);
 	if (!keepalive)
 		node_conn_touch(n, slot, at);
 	node_conn_wake(n, slot);
