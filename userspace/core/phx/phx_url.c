@@ -204,6 +204,9 @@ static int path_write(struct phx_url *u, const struct phx_url_params *p, const c
 	put_pair(&w, "token", p->token_in_header ? NULL : p->token, &separator);
 	put_pair(&w, "external_id", p->device_id ? external_id : NULL, &separator);
 	put_pair(&w, "name", p->name, &separator);
+	put_pair(&w, "ipv4", p->ipv4, &separator);
+	put_pair(&w, "ipv6", p->ipv6, &separator);
+	put_pair(&w, "port", p->port, &separator);
 	put_pair(&w, "device_serial", p->device_serial, &separator);
 	put_pair(&w, "device_uuid", p->device_uuid, &separator);
 	put_pair(&w, "public_key", p->public_key ? b64_encode(p->public_key, 32, key) : NULL,

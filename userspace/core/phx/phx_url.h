@@ -25,7 +25,8 @@ struct phx_url_params {
 	bool token_in_header;  /* X-Authorization: Bearer …, instead of the query */
 	const char *device_id; /* goes out as external_id, hashed when it is a UUID */
 	const char *name;
-	const uint8_t *public_key; /* 32 bytes or NULL */
+	const char *ipv4, *ipv6, *port; /* relay: where it listens */
+	const uint8_t *public_key;	/* 32 bytes or NULL */
 	const char *device_serial, *device_uuid;
 };
 
