@@ -49,6 +49,7 @@ IO_SRCS := $(sort $(wildcard userspace/io/*.c))
 DAEMON_SRCS := $(sort $(wildcard userspace/apps/daemon/*.c))
 PORTAL_SRCS := $(sort $(wildcard userspace/apps/portal/*.c))
 PORTAL_LIB_SRCS := $(filter-out userspace/apps/portal/main.c,$(PORTAL_SRCS))
+RELAY_SRCS := $(sort $(wildcard userspace/apps/relay/*.c))
 CTL_SRCS := $(sort $(wildcard userspace/apps/ctl/*.c))
 SIM_SRCS := $(sort $(wildcard tests/sim/sim_*.c))
 
@@ -60,6 +61,7 @@ LIBPORTAL := $(BUILD)/libpenstock-portal.a
 
 PROGS := $(if $(wildcard userspace/apps/gateway.c),$(BUILD)/penstock-gateway) \
 	$(if $(wildcard userspace/apps/client.c),$(BUILD)/penstock-client) \
+	$(if $(wildcard userspace/apps/relay/main.c),$(BUILD)/penstock-relay) \
 	$(if $(wildcard userspace/apps/portal/main.c),$(BUILD)/penstock-portal) \
 	$(if $(wildcard userspace/apps/ctl/main.c),$(BUILD)/penstock)
 
@@ -116,6 +118,9 @@ $(BUILD)/penstock-gateway: $(call obj,userspace/apps/gateway.c) $(LIBDAEMON) $(L
 	$(call say,LD,$@)
 	$(call link,$(IO_LIBS) $(PURE_LIBS))
 $(BUILD)/penstock-client: $(call obj,userspace/apps/client.c) $(LIBDAEMON) $(LIBIO) $(LIBPURE)
+	$(call say,LD,$@)
+	$(call link,$(IO_LIBS) $(PURE_LIBS))
+$(BUILD)/penstock-relay: $(call obj,$(RELAY_SRCS)) $(LIBIO) $(LIBPURE)
 	$(call say,LD,$@)
 	$(call link,$(IO_LIBS) $(PURE_LIBS))
 $(BUILD)/penstock-portal: $(call obj,userspace/apps/portal/main.c) $(LIBPORTAL) $(LIBIO) $(LIBPURE)

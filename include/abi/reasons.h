@@ -7,11 +7,10 @@
  *   R(NAME, "name", VERDICT, "sentence")
  *
  * Prefix: XDP_ decided by ps_wan_rx, IN_ by ps_wan_in, TX_ by ps_tun_out, RXDP_ by the relay's
- * ps_relay, URX_/UTX_ by the user-space executor (from and to the network), CTL_ by the control
- * plane. Verdict: DONE  handled here (delivered or sent) PASS  not for this executor: handed on
- *          unmodified, the next one decides
- *          DROP  ends here
- * Positions are not ABI between versions; names are. */
+ * ps_relay, RUX_ by its workers, URX_/UTX_ by the user-space executor (from and to the network),
+ * CTL_ by the control plane. Verdict: DONE  handled here (delivered or sent) PASS  not for this
+ * executor: handed on unmodified, the next one decides DROP  ends here Positions are not ABI
+ * between versions; names are. */
 #ifndef PENSTOCK_ABI_REASONS_H
 #define PENSTOCK_ABI_REASONS_H
 
@@ -104,6 +103,26 @@
 	R(RXDP_NO_HOP, "rxdp_no_hop", PASS, "no neighbour or route: the kernel resolves it")       \
 	R(RXDP_ADJUST_FAILED, "rxdp_adjust_failed", PASS,                                          \
 	  "driver refused to move the packet start")                                               \
+	R(RUX_TO_PEER, "rux_to_peer", DONE, "channel data relayed to the peer by user space")      \
+	R(RUX_TO_CLIENT, "rux_to_client", DONE,                                                    \
+	  "peer's datagram relayed to the client by user space")                                   \
+	R(RUX_TO_SELF, "rux_to_self", DONE,                                                        \
+	  "channel data relayed to another client of this relay by user space")                    \
+	R(RUX_ANSWERED, "rux_answered", DONE, "request answered or indication relayed")            \
+	R(RUX_CONTROL, "rux_control", DONE, "request handed to the control thread")                \
+	R(RUX_BAD_SOURCE, "rux_bad_source", DROP, "empty, or from port 0")                         \
+	R(RUX_MALFORMED, "rux_malformed", DROP, "neither a STUN message nor channel data")         \
+	R(RUX_IGNORED, "rux_ignored", DROP, "STUN message a relay does not act on")                \
+	R(RUX_NO_ALLOC, "rux_no_alloc", DROP, "data of a client without an allocation")            \
+	R(RUX_NO_CHANNEL, "rux_no_channel", DROP, "data on a channel that is not bound")           \
+	R(RUX_NO_PERMISSION, "rux_no_permission", DROP, "peer has no permission")                  \
+	R(RUX_DENIED, "rux_denied", DROP, "peer must not be reached")                              \
+	R(RUX_NO_SELF, "rux_no_self", DROP,                                                        \
+	  "to a relayed address of this relay that does not take it")                              \
+	R(RUX_TOO_LONG, "rux_too_long", DROP, "longer than a message may be")                      \
+	R(RUX_RING_FULL, "rux_ring_full", DROP, "control thread has too much waiting")             \
+	R(RUX_SOCKET_FULL, "rux_socket_full", DROP, "socket had no room for the datagram")         \
+	R(RUX_SOCKET, "rux_socket", DROP, "socket did not take the datagram")                      \
 	R(URX_DELIVERED, "urx_delivered", DONE, "decrypted and delivered by user space")           \
 	R(URX_STUN, "urx_stun", DONE, "STUN message taken by an ICE agent")                        \
 	R(URX_RELAY, "urx_relay", DONE, "a relay's own message taken")                             \
