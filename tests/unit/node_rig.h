@@ -330,7 +330,6 @@ static void rig_deliver(struct rig_item *it)
 {
 	struct rig_relay *r = it->signal ? NULL : rig_relay_at(&it->dst.ip);
 
-	it->used = false;
 	if (it->signal) {
 		struct rig_node *p = &rig.n[it->to];
 		char text[SDP_CAND_STRLEN];
@@ -393,8 +392,10 @@ static void rig_run(uint64_t ms)
 		T(steps < 2000000);
 		if (wake > rig.now)
 			rig.now = wake;
-		if (it && it->at <= rig.now)
+		if (it && it->at <= rig.now) {
 			rig_deliver(it);
+			it->used = false; /* not before: what it leads to must not overwrite it */
+		}
 		for (unsigned i = 0; i < 2; i++) {
 			node_timeout(&rig.n[i].node, rig.now);
 			rig_drain(&rig.n[i]);
