@@ -11,6 +11,7 @@ PORTAL_V4=192.0.2.10 PORTAL_V6=2001:db8:9::10
 SERVER_V4=10.20.0.10 SERVER_V6=fd00:20::10   # what the policies allow
 DENIED_V4=10.20.0.99 DENIED_V6=fd00:20::99   # the same machine under addresses that no resource covers
 PORTAL_NAME=portal.lab
+RELAY_V4=(- 203.0.113.130 203.0.113.146) RELAY_V6=(- 2001:db8:a1::130 2001:db8:a2::146)
 
 in_host()
 {
@@ -37,6 +38,9 @@ link()
 	# Without it a veth whose peer runs XDP loses redirected frames, and bulk TCP is measured without GRO.
 	in_host "$2" ethtool -K "$3" gro on >/dev/null || return 1
 	in_host "$4" ethtool -K "$5" gro on >/dev/null || return 1
+	# A relay rewrites packets and returns them by XDP: they must carry real checksums, as they do on a wire. Left
+	# to itself a veth hands them on unfinished.
+	case $4 in relay*) in_host "$2" ethtool -K "$3" tx off >/dev/null || return 1 ;; esac
 	ip -n "$P-$2" link set "$3" up && ip -n "$P-$4" link set "$5" up
 }
 
@@ -83,6 +87,24 @@ net_hosts()
 	done
 }
 
+# relay N: the router's and the relay's ends.
+relay_addresses()
+{
+	local v4=${RELAY_V4[$1]} v6=${RELAY_V6[$1]}
+
+	addr core "r$1" "${v4%.*}.$((${v4##*.} - 1))/28" "${v6%::*}::1/64" && addr "relay$1" eth0 "$v4/28" "$v6/64"
+}
+
+net_relays()
+{
+	local n
+
+	for n in ${RELAYS//relay/}; do
+		link $((5 + n)) core "r$n" "relay$n" eth0 && relay_addresses "$n" &&
+			route "relay$n" default "${RELAY_V4[$n]%.*}.$((${RELAY_V4[$n]##*.} - 1))" default "${RELAY_V6[$n]%::*}::1" || return 1
+	done
+}
+
 net_addresses()
 {
 	addr client eth0 $CLIENT_V4/24 $CLIENT_V6/64 &&
@@ -118,6 +140,7 @@ net_routes()
 # routers do, it drops what nobody inside asked for (an accepted stray packet would occupy the mapping's port).
 net_nat()
 {
+	[ "$LAB_NAT" = cone ] || { nat_symmetric rc && nat_symmetric rg; return; }
 	[ "$LAB_CLIENT_NAT" = 1 ] || return 0
 	in_host rc nft -f - <<-END
 		table ip lab_nat {
@@ -137,6 +160,50 @@ net_nat()
 	END
 }
 
+# Another port for every destination, and nothing comes in but from where something went out to (RFC 4787:
+# address- and port-dependent mapping and filtering); IPv6 as well, or it would be a way around.
+nat_symmetric()
+{
+	in_host "$1" nft -f - <<-END
+		table inet lab_nat {
+			chain post {
+				type nat hook postrouting priority srcnat;
+				oifname "wan0" meta l4proto { tcp, udp } masquerade fully-random
+				oifname "wan0" masquerade
+			}
+			chain through {
+				type filter hook forward priority filter;
+				iifname "wan0" ct state new drop
+			}
+			chain to_router {
+				type filter hook input priority filter;
+				iifname "wan0" meta l4proto { tcp, udp } ct state new drop
+			}
+		}
+	END
+}
+
+# net_block direct|client|portal on|off: what the internet's router does not let through.
+net_block()
+{
+	local rule
+
+	in_host core nft delete table inet "lab_block_$1" 2>/dev/null
+	[ "$2" = on ] || return 0
+	case $1 in
+	direct) rule='iifname { "c0", "g0" } oifname { "c0", "g0" } drop' ;;
+	client) rule='iifname { "c0", "p0" } oifname { "c0", "p0" } drop' ;;
+	portal) rule='iifname "p0" drop; oifname "p0" drop' ;;
+	esac
+	in_host core nft "add table inet lab_block_$1; add chain inet lab_block_$1 f { type filter hook forward priority filter; $rule; }"
+}
+
+# What is blocked now, one line each.
+net_blocks()
+{
+	in_host core nft list tables 2>/dev/null | sed -n 's/^table inet lab_block_/  blocked: /p'
+}
+
 net_up()
 {
 	net_hosts &&
@@ -146,7 +213,8 @@ net_up()
 		link 3 rg lan0 gateway eth0 &&
 		link 4 gateway eth1 server eth0 &&
 		link 5 core p0 portal eth0 &&
-		net_addresses && net_routes && net_nat
+		net_relays && net_addresses && net_routes && net_nat || return 1
+	[ "$LAB_DIRECT" = 1 ] || net_block direct on
 }
 
 # Ends whatever still runs in our namespaces, then removes them. A namespace goes for good when its last process has.
@@ -156,7 +224,7 @@ net_down()
 
 	for i in TERM KILL KILL KILL KILL; do
 		pids=
-		for h in $HOSTS; do
+		for h in $ALL_HOSTS; do
 			[ -e "/run/netns/$P-$h" ] && pids+=" $(ip netns pids "$P-$h" 2>/dev/null | tr '\n' ' ')"
 		done
 		[ -n "${pids// /}" ] || break
@@ -164,7 +232,7 @@ net_down()
 		kill -$i $pids 2>/dev/null
 		sleep 0.2
 	done
-	for h in $HOSTS; do
+	for h in $ALL_HOSTS; do
 		[ -e "/run/netns/$P-$h" ] && ip netns del "$P-$h"
 	done
 	return 0

@@ -7,7 +7,10 @@
 
 program_path()
 {
-	echo "$root/$PENSTOCK_BUILD/penstock-$1"
+	case $1 in
+	relay*) [ "$LAB_RELAY" = coturn ] && command -v turnserver || echo "$root/$PENSTOCK_BUILD/penstock-relay" ;;
+	*) echo "$root/$PENSTOCK_BUILD/penstock-$1" ;;
+	esac
 }
 
 # Clock ticks since boot at which PID started; empty when it is gone or a zombie.
@@ -64,6 +67,37 @@ token_hash()
 	sha256sum <"$S/$1.token" | cut -d' ' -f1
 }
 
+# The relays that do not join: coturn, by time-limited credentials.
+static_relays()
+{
+	local n v4 v6
+
+	[ "$LAB_RELAY" = coturn ] || { echo '[]'; return; }
+	for n in ${RELAYS//relay/}; do
+		v4=${RELAY_V4[$n]}:3478 v6="[${RELAY_V6[$n]}]:3478"
+		[ -z "$LAB_IPV6_ONLY" ] || v4=
+		[ -z "$LAB_IPV4_ONLY" ] || v6=
+		jq -n --arg v4 "$v4" --arg v6 "$v6" --arg secret "$(cat "$S/relay.token")" '{shared_secret: $secret} +
+			(if $v4 == "" then {} else {addr4: $v4} end) + (if $v6 == "" then {} else {addr6: $v6} end)'
+	done | jq -s .
+}
+
+coturn_config()
+{
+	local n
+
+	for n in ${RELAYS//relay/}; do
+		{
+			[ -n "$LAB_IPV6_ONLY" ] || printf '%s\n' "listening-ip=${RELAY_V4[$n]}" "relay-ip=${RELAY_V4[$n]}"
+			[ -n "$LAB_IPV4_ONLY" ] || printf '%s\n' "listening-ip=${RELAY_V6[$n]}" "relay-ip=${RELAY_V6[$n]}"
+			printf '%s\n' listening-port=3478 min-port=49152 max-port=65535 realm=firezone fingerprint \
+				use-auth-secret "static-auth-secret=$(cat "$S/relay.token")" no-cli no-tls no-dtls no-tcp \
+				no-tcp-relay "userdb=$S/hosts/relay$n/turndb" "pidfile=$S/hosts/relay$n/turnserver.pid" \
+				log-file=stdout simple-log
+		} >"$S/relay$n.conf"
+	done
+}
+
 portal_config()
 {
 	local v4=$PORTAL_V4:8080 v6="[$PORTAL_V6]:8080" tls=null
@@ -76,6 +110,7 @@ portal_config()
 	[ -z "$LAB_IPV4_ONLY" ] || v6=
 	jq -n --arg v4 "$v4" --arg v6 "$v6" --argjson tls "$tls" --arg state "$S/portal-state.json" \
 		--arg gw "$(token_hash gateway)" --arg cl "$(token_hash client)" \
+		--arg relay "$(token_hash relay)" --argjson static "$(static_relays)" \
 		--arg s4 $SERVER_V4/32 --arg s6 $SERVER_V6/128 '
 		def listen: if . == "" then empty else {address: .} + (if $tls then {tls: $tls} else {} end) end;
 		{
@@ -85,7 +120,8 @@ portal_config()
 			sites: [{name: "lab"}],
 			gateways: [{name: "lab gateway", site: "lab", token_sha256: $gw}],
 			clients: [{name: "lab client", actor: "alice", groups: ["staff"], token_sha256: $cl}],
-			relays: [],
+			relays: [{name: "lab relays", token_sha256: $relay}],
+			static_relays: $static,
 			resources: [
 				{name: "server-v4", type: "cidr", address: $s4, site: "lab"},
 				{name: "server-v6", type: "cidr", address: $s6, site: "lab"}
@@ -99,7 +135,8 @@ portal_config()
 
 program_files()
 {
-	(make_certificate) && make_token gateway && make_token client && portal_config
+	(make_certificate) && make_token gateway && make_token client && make_token relay && portal_config || return 1
+	[ "$LAB_RELAY" != coturn ] || (umask 077 && coturn_config)
 }
 
 api_url()
@@ -117,6 +154,15 @@ program_command()
 		printf '%s\n' --api-url "$(api_url)" --token-path "$S/$1.token" --mode "$MODE" --xdp-mode "$XDP_MODE" \
 			--wan-iface eth0 --instance "$P-$1" --id-file "$S/hosts/$1/id.json" --name "lab-$1" \
 			--log-format json --log-level "$LAB_LOG_LEVEL"
+		[ "$LAB_TLS" = 1 ] && printf '%s\n' --ca-file "$S/tls/ca.pem" || printf '%s\n' --allow-plaintext
+		;;
+	relay*)
+		[ "$LAB_RELAY" = penstock ] || { printf '%s\n' -c "$S/$1.conf"; return; }
+		printf '%s\n' --api-url "$(api_url)" --token-path "$S/relay.token" --name "lab-$1" --instance "$P-$1" \
+			--log-format json --log-level "$LAB_LOG_LEVEL"
+		[ -n "$LAB_IPV6_ONLY" ] || printf '%s\n' --public-ip4-addr "${RELAY_V4[${1#relay}]}"
+		[ -n "$LAB_IPV4_ONLY" ] || printf '%s\n' --public-ip6-addr "${RELAY_V6[${1#relay}]}"
+		[ "$LAB_RELAY_XDP" = off ] || printf '%s\n' --xdp-iface eth0 --xdp-mode "$LAB_RELAY_XDP"
 		[ "$LAB_TLS" = 1 ] && printf '%s\n' --ca-file "$S/tls/ca.pem" || printf '%s\n' --allow-plaintext
 		;;
 	esac
@@ -163,6 +209,15 @@ wait_until()
 	done
 }
 
+# For the teardown: a relay would wait for its allocations to go; a second SIGTERM tells it not to.
+program_end()
+{
+	case $1 in
+	relay*) program_alive "$1" && kill -TERM "$(program_pid "$1")" 2>/dev/null && sleep 0.1 ;;
+	esac
+	program_stop "$1"
+}
+
 program_gone()
 {
 	! program_alive "$1"
@@ -192,13 +247,13 @@ program_leftovers()
 {
 	local prog base i f
 
-	for prog in gateway client; do
+	for prog in gateway client relay1 relay2; do
 		rm -rf "/sys/fs/bpf/penstock/$P-$prog"
 		rm -f "/run/penstock/$P-$prog".*
 	done
 	rmdir /sys/fs/bpf/penstock /run/penstock 2>/dev/null
 	base=$(index_base)
-	for i in $(seq 0 11); do
+	for i in $(seq 0 15); do
 		for f in /sys/fs/bpf/xdp/dispatch-$((base + i))-*; do
 			[ -e "$f" ] && rm -rf "$f"
 		done
