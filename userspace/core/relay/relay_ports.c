@@ -3,6 +3,7 @@
 #include "core/relay/relay_ports.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define DRAWS_MAX 32 /* of random tries for a constrained port, before all are looked at */
 
@@ -10,11 +11,9 @@ void relay_ports_init(struct relay_ports *p, uint32_t *owner, uint16_t *free_por
 		      uint16_t lo, uint16_t hi, uint16_t except)
 {
 	*p = (struct relay_ports){.owner = owner, .free = free_ports, .pos = pos};
-	for (uint32_t port = 0; port < RELAY_PORTS; port++) {
-		owner[port] = RELAY_NONE;
-		free_ports[port] = 0;
-		pos[port] = 0;
-	}
+	memset(owner, 0xff, sizeof(*owner) * RELAY_PORTS); /* RELAY_NONE */
+	memset(free_ports, 0, sizeof(*free_ports) * RELAY_PORTS);
+	memset(pos, 0, sizeof(*pos) * RELAY_PORTS);
 	for (uint32_t port = lo; port <= hi; port++) {
 		if (port == except)
 			continue;
