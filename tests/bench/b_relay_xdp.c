@@ -93,14 +93,6 @@ static bool timed(int restore, int prog, const uint8_t *p, size_t len, uint32_t 
 	return true;
 }
 
-static uint64_t counted(enum ps_reason_id id)
-{
-	static struct ps_reason_count c[PS_R_COUNT];
-
-	bpf_relay_reasons(w.relay, c);
-	return c[id].packets;
-}
-
 /* Frame p becomes one whose start lies `head` bytes further on; all of them meet fate id. */
 static void measure(const char *name, enum ps_reason_id id, const uint8_t *p, size_t len, int head)
 {
@@ -108,7 +100,7 @@ static void measure(const char *name, enum ps_reason_id id, const uint8_t *p, si
 		[PS_V_DONE] = XDP_TX, [PS_V_PASS] = XDP_PASS, [PS_V_DROP] = XDP_DROP};
 	static uint8_t moved[2048];
 	double over[ROUNDS], floor_ns[ROUNDS], all;
-	uint64_t before = counted(id);
+	uint64_t before = rw_count(&w, id);
 	uint32_t zero = 0;
 	char env[64];
 	int restore;
@@ -128,7 +120,7 @@ static void measure(const char *name, enum ps_reason_id id, const uint8_t *p, si
 			break;
 		over[i] = all - floor_ns[i];
 	}
-	T_EQ(counted(id) - before, (uint64_t)ROUNDS * REPEATS);
+	T_EQ(rw_count(&w, id) - before, (uint64_t)ROUNDS * REPEATS);
 	close(restore);
 	snprintf(env, sizeof(env), "\"xdp_mode\":\"test_run\",\"reason\":\"%s\"",
 		 rw_reason_name[id]);

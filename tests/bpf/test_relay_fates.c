@@ -278,20 +278,18 @@ static void no_headroom(void)
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in, .data_size_in = (uint32_t)len,
 		    .data_out = out, .data_size_out = sizeof(out), .repeat = 1, .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx));
-	struct ps_reason_count before[PS_R_COUNT], after[PS_R_COUNT];
+	uint64_t before = rw_count(&w, PS_R_RXDP_ADJUST_FAILED);
 
 	ctx.data = (uint32_t)meta;
 	ctx.data_end = (uint32_t)len;
-	bpf_relay_reasons(w.relay, before);
 	if (bpf_prog_test_run_opts(w.prog, &o) == -EINVAL) {
 		t_note("no %s: this kernel takes less metadata",
 		       rw_reason_name[PS_R_RXDP_ADJUST_FAILED]);
 		seen[PS_R_RXDP_ADJUST_FAILED]++;
 		return;
 	}
-	bpf_relay_reasons(w.relay, after);
 	T_EQ(o.retval, XDP_PASS);
-	T_EQ(after[PS_R_RXDP_ADJUST_FAILED].packets, before[PS_R_RXDP_ADJUST_FAILED].packets + 1);
+	T_EQ(rw_count(&w, PS_R_RXDP_ADJUST_FAILED), before + 1);
 	T(o.data_size_out == len && !memcmp(in, out, len));
 	seen[PS_R_RXDP_ADJUST_FAILED]++;
 }
@@ -448,6 +446,7 @@ static void test_refused(void)
 static void test_stat(void)
 {
 	struct bpf_relay_cfg cfg = rw_cfg();
+	static struct ps_reason_count reasons[PS_R_COUNT];
 	struct ps_turn_stat up, down;
 	struct rw_dgram d;
 
@@ -462,6 +461,9 @@ static void test_stat(void)
 	fate_of("down", PS_R_RXDP_TO_CLIENT, &d);
 	T_EQ(bpf_relay_bind_set(w.relay, &bind4), 0);
 	bpf_relay_stat(w.relay, bind4.index, &up, &down);
+	T_EQ(bpf_relay_reasons(w.relay, reasons), 0);
+	T_EQ(reasons[PS_R_RXDP_TO_PEER].packets, 3);
+	T_EQ(reasons[PS_R_RXDP_TO_PEER].bytes, 3 * (14 + 20 + 8 + 4 + 3) + 6);
 	T_EQ(up.packets, 3);
 	T_EQ(up.bytes, 6);
 	T_EQ(down.packets, 1);
@@ -496,7 +498,7 @@ static void test_all_seen(void)
 		t_skip("the program did not run");
 		return;
 	}
-	for (int id = PS_R_RXDP_TO_PEER; id <= PS_R_RXDP_ADJUST_FAILED; id++)
+	for (int id = RW_FIRST; id <= RW_LAST; id++)
 		if (!T(seen[id] > 0))
 			t_note("no packet for %s", rw_reason_name[id]);
 }

@@ -6,6 +6,7 @@
 #   load     both objects through io/bpf_load, and what it says about the kernel
 #   bpf      tests/bpf: every packet's fate, the cipher, key dumps, devices
 #   diff     tests/bpf/test_diff: random packets against the reference
+#   relay    tests/bpf/test_relay, test_relay_fates: the relay's switch
 #   attach   tests/netns/t_bpf-attach.sh: attaching in every mode, and what kill -9 leaves
 #   e2e      tests/vm/e2e.sh: portal, gateway and client in namespaces, --mode=kernel
 set -u
@@ -97,10 +98,17 @@ load) part_load ;;
 bpf)
 	for t in tests/bpf/test_*.c; do
 		t=$(basename "$t" .c)
-		[ "$t" = test_diff ] || run "$t" "$PENSTOCK_BUILD/tests/bpf/$t"
+		case $t in
+		test_diff | test_relay*) ;;
+		*) run "$t" "$PENSTOCK_BUILD/tests/bpf/$t" ;;
+		esac
 	done
 	;;
 diff) run test_diff "$PENSTOCK_BUILD/tests/bpf/test_diff" ;;
+relay)
+	run test_relay_fates "$PENSTOCK_BUILD/tests/bpf/test_relay_fates"
+	run test_relay "$PENSTOCK_BUILD/tests/bpf/test_relay"
+	;;
 attach) run t_bpf-attach bash tests/netns/t_bpf-attach.sh ;;
 e2e) run e2e bash tests/vm/e2e.sh ;;
 *) echo "Bail out! no part '$1'"; exit 2 ;;
