@@ -6,7 +6,7 @@
 #   load     both objects through io/bpf_load, and what it says about the kernel
 #   bpf      tests/bpf: every packet's fate, the cipher, key dumps, devices
 #   diff     tests/bpf/test_diff: random packets against the reference
-#   relay    tests/bpf/test_relay, test_relay_fates: the relay's switch
+#   relay    tests/bpf/test_relay*: the relay's switch
 #   attach   tests/netns/t_bpf-attach.sh: attaching in every mode, and what kill -9 leaves
 #   e2e      tests/vm/e2e.sh: portal, gateway and client in namespaces, --mode=kernel
 set -u
@@ -106,6 +106,7 @@ bpf)
 	;;
 diff) run test_diff "$PENSTOCK_BUILD/tests/bpf/test_diff" ;;
 relay)
+	run test_relay_live "$PENSTOCK_BUILD/tests/bpf/test_relay_live"
 	run test_relay_fates "$PENSTOCK_BUILD/tests/bpf/test_relay_fates"
 	run test_relay "$PENSTOCK_BUILD/tests/bpf/test_relay"
 	;;

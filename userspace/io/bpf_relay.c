@@ -4,6 +4,8 @@
  * and bpf_pin's; its entries bpf_relay_sync's. */
 #include "io/bpf_relay.h"
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,16 +37,36 @@ static int cfg_check(const struct bpf_relay_cfg *cfg, struct io_err *err)
 	return 0;
 }
 
+static bool name_of(int ifindex, struct ifreq *req)
+{
+	*req = (struct ifreq){0};
+	return if_indextoname((unsigned)ifindex, req->ifr_name) != NULL;
+}
+
 static int mtu_of(int fd, int ifindex)
 {
-	struct ifreq req = {0};
+	struct ifreq req;
 
-	if (!if_indextoname((unsigned)ifindex, req.ifr_name) || ioctl(fd, SIOCGIFMTU, &req) < 0)
+	if (!name_of(ifindex, &req) || ioctl(fd, SIOCGIFMTU, &req) < 0)
 		return -errno;
 	return req.ifr_mtu;
 }
 
-static int mtu_smallest(const struct bpf_relay_cfg *cfg, uint16_t *out, struct io_err *err)
+static bool is_veth(int fd, int ifindex)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq req;
+
+	if (!name_of(ifindex, &req))
+		return false;
+	req.ifr_data = (void *)&info;
+	return ioctl(fd, SIOCETHTOOL, &req) == 0 && strcmp(info.driver, "veth") == 0;
+}
+
+/* What depends on the interfaces: the smallest MTU, and whether native mode does any good. A veth
+ * throws away what a native program sends, unless its peer has a program as well; so `auto` takes
+ * generic mode there. */
+static int devices_look(struct bpf_relay *r, const struct bpf_relay_cfg *cfg, struct io_err *err)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), least = UINT16_MAX, mtu = 0;
 
@@ -54,11 +76,15 @@ static int mtu_smallest(const struct bpf_relay_cfg *cfg, uint16_t *out, struct i
 		mtu = mtu_of(fd, cfg->ifindex[i]);
 		if (mtu < least)
 			least = mtu;
+		if (cfg->xdp_mode == BPF_XDP_AUTO && is_veth(fd, cfg->ifindex[i])) {
+			r->load.cfg.xdp_mode = BPF_XDP_GENERIC;
+			strcpy(r->load.info.wan[i].why, "native: a veth sends to a program only");
+		}
 	}
 	close(fd);
 	if (mtu < 0)
 		return io_fail(err, mtu, "MTU of an interface: %s", strerror(-mtu));
-	*out = (uint16_t)least;
+	r->info.mtu = cfg->mtu ? cfg->mtu : (uint16_t)least;
 	return 0;
 }
 
@@ -134,8 +160,13 @@ static void dispatcher_try(struct bpf_relay *r)
 		b->obj = obj;
 		return;
 	}
-	for (size_t i = 0; i < b->cfg.wan_len; i++)
-		snprintf(b->info.wan[i].why, sizeof(b->info.wan[i].why), "dispatcher: %.100s", why);
+	for (size_t i = 0; i < b->cfg.wan_len; i++) {
+		char *said = b->info.wan[i].why;
+		size_t at = strlen(said);
+
+		snprintf(said + at, sizeof(b->info.wan[i].why) - at, "%sdispatcher: %.60s",
+			 at ? "; " : "", why);
+	}
 }
 
 /* ---- memory -------------------------------------------------------------------------------------
@@ -202,7 +233,6 @@ static struct bpf_relay *relay_alloc(const struct bpf_relay_cfg *cfg)
 	r->own[1] = cfg->own6;
 	r->known[0] = cfg->public4;
 	r->known[1] = cfg->public6;
-	r->info.mtu = cfg->mtu;
 	r->load.cfg = (struct bpf_load_cfg){.instance = cfg->instance,
 					    .wan_len = cfg->if_len,
 					    .xdp_mode = cfg->xdp_mode,
@@ -225,8 +255,7 @@ int bpf_relay_open(struct bpf_relay **out, const struct bpf_relay_cfg *cfg, stru
 	r = relay_alloc(cfg);
 	if (!r)
 		return io_fail(err, -ENOMEM, "no memory for the relay's switch");
-	if (!r->info.mtu)
-		rc = mtu_smallest(cfg, &r->info.mtu, err);
+	rc = devices_look(r, cfg, err);
 	if (rc == 0)
 		rc = bpf_pin_mount(err);
 	if (rc == 0) {

@@ -22,8 +22,10 @@ struct bpf_relay_cfg {
 	const char *instance; /* [A-Za-z0-9_-]{1,31}; not that of a gateway or client */
 	int ifindex[BPF_WAN_MAX];
 	size_t if_len;
-	enum bpf_xdp_mode xdp_mode; /* not BPF_XDP_OFF: do not open it then */
-	bool force_single;	    /* no libxdp dispatcher (also: PENSTOCK_XDP_SINGLE=1) */
+	/* Not BPF_XDP_OFF: do not open it then. AUTO: native, generic where the driver cannot, and
+	 * on a veth, whose native mode loses what is sent to a peer without a program. */
+	enum bpf_xdp_mode xdp_mode;
+	bool force_single; /* no libxdp dispatcher (also: PENSTOCK_XDP_SINGLE=1) */
 	enum ps_turn_hop hop;
 	uint8_t hop_mac[6];   /* PS_TURN_HOP_MAC */
 	uint16_t listen_port; /* host order */
