@@ -138,7 +138,9 @@ check "IPv6 client, IPv6 peer" uclient -c -x -e 2001:db8::3 2001:db8::2
 check "IPv6 client, IPv4 peer" uclient -c -X -e 192.0.2.3 2001:db8::2
 check "dual allocation" uclient -Z -e 192.0.2.3 192.0.2.2
 check "extra requests all along (-G)" uclient -c -G -e 192.0.2.3 192.0.2.2
-check "DONT-FRAGMENT" uclient -c -g -e 192.0.2.3 192.0.2.2
+check "DONT-FRAGMENT, which sockets shared by many cannot promise, is answered 420" \
+	bash -c "ip netns exec turn-$id-cl timeout 20 turnutils_uclient -c -g -n 1 -u alice -w 'pass one' -e 192.0.2.3 192.0.2.2 |
+		grep -q 'error 420'"
 check "time-limited credentials of the shared secret" \
 	uclient -c -W "north star" -e 192.0.2.3 192.0.2.2
 check "wrong password" refused -c -u alice -w wrong -e 192.0.2.3 192.0.2.2

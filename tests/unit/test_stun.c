@@ -368,6 +368,13 @@ static void test_turn_attributes(void)
 	T(stun_xor_addr_nth(&m, STUN_A_XOR_RELAYED_ADDRESS, 1, &e) && endpoint_eq(&e, &b));
 	T(!stun_xor_addr_nth(&m, STUN_A_XOR_RELAYED_ADDRESS, 2, &e));
 	T(stun_u32(&m, STUN_A_LIFETIME, &v) && v == 600);
+	T(!stun_has(&m, STUN_A_ADDITIONAL_ADDRESS_FAMILY));
+	/* the number it had before it had one */
+	stun_enc_init(&enc, buf, sizeof(buf), STUN_ALLOCATE, STUN_REQUEST, &tid);
+	stun_put_u32(&enc, (enum stun_attr_type)0x8032, (uint32_t)STUN_FAMILY_IPV6 << 24);
+	T_EQ(stun_enc_done(&enc, &len), 0);
+	T_EQ(stun_decode(&m, buf, len), STUN_OK);
+	T(stun_u32(&m, STUN_A_ADDITIONAL_ADDRESS_FAMILY, &v) && v == 2U << 24);
 }
 
 /* Every length of header and datagram around a ChannelData message (RFC 8656 §12.4-12.5). */

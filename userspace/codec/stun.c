@@ -11,6 +11,8 @@
 #define FP_LEN	 4
 #define FP_XOR	 0x5354554eU
 #define ATTR_HDR 4
+/* ADDITIONAL-ADDRESS-FAMILY as the draft before RFC 8656 numbered it; coturn 4.6 still does. */
+#define ADDITIONAL_FAMILY_DRAFT 0x8032
 
 /* What we know of an attribute before any use of it. */
 static const struct attr_rule {
@@ -99,8 +101,11 @@ static enum stun_class class_of(uint16_t type)
 /* File one attribute whose bounds are known to be good. */
 static enum stun_verdict attr_add(struct stun_msg *m, uint16_t type, uint16_t off, uint16_t len)
 {
-	const struct attr_rule *r = rule_find(type);
+	const struct attr_rule *r;
 
+	if (type == ADDITIONAL_FAMILY_DRAFT)
+		type = STUN_A_ADDITIONAL_ADDRESS_FAMILY;
+	r = rule_find(type);
 	if (m->mi_off && type != STUN_A_FINGERPRINT)
 		return STUN_OK;
 	if (!r) {
