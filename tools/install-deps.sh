@@ -13,7 +13,7 @@
 set -u
 
 TOOLS_DEB="gcc make pkg-config git binutils iproute2 iperf3 nftables tcpdump ethtool iputils-ping procps \
-util-linux wireguard-go wireguard-tools bpftool xdp-tools jq curl python3 openssl ca-certificates"
+util-linux wireguard-go wireguard-tools bpftool xdp-tools jq curl python3 openssl ca-certificates coturn python3-aioice"
 LIBS_DEB="libbpf-dev libxdp-dev libelf-dev zlib1g-dev libsodium-dev libssl-dev libjansson-dev \
 libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libmnl-dev libnftables-dev libsystemd-dev linux-libc-dev libc6-dev"
 TOOLS_RPM="gcc make pkgconf-pkg-config git-core binutils iproute iproute-tc iperf3 nftables tcpdump ethtool iputils \
@@ -25,7 +25,7 @@ TOOLS_VM_DEB="qemu-system-x86 cpio busybox-static"
 CLANG_MIN=16
 
 log=$(mktemp /tmp/penstock-deps.XXXXXX) || exit 1
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log"; release_services' EXIT
 mode=install
 
 say() { echo "install-deps: $*"; }
@@ -101,9 +101,24 @@ need_root()
 	[ "$(id -u)" = 0 ] || die "missing: $1. Run as root: sudo tools/install-deps.sh"
 }
 
+# coturn is a peer for tests: installing it must not put a TURN server on this machine. No service of
+# anything installed here is started, and coturn's stays off unless it was there before.
+services_held=
+hold_services()
+{
+	[ ! -e /usr/sbin/policy-rc.d ] || return 0
+	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d && services_held=1
+}
+
+release_services()
+{
+	[ -z "$services_held" ] || rm -f /usr/sbin/policy-rc.d
+	services_held=
+}
+
 install_deb()
 {
-	local todo
+	local todo had_coturn=1
 
 	export DEBIAN_FRONTEND=noninteractive
 	todo=$(missing_deb | tr '\n' ' ')
@@ -114,8 +129,12 @@ install_deb()
 	clang_version_deb >/dev/null || die "this release offers no clang >= $CLANG_MIN (clang-19 is in Debian 12 and 13)"
 	todo=$(missing_deb | tr '\n' ' ')
 	say "installing: $todo"
+	case " $todo " in *" coturn "*) had_coturn= ;; esac
+	hold_services
 	# shellcheck disable=SC2086
 	retry apt-get install -y --no-install-recommends $todo || die "apt-get install failed"
+	release_services
+	[ -n "$had_coturn" ] || systemctl disable coturn >/dev/null 2>&1
 	todo=$(missing_deb | tr '\n' ' ')
 	[ -z "${todo// /}" ] || die "still missing after the installation: $todo"
 }
