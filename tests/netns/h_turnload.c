@@ -253,6 +253,14 @@ static void pump_open(struct pump *p, int dir)
 		memcpy(p->bufs + (size_t)i * cfg.size, pattern, cfg.size);
 }
 
+static void pump_close(struct pump *p)
+{
+	pthread_join(p->thread, NULL);
+	gro_rx_free(p->rx);
+	gso_tx_free(p->tx);
+	free(p->bufs);
+}
+
 /* ---- measuring ---- */
 
 /* CPU seconds a process has used. */
@@ -338,7 +346,7 @@ static void measure(double alloc_s)
 	busy = cpu_busy() - busy;
 	for (int d = 0; d < 2; d++)
 		if (cfg.dir[d])
-			pthread_join(pumps[d].thread, NULL);
+			pump_close(&pumps[d]);
 	printf("{\"allocs\":%u,\"allocs_per_s\":%.0f,\"size\":%u,\"seconds\":%.2f,\"gso\":%s,",
 	       cfg.allocs, cfg.allocs / alloc_s, cfg.size, seconds, cfg.gso ? "true" : "false");
 	for (int d = 0; d < 2; d++)
@@ -484,5 +492,6 @@ int main(int argc, char **argv)
 	/* or the server would refuse the next run that gets one of these ports */
 	for (uint32_t i = 0; i < cfg.allocs; i++)
 		turn_client_refresh(&flows[i].client, 0);
+	free(flows);
 	return 0;
 }

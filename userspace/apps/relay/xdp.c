@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "apps/relay/app.h"
+#include "io/file.h"
 
 static int interfaces(struct app *a, struct bpf_relay_cfg *cfg, struct io_err *err)
 {
@@ -61,6 +62,25 @@ static int load(struct app *a, struct io_err *err)
 	return rc ? rc : bpf_relay_open(&a->bpf, &cfg, err);
 }
 
+/* The kernel answers a program's question for the way only where it would forward itself. */
+static void check_forwarding(const char *ifname)
+{
+	static const char *const families[] = {"ipv4", "ipv6"};
+
+	for (int i = 0; i < 2; i++) {
+		char path[96], text[8];
+		size_t len;
+
+		snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/forwarding", families[i],
+			 ifname);
+		if (!file_read(path, text, sizeof(text), &len, NULL) && text[0] == '0')
+			LOG_WARN("kernel",
+				 "--nexthop fib works only where forwarding is on: user space "
+				 "relays what comes in here",
+				 LOG_STR("interface", ifname), LOG_STR("family", families[i]));
+	}
+}
+
 int xdp_open(struct app *a)
 {
 	struct io_err err = {""};
@@ -75,6 +95,8 @@ int xdp_open(struct app *a)
 	if (!rc) {
 		const struct bpf_relay_info *info = bpf_relay_info(a->bpf);
 
+		for (size_t i = 0; i < info->wan_len && a->opt.hop == PS_TURN_HOP_FIB; i++)
+			check_forwarding(info->wan[i].ifname);
 		for (size_t i = 0; i < info->wan_len; i++)
 			LOG_INFO("kernel", "relaying in the kernel",
 				 LOG_STR("interface", info->wan[i].ifname),
