@@ -102,6 +102,25 @@ static enum relay_auth_rc judge_shared(const struct relay_auth *a, const char *u
 	return judge(a, user, password, unix_s, key);
 }
 
+/* Would an error to this user be signed? */
+static bool error_key(const struct relay_auth *a, const char *user, bool claims)
+{
+	static uint8_t buf[STUN_MSG_MAX];
+	struct stun_tid tid = {{1}};
+	struct relay_key key;
+	struct stun_msg m;
+	struct stun_enc e;
+	size_t len;
+
+	stun_enc_init(&e, buf, sizeof(buf), STUN_REFRESH, STUN_REQUEST, &tid);
+	stun_put_bytes(&e, STUN_A_USERNAME, user, strlen(user));
+	if (claims)
+		stun_put_integrity(&e, "any", 3);
+	T_EQ(stun_enc_done(&e, &len), 0);
+	T_EQ(stun_decode(&m, buf, len), STUN_OK);
+	return relay_auth_error_key(a, &m, &key);
+}
+
 static void test_kinds(void)
 {
 	static struct relay_auth a;
@@ -178,6 +197,10 @@ static void test_users_list(void)
 	T_EQ(relay_auth_add_user(&a, "100:salt", "p"), 0);
 	T_EQ(judge(&a, "100:salt", "p", 500, &key), RELAY_AUTH_OK);
 	T_EQ(judge_stamp(&a, "100:salt", 9, &key), RELAY_AUTH_BAD_MI);
+	T(!error_key(&a, "100:salt", true));
+	T(error_key(&a, "100:other", true));
+	T(!error_key(&a, "100:other", false));
+	T(!error_key(&a, "100", true));
 }
 
 /* ---- nonces ---- */

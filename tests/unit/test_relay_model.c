@@ -165,7 +165,9 @@ static int expect_allocate(unsigned c, unsigned user, unsigned *replaced)
 
 static int expect_own(unsigned c, unsigned user)
 {
-	return !model[c].used ? 437 : model[c].user != user ? 441 : 0;
+	if (!model[c].used)
+		return 437;
+	return model[c].user == user || (one_only(user) && one_only(model[c].user)) ? 0 : 441;
 }
 
 static int expect_bind(unsigned c, unsigned user, unsigned ch, unsigned peer)

@@ -224,6 +224,31 @@ static void test_one_allocation_per_portal_user(void)
 	rw_free(w);
 }
 
+/* A client that starts anew on its old socket, with a new key: 437, then it deletes, then it has
+ * its own. */
+static void test_portal_user_starts_anew(void)
+{
+	static const char newer[] = "1900000000:another";
+	struct rw *w = rw_new(NULL);
+	struct rw_ask a = rw_alloc_ask(C1);
+
+	T(rw_allocate(w, C1, stamp_user));
+	a.user = newer;
+	T_EQ(rw_go(w, &a), 437);
+	T(rw_signed(w, newer));
+	/* By the portal's users only. */
+	T_EQ(rw_refresh(w, C1, NULL, 0), 441);
+	T_EQ(rw_refresh(w, C1, "1900000000", 0), 441);
+	T_EQ(rw_refresh(w, C1, newer, 0), 0);
+	T(rw_signed(w, newer));
+	T_EQ(rw_go(w, &a), 0);
+	T_EQ(relay_n_allocs(&w->r), 1);
+	T_EQ(rw_refresh(w, C1, newer, 0), 0);
+	T(rw_allocate(w, C1, NULL));
+	T_EQ(rw_refresh(w, C1, newer, 0), 441);
+	rw_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -233,5 +258,6 @@ int main(int argc, char **argv)
 	T_RUN(test_channel_lifetime);
 	T_RUN(test_deletion_unbinds);
 	T_RUN(test_one_allocation_per_portal_user);
+	T_RUN(test_portal_user_starts_anew);
 	return t_done();
 }

@@ -184,7 +184,8 @@ uint32_t relay_alloc_add(struct relay_table *t, const struct relay_alloc_new *n,
 				  .first_bind = RELAY_NONE,
 				  .first_perm = RELAY_NONE,
 				  .tid = n->tid,
-				  .lifetime_s = n->lifetime_s};
+				  .lifetime_s = n->lifetime_s,
+				  .portal = n->portal};
 	a->user = holder_add(t, &t->users, n->user, n->user_len, i);
 	a->source = holder_add(t, &t->sources, source, source_len, i);
 	if (owner != RELAY_NONE)

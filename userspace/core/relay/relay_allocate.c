@@ -206,7 +206,8 @@ uint16_t relay_do_allocate(struct relay *r, struct relay_req *q, struct relay_tx
 					  .user_len = q->user_len,
 					  .tid = q->m.tid,
 					  .lifetime_s = lifetime_s ? lifetime_s : RELAY_LIFETIME_S,
-					  .reserve = g.reserve},
+					  .reserve = g.reserve,
+					  .portal = q->key.cred == RELAY_CRED_STAMP},
 		now);
 	r->acct.allocs_made++;
 	answer(r, q, &t->allocs[i], tx);

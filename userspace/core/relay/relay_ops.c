@@ -5,13 +5,18 @@
 #include "core/relay/relay_req.h"
 #include "core/relay/relay_state.h"
 
-/* The client's allocation, or the error: 437, or 441 when another user made it. */
+/* The client's allocation, or the error: 437, or 441 when another user made it. A portal's users
+ * are exempt: one that starts anew behind the same socket, with a new key and so another name, has
+ * to be able to delete what its former life left. */
 static uint16_t own_alloc(const struct relay *r, const struct relay_req *q, uint32_t *i)
 {
 	*i = relay_alloc_of_client(&r->table, &q->in->client);
 	if (*i == RELAY_NONE)
 		return 437;
-	return relay_alloc_is_user(&r->table, *i, q->user, q->user_len) ? 0 : 441;
+	if (relay_alloc_is_user(&r->table, *i, q->user, q->user_len) ||
+	    (q->key.cred == RELAY_CRED_STAMP && r->table.allocs[*i].portal))
+		return 0;
+	return 441;
 }
 
 /* Success without attributes of its own. */

@@ -31,6 +31,7 @@ struct relay_alloc_new {
 	struct stun_tid tid;
 	uint32_t lifetime_s;
 	bool reserve; /* the next port, which must be free */
+	bool portal;
 };
 /* Index, or RELAY_NONE: no slot, or no room to reserve. The port must be free or reserved. */
 uint32_t relay_alloc_add(struct relay_table *t, const struct relay_alloc_new *n, uint64_t now);

@@ -59,6 +59,7 @@ struct relay_alloc {
 	uint32_t lifetime_s;
 	uint8_t token[RELAY_TOKEN_LEN];
 	bool has_token;
+	bool portal; /* made by a user of the stamp */
 };
 
 struct relay_bind {
