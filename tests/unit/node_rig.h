@@ -25,7 +25,7 @@
 #define RIG_GW	   1
 
 struct rig_item {
-	uint64_t at;
+	uint64_t at, no; /* no: of those due at once the first put is the first out */
 	bool used, signal;
 	unsigned to; /* signal: node */
 	struct endpoint src, dst;
@@ -46,6 +46,7 @@ struct rig_node {
 	bool cut; /* from the portal */
 	const char *why;
 	unsigned up, down; /* channels */
+	bool told[RIG_RELAYS][0x1000];
 };
 
 struct rig_relay {
@@ -57,13 +58,16 @@ struct rig_relay {
 	struct uuid id;
 	uint64_t delay_ns;
 	char secret[32];
-	unsigned data;
+	unsigned data, missed; /* channel data of clients relayed, and without a channel */
 };
 
 struct rig {
 	uint64_t now, delay_ns, portal_ns;
 	uint8_t family;
 	bool blocked; /* the direct path */
+	unsigned loss_percent;
+	uint64_t n_put;
+	uint64_t rand;
 	struct rig_node n[2];
 	struct rig_relay r[RIG_RELAYS];
 	struct rig_item *q;
@@ -80,6 +84,7 @@ static struct rig_item *rig_put(uint64_t at)
 			rig.q[i].used = true;
 			rig.q[i].signal = false;
 			rig.q[i].at = at;
+			rig.q[i].no = rig.n_put++;
 			return &rig.q[i];
 		}
 	abort();
@@ -99,7 +104,7 @@ static void rig_send(const struct endpoint *src, const struct endpoint *dst, con
 	const struct rig_relay *a = rig_relay_at(&src->ip), *b = rig_relay_at(&dst->ip);
 	struct rig_item *it;
 
-	if (!a && !b && rig.blocked)
+	if ((!a && !b && rig.blocked) || t_rand(&rig.rand) % 100 < rig.loss_percent)
 		return;
 	it = rig_put(rig.now + rig.delay_ns + (a ? a->delay_ns : 0) + (b ? b->delay_ns : 0));
 	it->src = *src;
@@ -182,6 +187,8 @@ static void rig_relay_input(struct rig_relay *r, const struct rig_item *it)
 	if (turn_chan_parse(it->data, (uint32_t)it->len, &h)) {
 		if (relay_from_client(&r->relay, &it->src, h.number, rig.now, &to) == RELAY_HIT)
 			rig_relay_forward(r, &to, it->data + TURN_CHAN_HDR_LEN, h.len);
+		else
+			r->missed++;
 		return;
 	}
 	relay_input(&r->relay, &d, RIG_UNIX + rig.now / NS_PER_SEC, rig.now);
@@ -232,6 +239,16 @@ static void rig_data_send(struct rig_node *p)
 	rig_data_put(p, false);
 }
 
+/* Was this channel said to be up? */
+static bool *rig_told(struct rig_node *p, const struct node_channel *c)
+{
+	const struct rig_relay *r = rig_relay_at(&c->relay.ip);
+
+	T(r && c->relay.port == TURN_PORT && c->number >= TURN_CHAN_MIN &&
+	  c->number <= TURN_CHAN_ALLOC_MAX);
+	return &p->told[r ? r - rig.r : 0][c->number & 0xfff];
+}
+
 static void rig_event(struct rig_node *p, const struct node_event *ev)
 {
 	p->ev[ev->kind]++;
@@ -270,11 +287,12 @@ static void rig_event(struct rig_node *p, const struct node_event *ev)
 		break;
 	case NODE_EV_CHANNEL_UP:
 		p->up++;
-		T(ev->channel.number >= TURN_CHAN_MIN && ev->channel.relay.port == TURN_PORT);
+		*rig_told(p, &ev->channel) = true;
 		break;
 	case NODE_EV_CHANNEL_DOWN:
 		p->down++;
-		T(ev->channel.number >= TURN_CHAN_MIN && ev->channel.relay.port == TURN_PORT);
+		T(*rig_told(p, &ev->channel));
+		*rig_told(p, &ev->channel) = false;
 		break;
 	case NODE_EV_ESTABLISHED:
 	case NODE_EV_CLOSED:
@@ -299,7 +317,8 @@ static void rig_drain(struct rig_node *p)
 			p->tx_relay++;
 		else
 			p->tx_direct++;
-		T(tx.local.ip.family == 0 || endpoint_eq(&tx.local, &p->host));
+		/* from where we are; a handshake follows its path until there is another */
+		T(tx.local.ip.family == 0 || endpoint_eq(&tx.local, &p->host) || !tx.buf[1]);
 		rig_send(&p->host, &tx.remote, tx.buf, tx.len);
 	} while (true);
 }
@@ -363,7 +382,9 @@ static struct rig_item *rig_next(void)
 	struct rig_item *best = NULL;
 
 	for (unsigned i = 0; i < RIG_QUEUE; i++)
-		if (rig.q[i].used && !rig_waits(&rig.q[i]) && (!best || rig.q[i].at < best->at))
+		if (rig.q[i].used && !rig_waits(&rig.q[i]) &&
+		    (!best || rig.q[i].at < best->at ||
+		     (rig.q[i].at == best->at && rig.q[i].no < best->no)))
 			best = &rig.q[i];
 	return best;
 }
@@ -421,12 +442,12 @@ static void rig_node_init(struct rig_node *p, unsigned who, uint32_t n_conns)
 	p->mem = (struct node_mem){.n_conns = n_conns,
 				   .n_buckets = RIG_CONNS,
 				   .n_slots = RIG_SLOTS,
-				   .n_relays = RIG_RELAYS};
+				   .n_relays = NODE_RELAYS_MAX};
 	p->mem.conns = calloc(n_conns, sizeof(*p->mem.conns));
 	p->mem.due = calloc(n_conns, sizeof(*p->mem.due));
 	p->mem.buckets = calloc(NODE_CHAINS * RIG_CONNS, sizeof(*p->mem.buckets));
 	p->mem.conn_of_slot = calloc(RIG_SLOTS, sizeof(*p->mem.conn_of_slot));
-	p->mem.relays = calloc(RIG_RELAYS, sizeof(*p->mem.relays));
+	p->mem.relays = calloc(NODE_RELAYS_MAX, sizeof(*p->mem.relays));
 	p->next_idx = who * 7;
 	p->host = (struct endpoint){
 		.ip = rig.family == 4 ? ipaddr_v4(192, 0, 2, (uint8_t)(who + 1))
@@ -446,6 +467,7 @@ static void rig_open(uint8_t family, bool blocked, uint32_t n_conns)
 	rig.blocked = blocked;
 	rig.now = 1000 * NS_PER_SEC;
 	rig.delay_ns = 2 * NS_PER_MS;
+	rig.rand = t_seed();
 	rig.portal_ns = 20 * NS_PER_MS;
 	rig.q = calloc(RIG_QUEUE, sizeof(*rig.q));
 	rig_node_init(&rig.n[0], 0, n_conns);

@@ -117,6 +117,9 @@ static void connect_through(uint8_t family, uint32_t relays_client, uint32_t rel
 	rig_connect();
 	rig_run(3000);
 	check_relayed();
+	/* no channel data ever overtook its bind */
+	if (!(relays_client & relays_gw))
+		T_EQ(rig.r[0].missed + rig.r[1].missed, 0);
 	rig_close();
 }
 
@@ -226,6 +229,79 @@ static void test_long_idle(void)
 	rig_close();
 }
 
+static bool has_channel(const char *peer)
+{
+	const struct turn *t = &rig.n[0].node.mem.relays[0];
+	struct endpoint at;
+	uint16_t number;
+
+	T_EQ(endpoint_parse(peer, &at), 0);
+	return turn_channel(t, &at, rig.now, &number);
+}
+
+/* What the peer may be reached at only from outside gets a channel before it is asked for; so do
+ * the peer's addresses known already when a relay comes to a connection. */
+static void test_binds_ahead(void)
+{
+	static const char *const cands[] = {
+		"candidate:1 1 udp 2130706431 192.0.2.9 7000 typ host",
+		"candidate:2 1 udp 1694498559 198.51.100.9 7001 typ srflx raddr 0.0.0.0 rport 0",
+		"candidate:3 1 udp 37748479 203.0.113.9 7002 typ relay raddr 0.0.0.0 rport 0",
+	};
+
+	for (unsigned late = 0; late < 2; late++) {
+		struct node *n = &rig.n[0].node;
+		struct node_peer p;
+
+		rig_open(4, true, RIG_CONNS);
+		p = rig_peer(0, 0);
+		rig_relay_start(0, "a", MS(3));
+		if (!late)
+			rig_relays(0, 0, 1);
+		rig_run(500);
+		T_EQ(node_upsert(n, RIG_SLOT, &p, rig.now), NODE_UPSERT_CREATED);
+		for (unsigned i = 0; i < 3; i++)
+			T(node_add_candidate(n, RIG_SLOT, cands[i], strlen(cands[i]), rig.now));
+		if (late) {
+			T(!has_channel("203.0.113.9:7002"));
+			rig_relays(0, 0, 1);
+			rig_run(100);
+		}
+		T_EQ(has_channel("192.0.2.9:7000"), late); /* only when a check went there */
+		T(has_channel("198.51.100.9:7001"));
+		T(has_channel("203.0.113.9:7002"));
+		rig_close();
+	}
+}
+
+/* The channel in use ends, its allocation does not: the path says so at once and has another. */
+static void test_channel_lost(void)
+{
+	struct rig_node *p = &rig.n[0];
+	struct turn *t;
+	unsigned i, paths;
+
+	rig_open(4, true, RIG_CONNS);
+	t = &p->node.mem.relays[0];
+	rig_relay_start(0, "a", MS(3));
+	rig_relays(0, 0, 1);
+	rig_run(500);
+	rig_connect();
+	rig_run(3000);
+	check_relayed();
+	T(p->path.relayed && p->path.channel);
+	paths = p->ev[NODE_EV_PATH];
+	i = turn_chan_of_number(&t->chans, p->path.channel);
+	turn_chan_drop(&t->chans, i);
+	t->queued_at = rig.now;
+	T(!node_route(&p->node, RIG_SLOT, &(struct node_route){0}, rig.now));
+	rig_drain(p);
+	T_EQ(p->down, 1);
+	T_EQ(p->ev[NODE_EV_PATH], paths + 1);
+	T(p->path.channel && p->path.channel != turn_chan_number(i));
+	rig_close();
+}
+
 /* ---- what is not taken ---- */
 
 static void test_verdicts(void)
@@ -321,6 +397,8 @@ int main(int argc, char **argv)
 	T_RUN(test_relay_comes_late);
 	T_RUN(test_upgrade_and_back);
 	T_RUN(test_long_idle);
+	T_RUN(test_binds_ahead);
+	T_RUN(test_channel_lost);
 	T_RUN(test_verdicts);
 	T_RUN(test_former);
 	return t_done();

@@ -305,13 +305,13 @@ static void test_full(void)
 	struct node *n = &rig.n[0].node;
 
 	rig_open(4, true, RIG_CONNS);
-	for (unsigned i = 0; i < RIG_RELAYS + 2; i++) {
+	for (unsigned i = 0; i < NODE_RELAYS_MAX + 2; i++) {
 		a.id.b[1] = (uint8_t)(i + 1);
 		a.addr4 = (struct endpoint){.ip = ipaddr_v4(198, 18, 0, (uint8_t)(i + 1)),
 					    .port = 9};
 		node_update_relays(n, NULL, 0, &a, 1, rig.now);
 	}
-	T_EQ(node_n_relays(n), RIG_RELAYS);
+	T_EQ(node_n_relays(n), NODE_RELAYS_MAX);
 	T_EQ(n->acct.relays_refused, 2);
 	/* no address; a text without an end */
 	a.addr4 = (struct endpoint){0};
@@ -322,7 +322,7 @@ static void test_full(void)
 	memset(a.password, 'x', sizeof(a.password));
 	node_update_relays(n, NULL, 0, &a, 1, rig.now);
 	T_EQ(n->acct.relays_refused, 4);
-	T_EQ(node_n_relays(n), RIG_RELAYS);
+	T_EQ(node_n_relays(n), NODE_RELAYS_MAX);
 	rig_drain(&rig.n[0]);
 	rig_close();
 }

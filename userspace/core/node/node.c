@@ -259,8 +259,10 @@ void node_set_hosts(struct node *n, const struct endpoint *hosts, uint32_t n_hos
 		n->hosts[i] = n->hosts[--n->n_hosts];
 		node_relays_moved(n, &gone, now);
 		for (uint32_t slot = 0; slot < n->mem.n_conns; slot++)
-			if (node_conn_open(&n->mem.conns[slot]))
+			if (node_conn_open(&n->mem.conns[slot])) {
 				node_conn_drop_local(n, slot, &cand, now);
+				node_home_drop_base(n, slot, &gone, now);
+			}
 	}
 	for (uint32_t i = 0; i < n_hosts; i++)
 		node_learn_host(n, &hosts[i], now);

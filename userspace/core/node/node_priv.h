@@ -50,6 +50,8 @@ void node_home_init(struct node *n, uint32_t slot, uint64_t now);
 void node_home_fini(struct node *n, uint32_t slot);
 /* Connections without a relay that holds an allocation get one that does, if there is one. */
 void node_home_all(struct node *n, uint64_t now);
+/* What was seen of a vanished address of ours is void with it. */
+void node_home_drop_base(struct node *n, uint32_t slot, const struct endpoint *base, uint64_t now);
 /* News of our candidates from relay r. */
 void node_home_cand(struct node *n, unsigned r, const struct turn_cand *cand, uint64_t now);
 void node_home_cand_gone(struct node *n, unsigned r, const struct turn_cand *cand, uint64_t now);

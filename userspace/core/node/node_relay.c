@@ -230,6 +230,9 @@ void node_relays_moved(struct node *n, const struct endpoint *host, uint64_t now
 {
 	struct endpoint local, server;
 
+	for (unsigned f = 0; f < 2; f++)
+		if (endpoint_eq(&n->relays.srflx[f].base, host))
+			n->relays.has_srflx[f] = false;
 	for (unsigned r = 0; r < n->mem.n_relays; r++)
 		if (n->relays.at[r].state == NODE_RELAY_OPEN &&
 		    turn_route(&n->mem.relays[r], &local, &server) && endpoint_eq(&local, host))

@@ -96,6 +96,18 @@ static void add_srflx(struct node *n, uint32_t slot, const struct ice_cand *cand
 	node_conn_add_local(n, slot, cand, now);
 }
 
+void node_home_drop_base(struct node *n, uint32_t slot, const struct endpoint *base, uint64_t now)
+{
+	const struct ice *ice = &n->mem.conns[slot].ice;
+
+	for (unsigned i = 0; i < ice_n_locals(ice); i++) {
+		const struct ice_cand l = *ice_local(ice, i);
+
+		if (l.kind == CAND_SRFLX && !l.discarded && endpoint_eq(&l.base, base))
+			node_conn_drop_local(n, slot, &l, now);
+	}
+}
+
 void node_home_bind(struct node *n, uint32_t slot, uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
