@@ -38,9 +38,6 @@ link()
 	# Without it a veth whose peer runs XDP loses redirected frames, and bulk TCP is measured without GRO.
 	in_host "$2" ethtool -K "$3" gro on >/dev/null || return 1
 	in_host "$4" ethtool -K "$5" gro on >/dev/null || return 1
-	# A relay rewrites packets and returns them by XDP: they must carry real checksums, as they do on a wire. Left
-	# to itself a veth hands them on unfinished.
-	case $4 in relay*) in_host "$2" ethtool -K "$3" tx off >/dev/null || return 1 ;; esac
 	ip -n "$P-$2" link set "$3" up && ip -n "$P-$4" link set "$5" up
 }
 
@@ -81,10 +78,21 @@ net_hosts()
 			net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 || return 1
 		ip -n "$P-$h" link set lo up || return 1
 	done
-	# The gateway's forwarding is its program's business.
-	for h in rc core rg; do
+	# The gateway's forwarding is its program's business. A relay's kernel only tells XDP the way where it would
+	# forward itself.
+	for h in rc core rg $RELAYS; do
 		in_host "$h" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 || return 1
 	done
+}
+
+# A relay rewrites packets and returns them by XDP. So they must carry real checksums, as on a wire (a veth hands
+# them on unfinished), and the router's end needs a program of its own: else what comes back stays in its ring.
+relay_peer()
+{
+	in_host core ethtool -K "$1" tx off >/dev/null || return 1
+	[ "$LAB_RELAY" = penstock ] && [ "$LAB_RELAY_XDP" != off ] || return 0
+	in_host core ip link set dev "$1" xdpdrv obj "$root/build/bpf/pass.bpf.o" sec xdp ||
+		echo "lab: no XDP program on $1: the relay must not use native XDP" >&2
 }
 
 # relay N: the router's and the relay's ends.
@@ -100,7 +108,7 @@ net_relays()
 	local n
 
 	for n in ${RELAYS//relay/}; do
-		link $((5 + n)) core "r$n" "relay$n" eth0 && relay_addresses "$n" &&
+		link $((5 + n)) core "r$n" "relay$n" eth0 && relay_peer "r$n" && relay_addresses "$n" &&
 			route "relay$n" default "${RELAY_V4[$n]%.*}.$((${RELAY_V4[$n]##*.} - 1))" default "${RELAY_V6[$n]%::*}::1" || return 1
 	done
 }
