@@ -227,12 +227,16 @@ static void verified(void)
 {
 	const struct bpf_prog_stat *st = &bpf_relay_info(w.relay)->prog;
 	double insns = st->verified_insns, len = st->jited_len;
+	double memory = (double)bpf_relay_info(w.relay)->memory_bytes;
 
 	if (bench_wanted("relay_xdp_verified"))
 		bench_print("relay_xdp_verified", "verified_instructions", "count", &insns, 1,
 			    "\"xdp_mode\":\"none\"");
 	if (bench_wanted("relay_xdp_jited"))
 		bench_print("relay_xdp_jited", "jited_length", "bytes", &len, 1,
+			    "\"xdp_mode\":\"none\"");
+	if (bench_wanted("relay_xdp_memory_16384"))
+		bench_print("relay_xdp_memory_16384", "memory_of_all_maps", "bytes", &memory, 1,
 			    "\"xdp_mode\":\"none\"");
 }
 
