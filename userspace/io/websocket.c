@@ -61,7 +61,7 @@ static void conn_release(struct ws *w)
 		return;
 	c->owner = NULL;
 	if (!c->wsi) {
-		conn_free(c);
+		ws_conn_free(c);
 		return;
 	}
 	c->close_wanted = true;
@@ -423,7 +423,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		if (c->owner)
 			on_gone(c);
 		else
-			conn_free(c);
+			ws_conn_free(c);
 		break;
 	default:
 		break;
@@ -445,7 +445,7 @@ size_t ws_pending(const struct ws *w)
 
 int ws_send(struct ws *w, const char *text, size_t len)
 {
-	return ws_is_open(w) ? conn_queue(w->conn, text, len) : -ENOTCONN;
+	return ws_is_open(w) ? ws_conn_queue(w->conn, text, len) : -ENOTCONN;
 }
 
 void ws_close(struct ws *w)

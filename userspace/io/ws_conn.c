@@ -23,7 +23,7 @@ struct conn *conn_new(struct ws *owner, size_t *count)
 	return c;
 }
 
-void conn_free(struct conn *c)
+void ws_conn_free(struct conn *c)
 {
 	--*c->count;
 	while (c->tx_first) {
@@ -68,7 +68,7 @@ int conn_receive(struct conn *c, const void *piece, size_t len)
 	return 0;
 }
 
-int conn_queue(struct conn *c, const char *text, size_t len)
+int ws_conn_queue(struct conn *c, const char *text, size_t len)
 {
 	struct tx_msg *m;
 

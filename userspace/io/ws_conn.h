@@ -31,13 +31,13 @@ struct conn {
 	size_t rx_len, rx_cap;
 };
 
-/* *count goes up by one, and down in conn_free(). NULL: out of memory. */
+/* *count goes up by one, and down in ws_conn_free(). NULL: out of memory. */
 struct conn *conn_new(struct ws *owner, size_t *count);
-void conn_free(struct conn *c);
+void ws_conn_free(struct conn *c);
 /* Appends a piece of a message. 0, -EMSGSIZE over WS_MESSAGE_MAX, or -ENOMEM. */
 int conn_receive(struct conn *c, const void *piece, size_t len);
 /* Queues a text; 0 or -ENOSPC. */
-int conn_queue(struct conn *c, const char *text, size_t len);
+int ws_conn_queue(struct conn *c, const char *text, size_t len);
 /* The socket takes data: writes one text, or the close frame once that is wanted and all is
  * written. 0, or -1: drop the connection. */
 int conn_writable(struct conn *c);
