@@ -184,7 +184,9 @@ void turn_restart(struct turn *t, uint64_t now)
 
 void turn_sent(struct turn *t, uint64_t now)
 {
-	if (t->state == TURN_READY)
+	/* Who only sends would not notice that a NAT forgot it: the relay drops what it does not
+	 * know in silence. */
+	if (t->state == TURN_READY && time_since(t->heard_at, now) < TURN_KEEPALIVE_NS)
 		t->keepalive_at = time_add(now, TURN_KEEPALIVE_NS);
 }
 
@@ -192,8 +194,10 @@ void turn_heard(struct turn *t, uint16_t number, uint64_t now)
 {
 	unsigned i = turn_chan_of_number(&t->chans, number);
 
-	if (i != TURN_CHAN_NONE && turn_chan_connected(&t->chans.at[i], now))
-		turn_chan_heard(&t->chans, i, now);
+	if (i == TURN_CHAN_NONE || !turn_chan_connected(&t->chans.at[i], now))
+		return;
+	turn_chan_heard(&t->chans, i, now);
+	t->heard_at = now;
 }
 
 /* ---- channels wanted ---- */
@@ -219,6 +223,8 @@ static void ring_pop(struct turn *t)
 
 void turn_ring_push(struct turn *t, const struct endpoint *peer)
 {
+	if (ring_has(t, peer))
+		return;
 	if (t->n_ring == TURN_RING_MAX) {
 		t->acct.ring_dropped++;
 		ring_pop(t);

@@ -199,6 +199,7 @@ struct turn {
 	struct endpoint local; /* our address towards the active server, as last seen */
 	struct endpoint told_server, told_local;       /* of the last TURN_EV_CHANNEL_UP */
 	uint64_t keepalive_at, refresh_at, expires_at; /* TIME_NEVER: not at all */
+	uint64_t heard_at;			       /* an answer, or channel data */
 	uint64_t lifetime_ns;
 	uint64_t rtt_ns;    /* smoothed; 0: not measured */
 	uint64_t queued_at; /* when something to tell or send came up; TIME_NEVER when drained */
@@ -237,7 +238,8 @@ bool turn_channel(const struct turn *t, const struct endpoint *peer, uint64_t no
 		  uint16_t *number);
 /* The peer of a confirmed channel that is alive; false when there is none. */
 bool turn_channel_peer(const struct turn *t, uint16_t number, uint64_t now, struct endpoint *peer);
-/* Channel data went out to the relay, not through this machine: the keep-alive can wait. */
+/* Channel data went out to the relay, not through this machine: the keep-alive can wait, unless
+ * the relay was not heard for as long as that. */
 void turn_sent(struct turn *t, uint64_t now);
 /* Channel data came in on this number, not through this machine (the kernel took it): the channel
  * is renewed as if turn_input had seen it. Once in a while is enough. */

@@ -393,8 +393,7 @@ static enum turn_rx answer_input(struct turn *t, const struct endpoint *local,
 	rx = judge(t, &a, &v);
 	if (v == V_REJECT)
 		return rx;
-	if (v != V_LEARN) /* which may come again and again, for later copies */
-		measure(t, a.req, now);
+	measure(t, a.req, now);
 	if (v == V_SUCCESS)
 		on_success(t, &a, local, now);
 	else if (v == V_ERROR)
@@ -439,6 +438,8 @@ enum turn_rx turn_input(struct turn *t, const struct endpoint *local, const stru
 		else
 			rx = answer_input(t, local, remote, data, len, now);
 	}
+	if (rx == TURN_RX_CONTROL || rx == TURN_RX_DATA)
+		t->heard_at = now;
 	t->acct.rx[rx]++;
 	return rx;
 }
