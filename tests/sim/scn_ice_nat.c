@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "tests/sim/sim_ice.h"
+#include "tests/sim/sim_oracle.h"
 #include "tests/t.h"
 
 #define N_KINDS 10 /* 0: public; 1..9: mapping x filtering */

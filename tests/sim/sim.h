@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A discrete-event network in virtual time for sans-IO machines. Hosts have addresses, possibly
- * behind a NAT, and one link each (latency range, loss, duplication, reordering, MTU); a datagram
- * pays the sender's and the receiver's link. The portal path carries opaque messages between hosts,
- * ordered, with a latency of its own. Everything random comes from the seed; the same seed and
- * script give the same trace hash.
+ * behind a NAT or a stateful firewall, and one link each (latency range, loss, duplication,
+ * reordering, MTU); a datagram pays the sender's and the receiver's link. The portal path carries
+ * opaque messages between hosts, ordered, with a latency of its own. Everything random comes from
+ * the seed; the same seed and script give the same trace hash.
  *
  * The loop jumps to the earliest of arrivals, script steps and deadlines. It fails the run
  * (sim_failed, with SEED= and SCN= on stdout) when a machine asks to be woken in the past, or when
  * it never comes to rest at one instant.
  *
- * Not here: what hosts run. An endpoint is a vtable over a machine; sim_ice.h has one for an ICE
- * agent. */
+ * Not here: what hosts run. An endpoint is a vtable over a machine: sim_ice.h has one for an ICE
+ * agent, sim_node.h for a whole node, sim_relay.h for a relay. */
 #ifndef PENSTOCK_SIM_H
 #define PENSTOCK_SIM_H
 #include <stdbool.h>
@@ -25,7 +25,7 @@
 #define SIM_ADDRS_MAX	 8
 #define SIM_NATS_MAX	 256
 #define SIM_MAPPINGS_MAX 64
-#define SIM_PERMITS_MAX	 32
+#define SIM_PERMITS_MAX	 64 /* of a mapping; the oldest gives way */
 #define SIM_PAYLOAD_MAX	 2048
 
 struct sim;
@@ -38,7 +38,8 @@ struct sim_dgram {
 };
 
 struct sim_out {
-	struct endpoint local, remote;
+	struct endpoint local; /* without a family: the host's address of remote's, local.port */
+	struct endpoint remote;
 	size_t len;
 	uint8_t buf[SIM_PAYLOAD_MAX];
 };
@@ -73,6 +74,9 @@ struct sim_nat_cfg {
 	enum sim_nat_dep mapping, filtering;
 	uint64_t timeout_ns; /* of an unused mapping; 0: never. Only outbound traffic refreshes */
 	bool hairpin;
+	/* A firewall: nothing is translated (mapping and public_ip do not matter), filtering is the
+	 * rule for coming in. */
+	bool transparent;
 };
 
 /* Counters of what the network did. */
@@ -99,6 +103,14 @@ void sim_link_set(struct sim *s, unsigned host, const struct sim_link *link);
 void sim_host_up(struct sim *s, unsigned host, bool up);
 /* No datagram between two addresses any more (both directions), or again. */
 void sim_block(struct sim *s, const struct ipaddr *a, const struct ipaddr *b, bool blocked);
+
+/* No datagram between two hosts any more (both directions), whatever addresses they have; or
+ * again. */
+void sim_cut(struct sim *s, unsigned a, unsigned b, bool cut);
+/* A strict firewall around the host: outwards only to this port, inwards only from it. 0: none. */
+void sim_only_port(struct sim *s, unsigned host, uint16_t port);
+/* The host's address of this family; false: none. */
+bool sim_source(const struct sim *s, unsigned host, unsigned family, struct ipaddr *out);
 
 /* Portal latency, one way, for every message; messages from a to b keep their order. */
 void sim_portal_latency(struct sim *s, uint64_t min_ns, uint64_t max_ns);
@@ -130,7 +142,7 @@ struct sim_mapping {
 	struct endpoint inside, key; /* key: the part of the destination the mapping depends on */
 	uint16_t port;
 	uint64_t used_at;
-	unsigned n_permits;
+	unsigned n_permits, next_permit;
 	struct endpoint permits[SIM_PERMITS_MAX]; /* where it has sent to */
 };
 
@@ -149,8 +161,4 @@ bool sim_nat_out(struct sim_nat *n, const struct endpoint *inside, const struct 
 bool sim_nat_in(struct sim_nat *n, const struct endpoint *outside, const struct endpoint *src,
 		struct endpoint *inside, uint64_t now);
 
-/* Naive oracle: can two single-address hosts, each behind a NAT (NULL: public), get a request and
- * its reply through, both knowing each other's address and mapped address, sending as often as they
- * like? */
-bool sim_direct_possible(const struct sim_nat_cfg *a, const struct sim_nat_cfg *b);
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * NAT after RFC 4787: mapping and filtering behaviour chosen independently; filters belong to a
- * mapping. */
+ * mapping. A transparent one is a firewall: one mapping for each inside endpoint, to itself. */
 #include <string.h>
 
 #include "tests/sim/sim.h"
@@ -32,7 +32,7 @@ static bool expired(const struct sim_nat *n, const struct sim_mapping *m, uint64
 static struct sim_mapping *mapping_for(struct sim_nat *n, const struct endpoint *inside,
 				       const struct endpoint *dst, uint64_t now)
 {
-	struct endpoint key = key_of(n->cfg.mapping, dst);
+	struct endpoint key = key_of(n->cfg.transparent ? SIM_INDEPENDENT : n->cfg.mapping, dst);
 	struct sim_mapping *m, *oldest = NULL;
 
 	for (unsigned i = 0; i < n->n_mappings; i++) {
@@ -50,7 +50,7 @@ static struct sim_mapping *mapping_for(struct sim_nat *n, const struct endpoint 
 	memset(m, 0, sizeof(*m));
 	m->inside = *inside;
 	m->key = key;
-	m->port = n->next_port++;
+	m->port = n->cfg.transparent ? inside->port : n->next_port++;
 	return m;
 }
 
@@ -59,8 +59,9 @@ static void permit(struct sim_mapping *m, const struct endpoint *dst)
 	for (unsigned i = 0; i < m->n_permits; i++)
 		if (endpoint_eq(&m->permits[i], dst))
 			return;
+	m->permits[m->next_permit++ % SIM_PERMITS_MAX] = *dst;
 	if (m->n_permits < SIM_PERMITS_MAX)
-		m->permits[m->n_permits++] = *dst;
+		m->n_permits++;
 }
 
 bool sim_nat_out(struct sim_nat *n, const struct endpoint *inside, const struct endpoint *dst,
@@ -72,7 +73,9 @@ bool sim_nat_out(struct sim_nat *n, const struct endpoint *inside, const struct 
 		return false;
 	m->used_at = now;
 	permit(m, dst);
-	*outside = (struct endpoint){.ip = n->cfg.public_ip, .port = m->port};
+	*outside = *inside;
+	if (!n->cfg.transparent)
+		*outside = (struct endpoint){.ip = n->cfg.public_ip, .port = m->port};
 	return true;
 }
 
@@ -85,6 +88,8 @@ bool sim_nat_in(struct sim_nat *n, const struct endpoint *outside, const struct 
 		struct sim_mapping *m = &n->mappings[i];
 
 		if (m->port != outside->port || expired(n, m, now))
+			continue;
+		if (n->cfg.transparent && !endpoint_eq(&m->inside, outside))
 			continue;
 		for (unsigned p = 0; p < m->n_permits; p++) {
 			struct endpoint have = key_of(n->cfg.filtering, &m->permits[p]);

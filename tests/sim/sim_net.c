@@ -72,6 +72,28 @@ static bool blocked(const struct sim *s, const struct ipaddr *a, const struct ip
 	return false;
 }
 
+void sim_cut(struct sim *s, unsigned a, unsigned b, bool cut)
+{
+	s->cut[a][b] = s->cut[b][a] = cut;
+}
+
+void sim_only_port(struct sim *s, unsigned host, uint16_t port)
+{
+	s->hosts[host].only_port = port;
+}
+
+bool sim_source(const struct sim *s, unsigned host, unsigned family, struct ipaddr *out)
+{
+	const struct sim_host *h = &s->hosts[host];
+
+	for (unsigned i = 0; i < h->n_addrs; i++)
+		if (h->addrs[i].ip.family == family) {
+			*out = h->addrs[i].ip;
+			return true;
+		}
+	return false;
+}
+
 static const struct sim_addr *host_addr(const struct sim_host *h, const struct ipaddr *ip)
 {
 	for (unsigned i = 0; i < h->n_addrs; i++)
@@ -108,7 +130,8 @@ static bool route_public(struct sim *s, const struct endpoint *src, struct endpo
 	for (unsigned i = 0; i < s->n_nats; i++) {
 		struct endpoint inside;
 
-		if (!ipaddr_eq(&s->nats[i]->cfg.public_ip, &dst->ip))
+		if (s->nats[i]->cfg.transparent ? !realm_find(s, i, &dst->ip, host)
+						: !ipaddr_eq(&s->nats[i]->cfg.public_ip, &dst->ip))
 			continue;
 		if (!sim_nat_in(s->nats[i], dst, src, &inside, s->now)) {
 			s->stats.filtered++;
@@ -121,7 +144,7 @@ static bool route_public(struct sim *s, const struct endpoint *src, struct endpo
 	return false;
 }
 
-/* Rewrites src and dst to what the receiver sees. */
+/* Rewrites src and dst to what the receiver sees. An address behind a NAT is no public one. */
 static bool route(struct sim *s, unsigned from, struct endpoint *src, struct endpoint *dst,
 		  unsigned *host)
 {
@@ -183,11 +206,25 @@ void sim_dgram_send(struct sim *s, unsigned from, const struct sim_out *out)
 {
 	const struct sim_link *up = &s->hosts[from].link, *down;
 	struct endpoint src = out->local, dst = out->remote;
+	uint16_t only = s->hosts[from].only_port;
 	unsigned to = 0, copies = 1;
 
 	s->stats.sent++;
+	if (!src.ip.family && !sim_source(s, from, dst.ip.family, &src.ip)) {
+		s->stats.unroutable++;
+		return;
+	}
+	if (only && dst.port != only) {
+		s->stats.blocked++;
+		return;
+	}
 	if (!route(s, from, &src, &dst, &to))
 		return;
+	only = s->hosts[to].only_port;
+	if (s->cut[from][to] || (only && src.port != only)) {
+		s->stats.blocked++;
+		return;
+	}
 	down = &s->hosts[to].link;
 	if ((up->mtu && out->len > up->mtu) || (down->mtu && out->len > down->mtu)) {
 		s->stats.too_big++;

@@ -34,6 +34,7 @@ struct sim_host {
 	void *self;
 	struct sim_link link;
 	bool down;
+	uint16_t only_port;
 	unsigned n_addrs;
 	struct sim_addr addrs[SIM_ADDRS_MAX];
 	uint64_t portal_until;
@@ -52,6 +53,7 @@ struct sim {
 	} blocks[BLOCKS_MAX];
 	uint64_t portal_min_ns, portal_max_ns;
 	uint64_t portal_last[SIM_HOSTS_MAX][SIM_HOSTS_MAX];
+	bool cut[SIM_HOSTS_MAX][SIM_HOSTS_MAX];
 	struct ev **heap;
 	size_t n_heap, heap_cap;
 };
