@@ -96,8 +96,10 @@ static bool timed(int restore, int prog, const uint8_t *p, size_t len, uint32_t 
 /* Frame p becomes one whose start lies `head` bytes further on; all of them meet fate id. */
 static void measure(const char *name, enum ps_reason_id id, const uint8_t *p, size_t len, int head)
 {
-	static const uint32_t action[] = {
-		[PS_V_DONE] = XDP_TX, [PS_V_PASS] = XDP_PASS, [PS_V_DROP] = XDP_DROP};
+	const uint32_t action[] = {[PS_V_DONE] = w.cfg.hop == PS_TURN_HOP_FIB ? XDP_REDIRECT
+									      : XDP_TX,
+				   [PS_V_PASS] = XDP_PASS,
+				   [PS_V_DROP] = XDP_DROP};
 	static uint8_t moved[2048];
 	double over[ROUNDS], floor_ns[ROUNDS], all;
 	uint64_t before = rw_count(&w, id);
@@ -185,6 +187,28 @@ static void refused(void)
 	measure("relay_xdp_no_channel", PS_R_RXDP_NO_CHANNEL, frame, rw_frame(frame, &d), 0);
 }
 
+/* The next hop by the kernel's routes, through another device. */
+static void fib(void)
+{
+	struct bpf_relay_cfg cfg = rw_cfg();
+	struct bpf_relay_bind b = {.client = rw_ep(clients[0], 40000),
+				   .local = rw_ep(own[0], RW_LISTEN),
+				   .peer = rw_ep(peers[0], 50000),
+				   .channel = 0x4000,
+				   .port = 49152};
+	struct rw_dgram up = rw_dgram(b.client, b.local, b.channel, data, DATA_LEN);
+	static uint8_t frame[2048];
+
+	cfg.hop = PS_TURN_HOP_FIB;
+	cfg.bindings = 16384;
+	if (!bench_wanted("relay_xdp_44_from_channel_fib") || !rw_open(&w, &cfg))
+		return;
+	if (T(rw_sh(RW_ROUTES)) && rw_bind(&w, &b))
+		measure("relay_xdp_44_from_channel_fib", PS_R_RXDP_TO_PEER, frame,
+			rw_frame(frame, &up), 4);
+	rw_close(&w);
+}
+
 /* The floor by itself: restoring, and a program that does nothing. */
 static void floor_print(void)
 {
@@ -203,12 +227,16 @@ static void verified(void)
 {
 	const struct bpf_prog_stat *st = &bpf_relay_info(w.relay)->prog;
 	double insns = st->verified_insns, len = st->jited_len;
+	double memory = (double)bpf_relay_info(w.relay)->memory_bytes;
 
 	if (bench_wanted("relay_xdp_verified"))
 		bench_print("relay_xdp_verified", "verified_instructions", "count", &insns, 1,
 			    "\"xdp_mode\":\"none\"");
 	if (bench_wanted("relay_xdp_jited"))
 		bench_print("relay_xdp_jited", "jited_length", "bytes", &len, 1,
+			    "\"xdp_mode\":\"none\"");
+	if (bench_wanted("relay_xdp_memory_16384"))
+		bench_print("relay_xdp_memory_16384", "memory_of_all_maps", "bytes", &memory, 1,
 			    "\"xdp_mode\":\"none\"");
 }
 
@@ -229,6 +257,7 @@ static void bench(void)
 		verified();
 	}
 	rw_close(&w);
+	fib();
 }
 
 int main(int argc, char **argv)

@@ -332,16 +332,6 @@ static void hop_fib(const struct bpf_relay_bind *b)
 
 static void test_hops(void)
 {
-	static const char routes[] =
-		"ip link add psr2 address 02:77:00:00:00:09 type veth peer name psr3 && ip link "
-		"set psr3 up && "
-		"sysctl -qw net.ipv4.conf.lo.forwarding=1 net.ipv6.conf.all.forwarding=1 && "
-		"ip link set psr2 mtu 1280 up && ip addr add 10.77.0.9/24 dev psr2 && "
-		"ip addr add fd77::9/64 dev psr2 nodad && "
-		"ip neigh replace 10.77.0.1 lladdr 02:77:00:00:00:01 dev psr2 && "
-		"ip neigh replace fd77::1 lladdr 02:77:00:00:00:01 dev psr2 && "
-		"ip route add 203.0.113.0/24 via 10.77.0.1 && "
-		"ip route add 2001:db8:f::/48 via fd77::1";
 	struct bpf_relay_cfg cfg = rw_cfg();
 
 	cfg.hop = PS_TURN_HOP_MAC;
@@ -353,7 +343,7 @@ static void test_hops(void)
 	cfg.hop = PS_TURN_HOP_FIB;
 	if (!world_up(&cfg))
 		return;
-	if (T(rw_sh(routes))) {
+	if (T(rw_sh(RW_ROUTES))) {
 		hop_fib(&bind4);
 		hop_fib(&bind6);
 	}

@@ -128,6 +128,13 @@ static void test_answers_from_elsewhere_change_nothing(void)
 	a.buf[10] ^= 1;
 	T_EQ(rig_give(&tx.remote, a.buf, a.len, &d), TURN_RX_UNKNOWN);
 	T_EQ(rig_give(&tx.remote, tx.buf, tx.len, &d), TURN_RX_UNKNOWN); /* a request */
+	a.buf[10] ^= 1;
+	a.buf[1] = 4; /* success of REFRESH, signed for it */
+	a.len -= 24;
+	be16_put(a.buf + 2, (uint16_t)(a.len - STUN_HDR_LEN));
+	a.e.w.p = a.buf + a.len;
+	ans_done(&a, true);
+	T_EQ(rig_give(&tx.remote, a.buf, a.len, &d), TURN_RX_UNKNOWN);
 	T_EQ(rig_give(&tx.remote, a.buf, 0, &d), TURN_RX_MALFORMED);
 	T_EQ(rig_give(&tx.remote, a.buf, 19, &d), TURN_RX_MALFORMED);
 	T_EQ(rig_give(&tx.remote, a.buf, a.len - 4, &d), TURN_RX_MALFORMED);
@@ -419,6 +426,7 @@ static void test_stale_allocation_is_removed_first(void)
 	T_EQ(ok(&tx, 0), TURN_RX_CONTROL);
 	tx = rig_take(STUN_ALLOCATE);
 	T_EQ(ok_allocate(&tx), TURN_RX_CONTROL);
+	T_EQ(rig.t.n_stale, 0);
 	rig_init("192.0.2.1:3478", NULL);
 	rig_challenged();
 	while (rig_count(STUN_ALLOCATE) && ++n < 20) {

@@ -309,6 +309,93 @@ static void test_several_hosts_per_family(void)
 	T_EQ(rig.t.acct.hosts_replaced, 3);
 }
 
+/* However many reasons there are to ask, one REFRESH is out. */
+static void test_one_refresh_at_a_time(void)
+{
+	struct turn_tx tx;
+
+	rig_ready();
+	rig_run(25 * SEC);
+	turn_refresh(&rig.t, rig.now);
+	rig_drive();
+	tx = rig_take(STUN_BINDING);
+	ok_binding_as(&tx, "203.0.113.1:4999");
+	T_EQ(rig_count(STUN_REFRESH), 1);
+}
+
+/* All channels are due at once: as many as there is room for, the others a second later. */
+static void test_more_refreshes_than_requests(void)
+{
+	struct endpoint peer;
+	struct turn_tx tx;
+	unsigned n;
+
+	rig_ready();
+	for (unsigned i = 0; i < 200; i++) {
+		peer = nth_peer(i);
+		rig.t.chans.at[turn_chan_take(&rig.t.chans, &peer, rig.now)].in_flight = false;
+		turn_chan_confirm(&rig.t.chans, i, rig.now);
+	}
+	turn_queue(&rig.t, rig.now);
+	live(SEC);
+	for (unsigned i = 0; i < 200; i++)
+		turn_heard(&rig.t, turn_chan_number(i), rig.now);
+	live(299 * SEC);
+	rig_drive();
+	n = rig_count(STUN_CHANNEL_BIND); /* keep-alive and REFRESH may be out as well */
+	T(n <= TURN_REQS_MAX - TURN_REQS_KEPT && n >= TURN_REQS_MAX - TURN_REQS_KEPT - 2);
+	T_EQ(rig.t.acct.reqs_full, 0);
+	while (rig_count(STUN_CHANNEL_BIND)) {
+		struct turn_data d;
+		struct ans a;
+
+		tx = rig_take(STUN_CHANNEL_BIND);
+		ans_init(&a, &tx, STUN_SUCCESS);
+		ans_done(&a, true);
+		T_EQ(rig_give(&tx.remote, a.buf, a.len, &d), TURN_RX_CONTROL);
+	}
+	live(2 * SEC);
+	T(rig_count(STUN_CHANNEL_BIND) >= 200 - n);
+}
+
+static void test_restart_forgets_what_was_asked(void)
+{
+	rig_init("192.0.2.1:3478", "[2001:db8::1]:3478");
+	rig_drop_out();
+	turn_restart(&rig.t, rig.now);
+	rig_drive();
+	T_EQ(rig_count(STUN_BINDING), 2);
+	T_EQ(rig.t.n_reqs, 2);
+}
+
+/* Lost and made again before anybody asked: the old one's end is told before the new one. */
+static void test_replaced_candidate_is_told_in_order(void)
+{
+	struct endpoint e = ep("198.51.100.9:50077");
+	struct turn_data d;
+	struct turn_tx tx;
+	struct ans a;
+
+	rig_ready_as(RELAYED4, NULL);
+	turn_refresh(&rig.t, rig.now);
+	T(turn_poll_tx(&rig.t, &tx, rig.now));
+	ans_init(&a, &tx, STUN_ERROR);
+	stun_put_error(&a.e, 437, "no");
+	ans_done(&a, true);
+	T_EQ(rig_give(&tx.remote, a.buf, a.len, &d), TURN_RX_CONTROL);
+	T(turn_poll_tx(&rig.t, &tx, rig.now));
+	ans_init(&a, &tx, STUN_SUCCESS);
+	stun_put_xor_addr(&a.e, STUN_A_XOR_RELAYED_ADDRESS, &e);
+	stun_put_u32(&a.e, STUN_A_LIFETIME, 600);
+	ans_done(&a, true);
+	T_EQ(rig_give(&tx.remote, a.buf, a.len, &d), TURN_RX_CONTROL);
+	rig_drive();
+	T_EQ(rig.n_ev, 2);
+	T_EQ(rig.ev[0].kind, TURN_EV_CAND_GONE);
+	T(rig_saw_cand(TURN_EV_CAND_GONE, TURN_CAND_RELAY, RELAYED4));
+	T(rig_saw_cand(TURN_EV_CAND, TURN_CAND_RELAY, "198.51.100.9:50077"));
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -325,5 +412,9 @@ int main(int argc, char **argv)
 	T_RUN(test_more_binds_than_requests);
 	T_RUN(test_refused_refresh_is_tried_again);
 	T_RUN(test_several_hosts_per_family);
+	T_RUN(test_one_refresh_at_a_time);
+	T_RUN(test_more_refreshes_than_requests);
+	T_RUN(test_restart_forgets_what_was_asked);
+	T_RUN(test_replaced_candidate_is_told_in_order);
 	return t_done();
 }

@@ -223,8 +223,6 @@ static void ring_pop(struct turn *t)
 
 void turn_ring_push(struct turn *t, const struct endpoint *peer)
 {
-	if (ring_has(t, peer))
-		return;
 	if (t->n_ring == TURN_RING_MAX) {
 		t->acct.ring_dropped++;
 		ring_pop(t);

@@ -91,7 +91,6 @@ void turn_forget_all(struct turn *t, uint64_t now)
 	forget(t, t->hosts, TURN_HOSTS_MAX, now);
 	forget(t, t->srflx, 2, now);
 	forget(t, t->relayed, 2, now);
-	t->next_host = 0;
 }
 
 /* ---- telling ---- */

@@ -393,7 +393,8 @@ static enum turn_rx answer_input(struct turn *t, const struct endpoint *local,
 	rx = judge(t, &a, &v);
 	if (v == V_REJECT)
 		return rx;
-	measure(t, a.req, now);
+	if (v != V_LEARN) /* which may come again and again, for later copies */
+		measure(t, a.req, now);
 	if (v == V_SUCCESS)
 		on_success(t, &a, local, now);
 	else if (v == V_ERROR)

@@ -26,6 +26,7 @@ void turn_invalidate(struct turn *t, uint64_t now);
 void turn_give_up(struct turn *t, enum turn_state state, const char *why, uint64_t now);
 /* Bind what waits, as far as requests are left. */
 void turn_ring_drain(struct turn *t, uint64_t now);
+/* A peer that is not in it. */
 void turn_ring_push(struct turn *t, const struct endpoint *peer);
 void turn_ring_clear(struct turn *t);
 
