@@ -120,6 +120,7 @@
 	R(RUX_NO_SELF, "rux_no_self", DROP,                                                        \
 	  "to a relayed address of this relay that does not take it")                              \
 	R(RUX_TOO_LONG, "rux_too_long", DROP, "longer than a message may be")                      \
+	R(RUX_RATE, "rux_rate", DROP, "request over the rate of its source or of strangers")       \
 	R(RUX_RING_FULL, "rux_ring_full", DROP, "control thread has too much waiting")             \
 	R(RUX_SOCKET_FULL, "rux_socket_full", DROP, "socket had no room for the datagram")         \
 	R(RUX_SOCKET, "rux_socket", DROP, "socket did not take the datagram")                      \

@@ -26,13 +26,14 @@
 #include "wire/turn.h"
 
 #define FLOWS_MAX 20000
+#define ECN_MARK  1		   /* of what is sent, and expected of what arrives */
 #define LOST_NS	  (50 * NS_PER_MS) /* without any arrival: what is missing is lost */
 
 struct flow {
 	struct turn_client client;
 	struct gso_sock client_sock, peer_sock;
 	struct endpoint peer;
-	uint64_t sent[2], got[2], lost[2], bad[2], late[2];
+	uint64_t sent[2], got[2], lost[2], bad[2], late[2], unmarked[2];
 	uint32_t seen[2]; /* highest number so far */
 	uint64_t at[2];	  /* last arrival or loss */
 };
@@ -139,7 +140,7 @@ struct pump {
 
 static void send_burst(struct pump *p, struct flow *f, uint32_t index, uint32_t n)
 {
-	struct gso_to to = {.key = index};
+	struct gso_to to = {.key = index, .ecn = ECN_MARK};
 	uint8_t hdr[TURN_CHAN_HDR_LEN];
 
 	to.sock = p->dir == UP ? &f->client_sock : &f->peer_sock;
@@ -186,10 +187,12 @@ static size_t receive(struct pump *p, struct flow *f, uint32_t index, uint64_t n
 	size_t n = gro_recv(p->rx, p->dir == UP ? f->peer_sock.fd : f->client_sock.fd, GRO_BATCH,
 			    &m);
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		f->unmarked[p->dir] += m[i].ecn != ECN_MARK;
 		for (uint32_t off = 0; off < m[i].len; off += m[i].seg)
 			take(f, index, p->dir, m[i].data + off,
 			     m[i].len - off < m[i].seg ? m[i].len - off : m[i].seg);
+	}
 	if (n)
 		f->at[p->dir] = now;
 	return n;
@@ -302,7 +305,7 @@ static double cpu_busy(void)
 
 static uint64_t report(int dir, double seconds)
 {
-	uint64_t sent = 0, got = 0, bad = 0, late = 0, least = UINT64_MAX, most = 0;
+	uint64_t sent = 0, got = 0, bad = 0, late = 0, least = UINT64_MAX, most = 0, unmarked = 0;
 
 	for (uint32_t i = 0; i < cfg.allocs; i++) {
 		const struct flow *f = &flows[i];
@@ -311,15 +314,18 @@ static uint64_t report(int dir, double seconds)
 		got += f->got[dir];
 		bad += f->bad[dir];
 		late += f->late[dir];
+		unmarked += f->unmarked[dir];
 		least = f->got[dir] < least ? f->got[dir] : least;
 		most = f->got[dir] > most ? f->got[dir] : most;
 	}
 	printf("\"%s\":{\"sent\":%llu,\"received\":%llu,\"lost\":%lld,\"bad\":%llu,\"late\":%llu,"
+	       "\"unmarked\":%llu,"
 	       "\"pps\":%.0f,\"gbps\":%.3f,\"least\":%llu,\"most\":%llu},",
 	       dir == UP ? "up" : "down", (unsigned long long)sent, (unsigned long long)got,
 	       (long long)(sent - got), (unsigned long long)bad, (unsigned long long)late,
-	       (double)got / seconds, (double)got * cfg.size * 8 / seconds / 1e9,
-	       (unsigned long long)least, (unsigned long long)most);
+	       (unsigned long long)unmarked, (double)got / seconds,
+	       (double)got * cfg.size * 8 / seconds / 1e9, (unsigned long long)least,
+	       (unsigned long long)most);
 	return got;
 }
 

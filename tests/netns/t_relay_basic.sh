@@ -18,7 +18,7 @@ through()
 	local name=$1
 
 	RELAY_AT=$2 PEER_AT=$3 load --seconds 1 "${@:4}" >"$tmp/$name.json" 2>"$tmp/$name.err" || { cat "$tmp/$name.err"; return 1; }
-	jq -e '[.up, .down] | map(select(.)) | all(.received > 0 and .lost == 0 and .bad == 0 and .late == 0)' \
+	jq -e '[.up, .down] | map(select(.)) | all(.received > 0 and .lost == 0 and .bad == 0 and .late == 0 and .unmarked == 0)' \
 		"$tmp/$name.json" >/dev/null || { cat "$tmp/$name.json"; return 1; }
 }
 

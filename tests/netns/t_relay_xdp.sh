@@ -29,7 +29,7 @@ whole()
 {
 	RELAY_AT=$1 PEER_AT=$2 load --seconds 1 --direction both --no-gso --window 64 --allocs 3 "${@:3}" >"$tmp/load.json" 2>"$tmp/load.err" ||
 		{ cat "$tmp/load.err"; return 1; }
-	jq -e '[.up, .down] | all(.received > 100 and .lost == 0 and .bad == 0 and .late == 0)' "$tmp/load.json" >/dev/null ||
+	jq -e '[.up, .down] | all(.received > 100 and .lost == 0 and .bad == 0 and .late == 0 and .unmarked == 0)' "$tmp/load.json" >/dev/null ||
 		{ cat "$tmp/load.json"; return 1; }
 }
 

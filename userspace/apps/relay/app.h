@@ -27,6 +27,7 @@
 #include "base/byte_ring.h"
 #include "core/phx/phx_chan.h"
 #include "core/relay/relay.h"
+#include "core/relay/relay_gate.h"
 #include "io/bpf_relay.h"
 #include "io/ctl_socket.h"
 #include "io/gso.h"
@@ -75,7 +76,7 @@ struct worker {
 	struct byte_ring ring;
 	void *ring_mem;
 	struct bind_count *binds;
-	uint64_t answered;
+	struct relay_gate gate;
 	struct ps_reason_count reasons[PS_R_COUNT];
 };
 

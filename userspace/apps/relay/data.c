@@ -105,6 +105,14 @@ static void to_control(struct worker *w, const struct relay_dgram *in)
 	count(w, PS_R_RUX_CONTROL, in->len);
 }
 
+/* Has it an allocation? Channel 0 is never bound. */
+static bool is_known(const struct worker *w, const struct endpoint *client, uint64_t now)
+{
+	struct relay_route unused;
+
+	return relay_from_client(&w->app->relay, client, 0, now, &unused) != RELAY_MISS_ALLOC;
+}
+
 static void request(struct worker *w, const struct gro_msg *m, const uint8_t *data, size_t len,
 		    uint64_t now)
 {
@@ -114,9 +122,15 @@ static void request(struct worker *w, const struct gro_msg *m, const uint8_t *da
 		.data = data,
 		.len = len,
 	};
-	struct relay_tx *tx = reply_room(w);
-	enum relay_rx rx = relay_answer(&w->app->relay, &in, (uint64_t)time(NULL), now, tx);
+	struct relay_tx *tx;
+	enum relay_rx rx;
 
+	if (!relay_gate_admit(&w->gate, &m->remote.ip, is_known(w, &m->remote, now), now)) {
+		count(w, PS_R_RUX_RATE, len);
+		return;
+	}
+	tx = reply_room(w);
+	rx = relay_answer(&w->app->relay, &in, (uint64_t)time(NULL), now, tx);
 	if (rx == RELAY_RX_STATE) {
 		to_control(w, &in);
 		return;

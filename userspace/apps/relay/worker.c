@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "apps/relay/app.h"
+#include "io/entropy.h"
 
 #define EVENTS_MAX 64
 
@@ -62,6 +63,7 @@ static void *run(void *arg)
 int worker_init(struct worker *w, struct app *a, uint32_t index, struct io_err *err)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = TAG_STOP};
+	uint64_t seed;
 
 	*w = (struct worker){.app = a, .index = index, .listen = {{.fd = -1}, {.fd = -1}}};
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -75,6 +77,9 @@ int worker_init(struct worker *w, struct app *a, uint32_t index, struct io_err *
 	    !w->binds || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->stop_fd, &ev))
 		return io_fail(err, -ENOMEM, "no memory or files for worker %u", index);
 	byte_ring_init(&w->ring, w->ring_mem, RING_CAP);
+	if (entropy_get(&seed, sizeof(seed)))
+		return io_fail(err, -EIO, "no entropy");
+	relay_gate_init(&w->gate, seed, loop_now());
 	return socks_listen(a, w, err);
 }
 
