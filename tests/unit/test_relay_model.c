@@ -278,10 +278,27 @@ static void table_check(void)
 
 /* ---- operations ---- */
 
+/* An owner that lets deadlines pass may find a table full of what the very request expired: its
+ * slots are free once the events are drained. What the second try says counts. */
+static bool full_for_now(int got, int want, bool late)
+{
+	if (got != 508 || want == 508 || !late)
+		return false;
+	T(w->n_events);
+	copy_apply();
+	return true;
+}
+
+static bool is_late(void)
+{
+	return relay_deadline(&w->r).at <= w->now;
+}
+
 static void op_allocate(void)
 {
 	unsigned c = pick(CLIENTS), user = pick(USERS), replaced, kind = pick(3);
-	int want = expect_allocate(c, user, &replaced);
+	int want = expect_allocate(c, user, &replaced), got;
+	bool late = is_late();
 	struct rw_ask a = rw_alloc_ask(client_at(c));
 
 	a.user = users[user];
@@ -289,7 +306,10 @@ static void op_allocate(void)
 		rw_u32(&a, STUN_A_REQUESTED_ADDRESS_FAMILY, 2U << 24);
 	if (kind == 2)
 		rw_u32(&a, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2U << 24);
-	T_EQ(rw_go(w, &a), want);
+	got = rw_go(w, &a);
+	if (full_for_now(got, want, late))
+		got = rw_go(w, &a);
+	T_EQ(got, want);
 	if (want)
 		return;
 	if (replaced != CLIENTS)
@@ -339,9 +359,14 @@ static void op_permit(void)
 static void op_bind(void)
 {
 	unsigned c = pick(CLIENTS), user = some_user(c), ch = pick(CHANNELS), peer = pick(PEERS);
-	int want = expect_bind(c, user, ch, peer);
+	uint16_t number = (uint16_t)(0x4000 + ch);
+	int want = expect_bind(c, user, ch, peer), got;
+	bool late = is_late();
 
-	T_EQ(rw_bind(w, client_at(c), users[user], (uint16_t)(0x4000 + ch), peer_at(peer)), want);
+	got = rw_bind(w, client_at(c), users[user], number, peer_at(peer));
+	if (full_for_now(got, want, late))
+		got = rw_bind(w, client_at(c), users[user], number, peer_at(peer));
+	T_EQ(got, want);
 	if (want)
 		return;
 	model[c].binds[ch] = (struct m_bind){.used = true,
@@ -371,7 +396,7 @@ static void op_pass(void)
 
 static void check_lookups(void)
 {
-	struct relay_route route;
+	struct relay_route route = {0};
 
 	for (unsigned c = 0; c < CLIENTS; c++) {
 		const struct m_alloc *a = &model[c];
@@ -401,7 +426,7 @@ static void check_lookups(void)
 			T_EQ(relay_from_peer(&w->r, a->port, &from, w->now, &route), want);
 			if (want == RELAY_HIT)
 				T(endpoint_eq(&route.dst, &at) &&
-				  a->binds[route.channel - 0x4000].peer == p);
+				  a->binds[route.channel % CHANNELS].peer == p);
 		}
 	}
 }

@@ -11,6 +11,7 @@
  * relayed address, relay_timeout when relay_deadline has come; after each of them relay_poll_event
  * until false, then relay_poll_tx until false. So the tables elsewhere know a binding before its
  * client does. Undrained events make the next mutation refuse (RELAY_RX_BUSY).
+ * An input expires what is due, too, but the slots of that are free only after the drain.
  *
  * Threads: one owner calls what takes a non-const relay. Any number of readers may call what takes
  * a const one while the owner is kept out by a lock: relay_from_client and relay_from_peer carry
