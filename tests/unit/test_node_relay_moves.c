@@ -275,6 +275,28 @@ static void test_gateway_relay_dies(void)
 	survived(-1, 1, 2000);
 }
 
+/* What the kernel received through a relay the relay's machine is told of: channel and keep-alive
+ * count it. */
+static void test_kernel_data_renews(void)
+{
+	struct rig_node *g;
+	const struct node_conn *c;
+	const struct turn *t;
+	unsigned side;
+
+	start(0, 0);
+	side = node_conn(&rig.n[0].node, RIG_SLOT)->path_relay == NODE_RELAY_NONE;
+	g = &rig.n[side];
+	c = node_conn(&g->node, RIG_SLOT);
+	T(c->path_relay != NODE_RELAY_NONE);
+	t = &g->mem.relays[c->path_relay];
+	rig.now += MS(7);
+	T(t->heard_at != rig.now);
+	node_on_data(&g->node, RIG_SLOT, g->our_idx, true, false, rig.now, rig.now);
+	T_EQ(t->heard_at, rig.now);
+	survived(0, 0, 2500);
+}
+
 /* Every connection closed, sockets bound anew: relays are kept and allocate again. */
 static void test_restart(void)
 {
@@ -376,6 +398,7 @@ int main(int argc, char **argv)
 	T_RUN(test_dies_unseen);
 	T_RUN(test_gateway_relay_dies);
 	T_RUN(test_address_change);
+	T_RUN(test_kernel_data_renews);
 	T_RUN(test_restart);
 	T_RUN(test_full);
 	T_RUN(test_srflx_changes);

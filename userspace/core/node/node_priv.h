@@ -66,6 +66,9 @@ void node_path_lost(struct node *n, uint32_t slot);
 void node_path_forget(struct node *n, uint32_t slot);
 /* The path's channel as it is now; asks for one, and has the path announced when it changed. */
 void node_path_refresh(struct node *n, uint32_t slot, uint64_t now);
+/* Data came in on the session of this path, perhaps by the kernel, which the relay's machine does
+ * not see: its channel is in use, and the relay is there. */
+void node_path_heard(struct node *n, uint32_t slot, uint64_t now);
 /* Frame a datagram whose local address is a relayed one. false: it cannot be sent. */
 bool node_path_wrap(struct node *n, struct node_tx *tx, uint64_t now);
 

@@ -82,6 +82,16 @@ static bool path_channel(const struct node *n, const struct node_conn *c, uint64
 	       turn_channel(&n->mem.relays[c->path_relay], &c->path.remote, now, number);
 }
 
+void node_path_heard(struct node *n, uint32_t slot, uint64_t now)
+{
+	const struct node_conn *c = &n->mem.conns[slot];
+	uint16_t number;
+
+	node_relay_heard(n, c->path_relay);
+	if (path_channel(n, c, now, &number))
+		turn_heard(&n->mem.relays[c->path_relay], number, now);
+}
+
 void node_path_forget(struct node *n, uint32_t slot)
 {
 	struct node_conn *c = &n->mem.conns[slot];

@@ -182,7 +182,7 @@ void node_on_data(struct node *n, uint32_t slot, uint32_t idx, bool received, bo
 	else
 		wg_peer_on_data_sent(&c->wg, idx, keepalive, at, now);
 	if (received)
-		node_relay_heard(n, c->path_relay);
+		node_path_heard(n, slot, now);
 	else
 		node_relay_sent(n, c->path_relay, now);
 	if (!keepalive)
