@@ -82,23 +82,42 @@ static void print_tables(const json_t *tables)
 	ctl_table_print(&t);
 }
 
+static void print_relay(const json_t *r)
+{
+	printf("  relay:   %s%s%s, port %s, relayed ports %s to %s%s\n",
+	       ctl_clean_str(r, "public4"),
+	       ctl_has(r, "public4") && ctl_has(r, "public6") ? " and " : " ",
+	       ctl_has(r, "public6") ? ctl_clean_str(r, "public6") : "",
+	       ctl_plain(ctl_u64(r, "port")), ctl_plain(ctl_u64(r, "port_low")),
+	       ctl_plain(ctl_u64(r, "port_high")), ctl_bool(r, "draining") ? ", draining" : "");
+	printf("  serves:  %s allocations, %s channels, %s permissions, with %s workers\n",
+	       ctl_plain(ctl_u64(r, "allocations")), ctl_plain(ctl_u64(r, "channels")),
+	       ctl_plain(ctl_u64(r, "permissions")), ctl_plain(ctl_u64(r, "workers")));
+}
+
+static void print_tunnel(const json_t *tunnel, const json_t *peers)
+{
+	printf("  tunnel:  %s %s %s, MTU %s\n", ctl_clean_str(tunnel, "iface"),
+	       ctl_clean_str(tunnel, "ipv4"), ctl_clean_str(tunnel, "ipv6"),
+	       ctl_plain(ctl_u64(tunnel, "mtu")));
+	printf("  peers:   %s connected of %s\n", ctl_plain(ctl_u64(peers, "connected")),
+	       ctl_plain(ctl_u64(peers, "total")));
+}
+
 void cmd_status(const json_t *a, const struct ctl_options *opt)
 {
-	const json_t *tunnel = json_object_get(a, "tunnel"), *peers = json_object_get(a, "peers");
-
 	(void)opt;
 	printf("%s %s: Penstock %s, up %s, mode %s\n", ctl_clean_str(a, "role"),
 	       ctl_clean_str(a, "instance"), ctl_clean_str(a, "version"),
 	       ctl_seconds(ctl_u64(a, "uptime_s")), ctl_clean_str(a, "mode"));
 	print_kernel(json_object_get(a, "kernel"));
 	print_portal(json_object_get(a, "portal"));
-	printf("  tunnel:  %s %s %s, MTU %s\n", ctl_clean_str(tunnel, "iface"),
-	       ctl_clean_str(tunnel, "ipv4"), ctl_clean_str(tunnel, "ipv6"),
-	       ctl_plain(ctl_u64(tunnel, "mtu")));
+	if (ctl_has(a, "relay"))
+		print_relay(json_object_get(a, "relay"));
+	else
+		print_tunnel(json_object_get(a, "tunnel"), json_object_get(a, "peers"));
 	if (json_array_size(json_object_get(a, "listen")))
 		printf("  listen:  %s\n", ctl_join(json_object_get(a, "listen")));
-	printf("  peers:   %s connected of %s\n", ctl_plain(ctl_u64(peers, "connected")),
-	       ctl_plain(ctl_u64(peers, "total")));
 	printf("  memory:  %s in tables\n\n", ctl_bytes(ctl_u64(a, "memory_bytes")));
 	print_counters(json_object_get(a, "counters"));
 	printf("\n");

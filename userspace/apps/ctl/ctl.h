@@ -19,7 +19,7 @@ struct ctl_options {
 	const char *socket;   /* NULL: by instance */
 	bool json;
 	bool all;   /* drops: what was handled and passed on, too */
-	long limit; /* flows; 0: the daemon's default */
+	long limit; /* flows, allocations; 0: the daemon's default */
 };
 
 struct ctl_command {
@@ -33,6 +33,7 @@ void cmd_status(const json_t *answer, const struct ctl_options *opt);
 void cmd_peers(const json_t *answer, const struct ctl_options *opt);
 void cmd_flows(const json_t *answer, const struct ctl_options *opt);
 void cmd_drops(const json_t *answer, const struct ctl_options *opt);
+void cmd_allocations(const json_t *answer, const struct ctl_options *opt);
 void cmd_relays(const json_t *answer, const struct ctl_options *opt);
 void cmd_resources(const json_t *answer, const struct ctl_options *opt);
 

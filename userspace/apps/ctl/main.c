@@ -19,6 +19,7 @@ static const struct ctl_command commands[] = {
 	{"flows", "established flows and who carries them", cmd_flows},
 	{"drops", "packets that ended here, by reason (--all: every reason)", cmd_drops},
 	{"relays", "relays: state, round trip, relayed addresses, who uses them", cmd_relays},
+	{"allocations", "relay: allocations, their channels and traffic", cmd_allocations},
 	{"resources", "what the policy covers", cmd_resources},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
@@ -32,7 +33,7 @@ static void print_help(FILE *to)
 		    "  --instance NAME  which daemon (default: the only one running)\n"
 		    "  --socket PATH    its control socket, instead of a name\n"
 		    "  --json           print the answer as it came, one JSON document\n"
-		    "  --limit N        flows: at most N of them (1 to 10000)\n"
+		    "  --limit N        flows, allocations: at most N of them (1 to 10000)\n"
 		    "  --all            drops: also what was handled and passed on\n"
 		    "  --help, --version\n"
 		    "\nexit: 0 answered; 1 refused or unreadable answer; 2 usage; 3 no daemon; "
