@@ -78,12 +78,12 @@ small_packets()
 	done
 }
 
-# everything MODE
+# everything MODE [PATH]
 everything()
 {
-	local mode=$1
+	local mode=$1 path=${2:-direct}
 
-	check "path is direct" [ "$(lab ctl gateway peers --json | jq -r '.peers[0].path')" = direct ]
+	check "path is $path" [ "$(lab ctl gateway peers --json | jq -r '.peers[0].path')" = "$path" ]
 	iperf_server 5201
 	echo_server
 	check_echo $SERVER_V4

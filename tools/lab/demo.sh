@@ -11,6 +11,12 @@
 # says so); counters are the gateway's over the small-packet run. Exit 0 only if everything worked, else the
 # object is {"demo":"failed","why":…}. Nothing is left behind. Environment: DEMO_SECONDS=2 per run,
 # DEMO_KPPS=30 offered in the small-packet runs, and what tools/lab/lab understands.
+#
+# DEMO_PATH=relayed: client and gateway cannot reach each other, two relays stand by. "path" is "relayed", and the object
+# has the packets that the relays' kernel and user space carried meanwhile ("relay_xdp_packets","relay_user_packets").
+# With the kernel executor at least 95 % of them are XDP's; in user mode the relays have no XDP either. At the end of each mode the direct path is opened and
+# blocked again under a running TCP stream, which must not break; "to_direct_ms" and "to_relayed_ms" say how
+# long each move took.
 set -u
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 2
 export PENSTOCK_LAB=${PENSTOCK_LAB:-psdemo}
@@ -32,7 +38,7 @@ give_up()
 	[ -n "$why" ] || why="$*"
 	echo
 	echo "demo: $*" >&2
-	for p in portal gateway client; do
+	for p in portal relay1 relay2 gateway client; do
 		[ -s "$state/logs/$p.log" ] || continue
 		echo "--- the end of $p's log" >&2
 		tail -n 25 "$state/logs/$p.log" >&2
@@ -81,6 +87,32 @@ status()
 counters()
 {
 	status "$1" '.counters | "\(.kernel_rx_packets) \(.kernel_tx_packets) \(.user_rx_packets) \(.user_tx_packets)"'
+}
+
+# "kernel user": what both relays have carried so far.
+relay_counters()
+{
+	local n
+
+	for n in $(seq "$LAB_RELAYS"); do
+		status relay$n '.counters | "\(.kernel_rx_packets + .kernel_tx_packets) \(.user_rx_packets + .user_tx_packets)"'
+	done | awk '{ k += $1; u += $2 } END { print k + 0, u + 0 }'
+}
+
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+path_of() { $LAB ctl "$1" peers --json | jq -r '[.peers[] | select(.state == "connected")][0].path // "none"'; }
+
+# moved PATH SECONDS: until both ends say so; prints how long that took, in milliseconds.
+moved()
+{
+	local t0 end
+
+	t0=$(now_ms) end=$((SECONDS + $2))
+	until [ "$(path_of client)" = "$1" ] && [ "$(path_of gateway)" = "$1" ]; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+	echo $(($(now_ms) - t0))
 }
 
 # What the kernel lacks for the fast path; empty when nothing.
@@ -158,9 +190,10 @@ share()
 # The small-packet run, counted on both sides: who carried the packets?
 run_small()
 {
-	local mode=$1 cb gb pct krx ktx urx utx side
+	local mode=$1 cb gb rb pct krx ktx urx utx side
 
 	cb=$(counters client) && gb=$(counters gateway) || give_up "no counters from penstock status"
+	[ "$path" = direct ] || rb=$(relay_counters)
 	run_udp "$mode" up 4 $V4
 	run_udp "$mode" down 4 $V4
 	run_udp "$mode" up 6 $V6
@@ -180,6 +213,57 @@ run_small()
 			give_up "user mode: the $side counted $((krx + ktx)) packets in the kernel, wanted 0" ;;
 		esac
 	done
+	[ "$path" = direct ] || relay_share "$mode" "$rb" "$(relay_counters)"
+}
+
+# relay_share MODE BEFORE AFTER
+relay_share()
+{
+	local mode=$1 k u
+
+	read -r k u < <(awk -v b="$2" -v a="$3" 'BEGIN { split(b, x, " "); split(a, y, " "); print y[1] - x[1], y[2] - x[2] }')
+	R[$mode.relay]="$k $u"
+	step "small packets on the relays"
+	echo "XDP $k, user space $u"
+	[ $((k + u)) -gt 1000 ] || give_up "$mode: the relays carried only $((k + u)) packets"
+	[ "$(status relay1 .kernel.active)" != true ] || [ $((100 * k)) -ge $((95 * (k + u))) ] ||
+		give_up "$mode: XDP carried $k of the relays' $((k + u)) packets, wanted >= 95 %"
+}
+
+# The direct path opens and closes under one TCP stream.
+run_move()
+{
+	local mode=$1 stream before
+
+	step "relayed to direct, a TCP stream running"
+	on client iperf3 -c $V4 -p 5202 -t 300 -b 5M --connect-timeout 5000 >"$tmp/stream" 2>&1 &
+	stream=$!
+	sleep 1
+	$LAB unblock direct
+	R[$mode.to_direct]=$(moved direct 30) || give_up "$mode: no move to the direct path within 30 s"
+	echo "after ${R[$mode.to_direct]} ms"
+	sleep 1
+	step "direct to relayed"
+	$LAB block direct
+	R[$mode.to_relayed]=$(moved relayed 45) || give_up "$mode: no move to a relay within 45 s"
+	echo "after ${R[$mode.to_relayed]} ms"
+	step "the stream goes on"
+	before=$(stream_bytes)
+	for _ in $(seq 300); do
+		[ "$(stream_bytes)" -gt $((before + 200000)) ] && break
+		sleep 0.2
+	done
+	[ "$(stream_bytes)" -gt $((before + 200000)) ] && kill -0 $stream 2>/dev/null || give_up "$mode: the TCP stream broke: $(tail -n 2 "$tmp/stream")"
+	echo "yes"
+	kill $stream 2>/dev/null
+	wait $stream 2>/dev/null
+}
+
+# Received by the server in the stream under way.
+stream_bytes()
+{
+	nsenter --net="/run/netns/$PENSTOCK_LAB-server" ss -Htin 'sport = :5202' |
+		grep -o 'bytes_received:[0-9]*' | cut -d: -f2 | awk '{ n += $1 } END { print n + 0 }'
 }
 
 run_mode()
@@ -192,6 +276,7 @@ run_mode()
 	$LAB wait 30 2>"$tmp/err" || give_up "no tunnel in $mode mode: $(cat "$tmp/err")"
 	R[path]=$($LAB ctl gateway peers --json | jq -r '[.peers[] | select(.state == "connected")][0].path // "none"')
 	echo "up, path ${R[path]}"
+	[ "${R[path]}" = "$path" ] || give_up "the path is ${R[path]}, wanted $path"
 	for side in gateway client; do
 		active=$(status "$side" .kernel.active)
 		if [ "$mode" = kernel ] && [ "$active" != true ]; then
@@ -209,6 +294,7 @@ run_mode()
 	run_tcp "$mode" up 6 $V6
 	run_tcp "$mode" down 6 $V6
 	run_small "$mode"
+	[ "$path" = direct ] || run_move "$mode"
 }
 
 row()
@@ -239,6 +325,10 @@ report()
 	row "UDP $SMALL B down IPv4" udp_down4 "k packets/s"
 	row "UDP $SMALL B up IPv6" udp_up6 "k packets/s"
 	row "UDP $SMALL B down IPv6" udp_down6 "k packets/s"
+	if [ "$path" = relayed ]; then
+		row "relayed to direct" to_direct "ms"
+		row "direct to relayed" to_relayed "ms"
+	fi
 	if [ "$modes" = "kernel user" ]; then
 		if [ "${R[kernel.ping4]}" -lt "${R[user.ping4]}" ]; then
 			say "  Round trip: the kernel executor beats user space, ${R[kernel.ping4]} against ${R[user.ping4]} µs."
@@ -252,19 +342,24 @@ report()
 
 final_json()
 {
-	local m=${modes%% *} pct krx ktx urx utx
+	local m=${modes%% *} pct krx ktx urx utx rk=null ru=null
 
+	read -r rk ru <<<"${R[$m.relay]:-null null}"
 	read -r pct krx ktx urx utx <<<"${R[$m.gateway]}"
 	jq -cn --arg path "${R[path]}" --argjson up "${R[$m.tcp_up4]}" --argjson down "${R[$m.tcp_down4]}" \
 		--argjson kpps "${R[$m.udp_up4]}" --argjson p50 "${R[$m.ping4]}" --argjson krx "$krx" --argjson ktx "$ktx" \
-		--argjson urx "$urx" --argjson utx "$utx" '
+		--argjson urx "$urx" --argjson utx "$utx" \
+		--argjson rk "$rk" --argjson ru "$ru" --argjson td "${R[$m.to_direct]:-null}" --argjson tr "${R[$m.to_relayed]:-null}" '
 		{demo: "ok", path: $path, tcp_up_gbps: $up, tcp_down_gbps: $down, udp_small_kpps: $kpps, ping_p50_us: $p50,
-		 kernel_rx_packets: $krx, kernel_tx_packets: $ktx, user_rx_packets: $urx, user_tx_packets: $utx}'
+		 kernel_rx_packets: $krx, kernel_tx_packets: $ktx, user_rx_packets: $urx, user_tx_packets: $utx}
+		+ (if $rk == null then {} else {relay_xdp_packets: $rk, relay_user_packets: $ru, to_direct_ms: $td, to_relayed_ms: $tr} end)'
 }
 
-case ${DEMO_PATH:-direct} in
-direct) ;;
-*) echo "demo: DEMO_PATH='$DEMO_PATH': this version connects directly only" >&2; rm -rf "$tmp"; exit 2 ;;
+path=${DEMO_PATH:-direct}
+case $path in
+direct) relays= ;;
+relayed) export LAB_DIRECT=0 LAB_RELAYS=2 && relays="relay1 relay2" ;;
+*) echo "demo: DEMO_PATH='$path' must be direct or relayed" >&2; rm -rf "$tmp"; exit 2 ;;
 esac
 [ "$(id -u)" = 0 ] || { echo "demo: needs root (network namespaces): sudo make demo" >&2; rm -rf "$tmp"; exit 2; }
 
@@ -275,13 +370,15 @@ lacks=$(kernel_lacks)
 modes="kernel user"
 [ -z "$lacks" ] || modes=user
 
-say "Penstock demo: client --(NAT)-- internet -- gateway -- server, in network namespaces"
+say "Penstock demo: client --(NAT)-- internet -- gateway -- server, in network namespaces; $path"
 $LAB down
 MODE=${modes%% *} $LAB up || give_up "the lab does not come up"
 on server iperf3 -s >"$tmp/iperf-server.log" 2>&1 &
 disown
+on server iperf3 -s -p 5202 >"$tmp/stream-server.log" 2>&1 &
+disown
 for m in $modes; do
-	[ "$m" = "${modes%% *}" ] || MODE=$m $LAB restart gateway client || give_up "restart in $m mode failed"
+	[ "$m" = "${modes%% *}" ] || MODE=$m LAB_RELAY_XDP=off $LAB restart $relays gateway client || give_up "restart in $m mode failed"
 	run_mode "$m"
 done
 report

@@ -209,7 +209,7 @@ wait_until()
 	done
 }
 
-# For the teardown: a relay would wait for its allocations to go; a second SIGTERM tells it not to.
+# A relay would wait for its allocations to go; a second SIGTERM tells it not to.
 program_end()
 {
 	case $1 in
