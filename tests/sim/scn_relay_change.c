@@ -329,7 +329,7 @@ static void test_lost_and_found(void)
 				.before = SIM_OUT_RELAYED,
 				.after = SIM_OUT_RELAYED,
 				.fails = true,
-				.max_ms = 8000};
+				.max_ms = 3000};
 
 	play(&s);
 }

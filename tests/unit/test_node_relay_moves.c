@@ -379,6 +379,32 @@ static void test_srflx_changes(void)
 	survived(0, 1, 500);
 }
 
+/* Without a pair, candidates are announced again, ever more rarely and not for ever: the peer may
+ * have been away from the portal when they came up. */
+static void test_told_again(void)
+{
+	unsigned each, *told = &rig.n[RIG_GW].ev[NODE_EV_CANDIDATE];
+
+	start(0, 1);
+	rig_run(60000);
+	T(rig_talks());
+	each = *told;
+	rig_run(60000);
+	T_EQ(*told, each); /* not while there is one */
+	rig_relays(RIG_CLIENT, 1, 0);
+	rig_relays(RIG_GW, 2, 0);
+	rig_run(4000);
+	*told = 0;
+	rig_run(2000);
+	each = *told;
+	T(each > 0);
+	rig_run(8000);
+	T_EQ(*told, each);
+	rig_run(180000);
+	T_EQ(*told, NODE_RETELL_MAX * each);
+	rig_close();
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -401,6 +427,7 @@ int main(int argc, char **argv)
 	T_RUN(test_kernel_data_renews);
 	T_RUN(test_restart);
 	T_RUN(test_full);
+	T_RUN(test_told_again);
 	T_RUN(test_srflx_changes);
 	return t_done();
 }

@@ -283,15 +283,20 @@ static bool same_peer(const struct node_conn *c, const struct node_peer *p)
 	       crypto_equal(c->psk, p->psk, sizeof(c->psk));
 }
 
+void node_conn_announce(struct node_conn *c)
+{
+	for (unsigned i = 0; i < ice_n_locals(&c->ice); i++)
+		if (!ice_local(&c->ice, i)->discarded)
+			c->signal_mask |= 1u << i;
+}
+
 /* The same authorisation again: the peer may have lost what it knew, so tell it everything once
  * more. */
 static void reuse(struct node *n, uint32_t slot, uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
 
-	for (unsigned i = 0; i < ice_n_locals(&c->ice); i++)
-		if (!ice_local(&c->ice, i)->discarded)
-			c->signal_mask |= 1u << i;
+	node_conn_announce(c);
 	node_conn_touch(n, slot, now);
 	if (c->controlling && c->has_path && time_since(c->rolled_ns, now) >= NODE_ROLL_MIN_NS) {
 		c->rolled_ns = now;
@@ -335,6 +340,7 @@ static int conn_init(struct node *n, uint32_t slot, const struct node_peer *p, u
 		.last_activity_ns = now,
 		.rolled_ns = now,
 		.candidate_by_ns = time_add(now, NODE_CANDIDATE_TIMEOUT_NS),
+		.retell_at = TIME_NEVER,
 	};
 	memcpy(c->remote_pub, p->remote_pub, sizeof(c->remote_pub));
 	memcpy(c->psk, p->psk, sizeof(c->psk));

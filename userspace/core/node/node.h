@@ -18,7 +18,8 @@
  *   grace        2 s after Disconnected                     core/ice/ice_grace.h
  *   no-candidate 10 s without any remote candidate          NODE_CANDIDATE_TIMEOUT_NS
  *   idle         20 s without traffic: slow checks          NODE_IDLE_AFTER_NS
- *   wireguard    only once there is a path to send on       core/wg/wg_timers.h
+ *   tell again   5 s, then rarer, without a nominated pair  NODE_RETELL_NS
+ *   wireguard    only while there is a pair to send on      core/wg/wg_timers.h
  *
  * Driving it: after every call drain it like this, because a response must not leave before its
  * session is installed: while (node_poll_event(n, &ev, now)) apply(ev); while (node_poll_tx(n, &tx,
@@ -45,10 +46,14 @@
 #define NODE_IDLE_AFTER_NS	  (20 * NS_PER_SEC)
 #define NODE_CANDIDATE_TIMEOUT_NS (10 * NS_PER_SEC)
 #define NODE_ROLL_MIN_NS	  (20 * NS_PER_SEC) /* between sessions rolled by repeated upserts */
-#define NODE_HOSTS_MAX		  16 /* leaves room for srflx and relay in an agent */
-#define NODE_REPLIES_MAX	  16 /* cookie replies owed */
-#define NODE_DATAGRAM_MAX	  2048
-#define NODE_TX_MAX		  1504 /* largest STUN message, and channel framing */
+/* A connection that lost its pair announces its candidates again, for the portal may have been away
+ * from one side when they changed: after 5 s, and then after twice the time before, 4 times. */
+#define NODE_RETELL_NS	  (5 * NS_PER_SEC)
+#define NODE_RETELL_MAX	  4
+#define NODE_HOSTS_MAX	  16 /* leaves room for srflx and relay in an agent */
+#define NODE_REPLIES_MAX  16 /* cookie replies owed */
+#define NODE_DATAGRAM_MAX 2048
+#define NODE_TX_MAX	  1504 /* largest STUN message, and channel framing */
 
 enum node_state {
 	NODE_FREE,
@@ -72,14 +77,15 @@ struct node_conn {
 	enum node_state state;
 	bool controlling;
 	bool has_path;
-	bool path_news;	       /* NODE_EV_PATH is due */
-	bool established;      /* NODE_EV_ESTABLISHED was reported */
-	bool fail_news;	       /* NODE_EV_FAILED is due */
-	bool want_news;	       /* NODE_EV_WANT_INDEX was reported and not answered */
-	bool hot;	       /* in the work queue */
-	bool asked;	       /* in the queue of those to ask for news */
-	bool path_relayed;     /* path.local is, or was, a relayed address */
-	uint8_t relay;	       /* the one assigned, or NODE_RELAY_NONE */
+	bool path_news;	   /* NODE_EV_PATH is due */
+	bool established;  /* NODE_EV_ESTABLISHED was reported */
+	bool fail_news;	   /* NODE_EV_FAILED is due */
+	bool want_news;	   /* NODE_EV_WANT_INDEX was reported and not answered */
+	bool hot;	   /* in the work queue */
+	bool asked;	   /* in the queue of those to ask for news */
+	bool path_relayed; /* path.local is, or was, a relayed address */
+	uint8_t relay;	   /* the one assigned, or NODE_RELAY_NONE */
+	uint8_t n_retold;
 	uint8_t path_relay;    /* whose address path.local is, or NODE_RELAY_NONE */
 	uint16_t path_channel; /* as NODE_EV_PATH said */
 	uint32_t next[NODE_CHAINS];
@@ -93,6 +99,7 @@ struct node_conn {
 	uint64_t created_ns;
 	uint64_t last_activity_ns;
 	uint64_t candidate_by_ns; /* TIME_NEVER once there was a remote candidate */
+	uint64_t retell_at;	  /* TIME_NEVER while a pair is nominated */
 	uint64_t rolled_ns;
 	uint64_t handshake_ns; /* last completed handshake, 0: none */
 	uint64_t handshake_rtt_ns;

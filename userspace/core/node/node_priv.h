@@ -11,6 +11,8 @@ void node_conn_wake(struct node *n, uint32_t slot);
 /* Traffic or news: back from IDLE to eager checks. */
 void node_conn_touch(struct node *n, uint32_t slot, uint64_t now);
 void node_conn_fail(struct node *n, uint32_t slot, const char *why);
+/* Announce every candidate we have (again). */
+void node_conn_announce(struct node_conn *c);
 /* Open: neither free nor on its way out. */
 bool node_conn_open(const struct node_conn *c);
 /* Recompute the cached deadline. */

@@ -98,11 +98,14 @@ void node_conn_fail(struct node *n, uint32_t slot, const char *why)
 
 /* ---- deadlines ---- */
 
+static bool nominated(const struct node_conn *c)
+{
+	return ice_state(&c->ice) == ICE_CONNECTED || ice_state(&c->ice) == ICE_COMPLETED;
+}
+
 static uint64_t idle_at(const struct node_conn *c)
 {
-	bool settled = ice_state(&c->ice) == ICE_CONNECTED || ice_state(&c->ice) == ICE_COMPLETED;
-
-	if (c->state != NODE_CONNECTED || !settled)
+	if (c->state != NODE_CONNECTED || !nominated(c))
 		return TIME_NEVER;
 	return time_add(c->last_activity_ns, NODE_IDLE_AFTER_NS);
 }
@@ -114,7 +117,8 @@ static struct deadline conn_deadline(const struct node_conn *c)
 	d = deadline_min(d, ice_grace_deadline(&c->grace));
 	d = deadline_min(d, (struct deadline){c->candidate_by_ns, "no remote candidate"});
 	d = deadline_min(d, (struct deadline){idle_at(c), "connection idle"});
-	if (c->has_path)
+	d = deadline_min(d, (struct deadline){c->retell_at, "candidates again"});
+	if (nominated(c))
 		d = deadline_min(d, wg_peer_deadline(&c->wg));
 	return d;
 }
@@ -139,13 +143,24 @@ struct deadline node_deadline(const struct node *n)
 	return d;
 }
 
+static void retell(struct node_conn *c, uint64_t now)
+{
+	node_conn_announce(c);
+	c->n_retold++;
+	c->retell_at = c->n_retold == NODE_RETELL_MAX
+			       ? TIME_NEVER
+			       : time_add(now, NODE_RETELL_NS << c->n_retold);
+}
+
 static void conn_timeout(struct node *n, uint32_t slot, uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
 
 	c->want_news = false;
-	if (c->has_path)
+	if (nominated(c))
 		wg_peer_timeout(&c->wg, now);
+	if (time_reached(c->retell_at, now))
+		retell(c, now);
 	if (time_reached(c->candidate_by_ns, now)) {
 		c->candidate_by_ns = TIME_NEVER;
 		node_conn_fail(n, slot, "no remote candidates");
@@ -224,6 +239,16 @@ void node_give_index(struct node *n, uint32_t slot, uint32_t idx)
 
 /* ---- events ---- */
 
+static void expect_retell(struct node_conn *c, uint64_t now)
+{
+	if (nominated(c)) {
+		c->n_retold = 0;
+		c->retell_at = TIME_NEVER;
+	} else if (c->has_path && !c->n_retold && c->retell_at == TIME_NEVER) {
+		c->retell_at = time_add(now, NODE_RETELL_NS);
+	}
+}
+
 static bool ice_news(struct node *n, uint32_t slot, uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
@@ -234,6 +259,7 @@ static bool ice_news(struct node *n, uint32_t slot, uint64_t now)
 		return false;
 	if (ev.kind == ICE_EV_STATE) {
 		ice_grace_state(&c->grace, ev.new_state, now);
+		expect_retell(c, now);
 		return true;
 	}
 	same = c->has_path && endpoint_eq(&c->path.local, &ev.path.local) &&
@@ -417,7 +443,8 @@ static bool conn_next(struct node *n, uint32_t slot, struct node_tx *out, bool *
 		*relayed = n->mem.n_relays && is_relayed(&c->ice, &itx.local);
 		return true;
 	}
-	if (!c->has_path || !wg_peer_poll_tx(&c->wg, &n->wg, &wtx, now))
+	/* A handshake on a path that died would be lost: it waits for the next one. */
+	if (!c->has_path || !nominated(c) || !wg_peer_poll_tx(&c->wg, &n->wg, &wtx, now))
 		return false;
 	out->local = c->path.local;
 	out->remote = c->path.remote;
