@@ -311,8 +311,8 @@ static void test_allocate(void)
 			world_free(w);
 		}
 		sim_times_note(&t, bounds[b].name);
-		T(sim_times_pct(&t, 50) <= bounds[b].p50_ms * NS_PER_MS);
-		T(sim_times_pct(&t, 99) <= bounds[b].p99_ms * NS_PER_MS);
+		T(sim_times_within(&t, 50, bounds[b].p50_ms * NS_PER_MS));
+		T(sim_times_within(&t, 99, bounds[b].p99_ms * NS_PER_MS));
 	}
 }
 

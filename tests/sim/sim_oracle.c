@@ -79,6 +79,42 @@ struct end {
 	bool mapped_known; /* there is a server that tells the mapped address */
 };
 
+static void learn_all(struct side *s, const struct side *from)
+{
+	for (unsigned i = 0; i < from->n_known; i++)
+		learn(s, &from->known[i]);
+}
+
+/* From a relayed address (a channel admits what its owner knows of) to eb; what the owner itself
+ * (NULL: it cannot) hears of eb directly it knows as well. */
+static bool possible_helped(const struct end *relayed, const struct end *owner,
+			    const struct end *eb)
+{
+	struct side r, o, b;
+	bool ok = false;
+
+	side_init(&r, relayed->nat, 1);
+	side_init(&o, owner ? owner->nat : NULL, 3);
+	side_init(&b, eb->nat, 2);
+	announce(&r, &b, true);
+	announce(&b, &r, eb->mapped_known);
+	if (owner) {
+		announce(&o, &b, owner->mapped_known);
+		announce(&b, &o, eb->mapped_known);
+	}
+	for (int i = 0; i < ROUNDS; i++) {
+		bool rb = shout(&r, &b), br = shout(&b, &r);
+
+		ok = rb && br;
+		if (!owner)
+			continue;
+		shout(&o, &b);
+		shout(&b, &o);
+		learn_all(&r, &o);
+	}
+	return ok;
+}
+
 static bool possible(const struct end *ea, const struct end *eb)
 {
 	struct side a, b;
@@ -107,7 +143,7 @@ bool sim_direct_possible(const struct sim_nat_cfg *a_cfg, const struct sim_nat_c
 static bool reaches(const struct sim_oracle_node *n, const struct sim_oracle_relay *r, unsigned bit,
 		    enum sim_family f)
 {
-	return n->relays >> bit & 1 && n->has[f] && r->has[f];
+	return (n->told & ~n->cut_off) >> bit & 1 && n->has[f] && r->has[f];
 }
 
 static struct end own_end(const struct sim_oracle_node *n, enum sim_family f,
@@ -128,28 +164,30 @@ static bool allocates(const struct sim_oracle_node *n, const struct sim_oracle_r
 }
 
 /* From a's relayed address at relay i to b itself. */
-static bool half_relayed(const struct sim_oracle_node *a, const struct sim_oracle_node *b,
+static bool half_relayed(const struct sim_oracle_node *a, const struct sim_oracle_node *b, bool cut,
 			 enum sim_family f, unsigned i, const struct sim_oracle_relay *relays,
 			 unsigned n_relays)
 {
 	const struct sim_nat_cfg channel = {.public_ip = ipaddr_v4(192, 0, 2, 200),
 					    .mapping = SIM_INDEPENDENT,
 					    .filtering = SIM_ADDR_PORT_DEPENDENT};
-	const struct end relayed = {&channel, true}, own = own_end(b, f, relays, n_relays);
+	const struct end relayed = {&channel, true}, own = own_end(b, f, relays, n_relays),
+			 owner = own_end(a, f, relays, n_relays);
+	bool helped = a->has[f] && !cut && !a->only_control;
 
 	return allocates(a, &relays[i], i, f) && b->has[f] && !b->only_control &&
-	       b->relays >> i & 1 && possible(&relayed, &own);
+	       !(b->cut_off >> i & 1) && possible_helped(&relayed, helped ? &owner : NULL, &own);
 }
 
 static bool relayed_possible(const struct sim_oracle_node *a, const struct sim_oracle_node *b,
-			     enum sim_family f, const struct sim_oracle_relay *relays,
+			     bool cut, enum sim_family f, const struct sim_oracle_relay *relays,
 			     unsigned n_relays)
 {
 	bool at_a = false, at_b = false;
 
 	for (unsigned i = 0; i < n_relays; i++) {
-		if (half_relayed(a, b, f, i, relays, n_relays) ||
-		    half_relayed(b, a, f, i, relays, n_relays))
+		if (half_relayed(a, b, cut, f, i, relays, n_relays) ||
+		    half_relayed(b, a, cut, f, i, relays, n_relays))
 			return true;
 		at_a |= allocates(a, &relays[i], i, f);
 		at_b |= allocates(b, &relays[i], i, f);
@@ -169,7 +207,7 @@ enum sim_outcome sim_oracle(const struct sim_oracle_node *a, const struct sim_or
 		if (a->has[f] && b->has[f] && !cut && !a->only_control && !b->only_control &&
 		    possible(&ea, &eb))
 			return SIM_OUT_DIRECT;
-		if (relayed_possible(a, b, f, relays, n_relays))
+		if (relayed_possible(a, b, cut, f, relays, n_relays))
 			best = SIM_OUT_RELAYED;
 	}
 	return best;

@@ -26,7 +26,8 @@ struct sim_oracle_node {
 	bool has[SIM_FAMILIES];
 	const struct sim_nat_cfg *nat[SIM_FAMILIES]; /* NULL: public */
 	bool only_control; /* its firewall lets only the relays' control port through */
-	uint32_t relays;   /* bit per relay it is told of and not cut off from */
+	uint32_t told;	   /* bit per relay it knows as such */
+	uint32_t cut_off;  /* bit per relay that no datagram gets to */
 };
 
 struct sim_oracle_relay {

@@ -35,6 +35,11 @@ uint64_t sim_times_pct(struct sim_times *t, unsigned pct)
 	return t->took_ns[i < t->n ? i : t->n - 1];
 }
 
+bool sim_times_within(struct sim_times *t, unsigned pct, uint64_t bound_ns)
+{
+	return t->n < 100 || sim_times_pct(t, pct) <= bound_ns;
+}
+
 static unsigned long long ms(uint64_t ns)
 {
 	return ns / NS_PER_MS;

@@ -22,6 +22,8 @@ struct sim_times {
 void sim_times_add(struct sim_times *t, uint64_t took_ns);
 /* Sorts. */
 uint64_t sim_times_pct(struct sim_times *t, unsigned pct);
+/* Is the percentile within the bound? True of fewer than 100 seeds, which prove nothing. */
+bool sim_times_within(struct sim_times *t, unsigned pct, uint64_t bound_ns);
 /* "what: 200 seeds p50=1 p90=2 p99=3 max=4 ms". */
 void sim_times_note(struct sim_times *t, const char *what);
 

@@ -9,8 +9,8 @@
 struct sim_world_cfg sim_world_default(void)
 {
 	struct sim_world_cfg c = {
-		.client = {.has = {true, true}, .relays = UINT32_MAX},
-		.gateway = {.has = {true, true}, .relays = UINT32_MAX},
+		.client = {.has = {true, true}, .told = UINT32_MAX},
+		.gateway = {.has = {true, true}, .told = UINT32_MAX},
 		.n_relays = 2,
 		.node_link = {.lat_min_ns = 5 * NS_PER_MS, .lat_max_ns = 15 * NS_PER_MS},
 		.relay_link = {.lat_min_ns = 2 * NS_PER_MS, .lat_max_ns = 5 * NS_PER_MS},
@@ -63,7 +63,8 @@ static void add_node(struct sim_world *w, struct sim_node *n, bool gateway,
 	if (d->only_control)
 		sim_only_port(w->sim, n->host, TURN_PORT);
 	for (unsigned i = 0; i < w->cfg.n_relays; i++)
-		sim_cut(w->sim, n->host, w->relays[i]->host, !(d->relays >> i & 1));
+		sim_cut(w->sim, n->host, w->relays[i]->host, d->cut_off >> i & 1);
+	sim_portal_relay_mask(&w->portal, n->number, d->told);
 }
 
 struct sim_world *sim_world_new(const char *scn, uint64_t seed, const struct sim_world_cfg *cfg)

@@ -10,7 +10,7 @@
 #include "tests/sim/sim_relay.h"
 
 struct sim_world_cfg {
-	/* relays: those it is not cut off from. A NAT's public address is made here. */
+	/* A NAT's public address is made here. */
 	struct sim_oracle_node client, gateway;
 	bool cut; /* no datagram between the two */
 	unsigned n_relays;

@@ -12,11 +12,14 @@
 static enum node_rx stun_to(struct node *n, uint32_t slot, const struct ice_dgram *in, uint64_t now)
 {
 	struct node_conn *c = &n->mem.conns[slot];
+	unsigned known = ice_n_remotes(&c->ice);
 
 	if (ice_input(&c->ice, in, now) != ICE_RX_OK)
 		return NODE_RX_STUN_REJECTED;
 	if (ice_n_remotes(&c->ice))
 		c->candidate_by_ns = TIME_NEVER;
+	if (ice_n_remotes(&c->ice) > known)
+		node_home_bind(n, slot, now); /* nobody signals a peer-reflexive address */
 	node_conn_wake(n, slot);
 	return NODE_RX_STUN;
 }
