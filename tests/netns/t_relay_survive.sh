@@ -3,7 +3,7 @@
 #
 # One TCP transfer survives what happens to relays: the one in use is killed, comes back, is drained by SIGTERM, is
 # deployed anew (another secret), and both are replaced while the client cannot reach the portal. Relayed, where the
-# connection must move each time, and direct, where it must not notice.
+# connection must move each time, and direct, where it must not notice. MODE=user for the other executor.
 # timeout: 580
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/relayed.sh"
@@ -46,7 +46,7 @@ killed()
 	echo "# $how: relay $n is killed"
 	lab relay "$n" kill
 	survives "killed" 60
-	[ $how = direct ] || check "$how: by the other relay" uses "$(other "$n")"
+	[ $how = direct ] || check "$how: by the other relay" wait_for 10 uses "$(other "$n")"
 	fresh "$n"
 	survives "started again" 20
 	check "$how: both relays are held again" wait_for 30 both_allocated 2
@@ -83,7 +83,7 @@ redeployed()
 	check "$how: both relays are held after that" wait_for 40 both_allocated 2
 }
 
-# The client learns of the new relays only when it reaches the portal again.
+# partitioned direct|open|nat: the client learns of the new relays only when it reaches the portal again.
 partitioned()
 {
 	lab partition client on
@@ -92,32 +92,44 @@ partitioned()
 	fresh 1
 	fresh 2
 	check "$how: the gateway holds the new relays" wait_for 30 allocated gateway 2
-	if [ $how = direct ]; then
-		survives "partitioned from the portal" 20
-	else
-		took "$how: the transfer goes on by what the gateway allocated" 40 stream_moves 40
-	fi
+	case $1 in
+	direct) survives "partitioned from the portal" 20 ;;
+	# The gateway's new address at a relay reaches the client unannounced where no NAT stands before it.
+	open) took "$how: the transfer goes on by what the gateway allocated" 40 stream_moves 40 ;;
+	nat) sleep 5 ;;
+	esac
 	lab partition client off
 	took "$how: the client reaches the portal again" 120 eval '[ "$(status client .portal.state)" = connected ]'
 	check "$how: and holds the new relays" wait_for 40 allocated client 2
 	survives "both replaced while partitioned" 90
 }
 
-survive()
+begin()
 {
 	how=$1
 	stream_start
 	check "$how: both relays are held" wait_for 20 both_allocated 2
 	check "$how: the path is $how" wait_for 20 path_is "$how"
-	killed
-	drained
-	redeployed
-	partitioned
-	stream_stop
 }
 
 lab_up LAB_DIRECT=0 LAB_RELAYS=2
-survive relayed
+begin relayed
+killed
+drained
+redeployed
+partitioned open
+stream_stop
+
+lab_up LAB_DIRECT=0 LAB_RELAYS=2 LAB_IPV4_ONLY=1
+begin relayed
+partitioned nat
+stream_stop
+
 lab_up LAB_DIRECT=1 LAB_RELAYS=2
-survive direct
+begin direct
+killed
+drained
+redeployed
+partitioned direct
+stream_stop
 finish
