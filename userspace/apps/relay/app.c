@@ -139,6 +139,10 @@ static int make_machine(struct app *a, struct relay_auth *auth, uint64_t now)
 		.user_quota = a->opt.max_per_user,
 		.source_quota = a->opt.max_per_source,
 		.binds_per_alloc = a->opt.max_channels_each,
+		/* as many as it may have channels, whose numbers are bounded by themselves */
+		.perms_per_alloc = a->opt.max_channels_each
+					   ? a->opt.max_channels_each
+					   : TURN_CHAN_ALLOC_MAX - TURN_CHAN_MIN + 1,
 		.size = {.n_allocs = a->opt.max_allocs,
 			 .n_binds = a->opt.max_channels,
 			 .n_perms = a->opt.max_channels},

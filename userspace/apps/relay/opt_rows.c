@@ -102,7 +102,7 @@ static int set_ip(struct relay_opt *o, const struct relay_opt_row *r, const char
 static int set_prefixes(struct relay_opt *o, const struct relay_opt_row *r, const char *v,
 			const char **why)
 {
-	while (*v) {
+	do {
 		char one[IPNET_STRLEN];
 		size_t len = strcspn(v, ",");
 		struct ipnet net;
@@ -117,7 +117,7 @@ static int set_prefixes(struct relay_opt *o, const struct relay_opt_row *r, cons
 			return -EINVAL;
 		}
 		v += len + (v[len] == ',');
-	}
+	} while (*v);
 	return 0;
 }
 
