@@ -6,118 +6,9 @@
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
-#include "tests/sim/sim_priv.h"
-#include "tests/sim/sim_seeds.h"
-#include "tests/sim/sim_world.h"
+#include "tests/sim/sim_scene.h"
 
-#define N_SEEDS 200
-#define ALL	UINT32_MAX
-
-struct scene {
-	const char *name;
-	struct sim_world_cfg cfg;
-
-	uint32_t client_mask, gateway_mask; /* what each may be told of at first; 0: all */
-	void (*happen)(struct sim_world *w);
-	enum sim_outcome before, after;
-	bool fails;	 /* the connection may fail on the way; without it, the session must last */
-	bool comes_back; /* agents go from Disconnected to Checking on the way */
-	bool partitioned; /* what the gateway signalled meanwhile did not reach the client */
-	unsigned max_ms;  /* the longest silence either hears */
-};
-
-static const struct sim_nat_cfg symmetric = {.mapping = SIM_ADDR_PORT_DEPENDENT,
-					     .filtering = SIM_ADDR_PORT_DEPENDENT,
-					     .timeout_ns = 120 * NS_PER_SEC};
-
-static struct sim_world_cfg blocked(unsigned n_relays, uint32_t up)
-{
-	struct sim_world_cfg c = sim_world_default();
-
-	c.cut = true;
-	c.relays_up = up;
-	c.n_relays = n_relays;
-	return c;
-}
-
-/* A world with a connection that has been up for a while. */
-static struct sim_world *world_up(const struct scene *s, uint64_t seed)
-{
-	struct sim_world *w = sim_world_new(s->name, seed, &s->cfg);
-
-	if (s->client_mask) {
-		sim_portal_relay_mask(&w->portal, w->client.number, s->client_mask);
-		sim_portal_relay_mask(&w->portal, w->gateway.number, s->gateway_mask);
-	}
-	sim_world_settle(w);
-	sim_world_connect(w, 500 * NS_PER_MS);
-	SIM_T(w->sim, sim_world_run_until_up(w, 10 * NS_PER_SEC));
-	/* pairs that do not work are gone by then */
-	sim_world_run(w, 18 * NS_PER_SEC + sim_rand(w->sim, 4 * NS_PER_SEC));
-	SIM_T_EQ(w->sim, sim_world_outcome(w), s->before);
-	sim_node_send(&w->client, 50 * NS_PER_MS);
-	sim_node_send(&w->gateway, 50 * NS_PER_MS);
-	sim_world_run(w, NS_PER_SEC);
-	return w;
-}
-
-static void judge(const struct scene *s, struct sim_world *w)
-{
-	const struct sim_conn *c = sim_world_conn(w, false), *g = sim_world_conn(w, true);
-
-	SIM_T_EQ(w->sim, sim_world_outcome(w), s->after);
-	SIM_T(w->sim, s->partitioned || sim_node_knows_all(&w->client, &w->gateway));
-	SIM_T(w->sim, sim_node_knows_all(&w->gateway, &w->client));
-	if (s->fails || !c || !g)
-		return;
-	SIM_T(w->sim, !c->failed && !g->failed);
-	SIM_T(w->sim, c->established == 1 && g->established == 1);
-}
-
-static void play(const struct scene *s)
-{
-	static struct sim_times t;
-	unsigned again = 0;
-
-	t.n = 0;
-	for (unsigned i = 0; i < sim_seeds(N_SEEDS); i++) {
-		struct sim_world *w = world_up(s, t_seed() + i);
-
-		sim_world_mark(w);
-		if (sim_world_conn(w, false) && sim_world_conn(w, true))
-			s->happen(w);
-		sim_world_run(w, 30 * NS_PER_SEC);
-		sim_times_add(&t, sim_world_silence(w));
-		judge(s, w);
-		if (sim_world_conn(w, false) && sim_world_conn(w, true))
-			again += sim_world_conn(w, false)->n_checking_again +
-				 sim_world_conn(w, true)->n_checking_again;
-		sim_world_free(w);
-	}
-	sim_times_note(&t, s->name);
-	T(sim_times_pct(&t, 100) <= s->max_ms * NS_PER_MS);
-	T(again || !s->comes_back);
-}
-
-/* ---- which relays are in use ---- */
-
-static bool of_relay(const struct sim_relay *r, const struct ipaddr *ip)
-{
-	return ipaddr_eq(ip, &r->ip4) || ipaddr_eq(ip, &r->ip6);
-}
-
-/* Bit per relay that data passes. */
-static uint32_t relays_in_use(struct sim_world *w)
-{
-	const struct node_path *p = &sim_world_conn(w, false)->path;
-	uint32_t mask = 0;
-
-	for (unsigned i = 0; i < w->cfg.n_relays; i++)
-		if ((p->relayed && of_relay(w->relays[i], &p->relay.ip)) ||
-		    of_relay(w->relays[i], &p->ice.remote.ip))
-			mask |= 1u << i;
-	return mask;
-}
+#define ALL UINT32_MAX
 
 static void kill_relays(struct sim_world *w, uint32_t mask)
 {
@@ -137,7 +28,7 @@ static void start_relays(struct sim_world *w, uint32_t mask)
 
 static void restart_used(struct sim_world *w)
 {
-	uint32_t used = relays_in_use(w);
+	uint32_t used = sim_scene_relays_in_use(w);
 
 	SIM_T(w->sim, used);
 	kill_relays(w, used);
@@ -147,23 +38,23 @@ static void restart_used(struct sim_world *w)
 
 static void test_restart(void)
 {
-	struct scene s = {.name = "relays in use restarted with a new secret",
-			  .cfg = blocked(2, 0),
-			  .happen = restart_used,
-			  .before = SIM_OUT_RELAYED,
-			  .after = SIM_OUT_RELAYED,
-			  .max_ms = 4000};
+	struct sim_scene s = {.name = "relays in use restarted with a new secret",
+			      .cfg = sim_scene_blocked(2, 0),
+			      .happen = restart_used,
+			      .before = SIM_OUT_RELAYED,
+			      .after = SIM_OUT_RELAYED,
+			      .max_ms = 4000};
 
-	play(&s);
+	sim_scene_play(&s);
 	s.name = "the only relay restarted";
 	s.cfg.n_relays = 1;
 	s.comes_back = true;
-	play(&s);
+	sim_scene_play(&s);
 }
 
 static void kill_one_used(struct sim_world *w)
 {
-	uint32_t used = relays_in_use(w);
+	uint32_t used = sim_scene_relays_in_use(w);
 
 	SIM_T(w->sim, used);
 	kill_relays(w, used & -used);
@@ -171,14 +62,14 @@ static void kill_one_used(struct sim_world *w)
 
 static void test_kill(void)
 {
-	const struct scene s = {.name = "a relay in use killed, another one left",
-				.cfg = blocked(2, 0),
-				.happen = kill_one_used,
-				.before = SIM_OUT_RELAYED,
-				.after = SIM_OUT_RELAYED,
-				.max_ms = 4000};
+	const struct sim_scene s = {.name = "a relay in use killed, another one left",
+				    .cfg = sim_scene_blocked(2, 0),
+				    .happen = kill_one_used,
+				    .before = SIM_OUT_RELAYED,
+				    .after = SIM_OUT_RELAYED,
+				    .max_ms = 4000};
 
-	play(&s);
+	sim_scene_play(&s);
 }
 
 static void replace_all(struct sim_world *w)
@@ -190,26 +81,21 @@ static void replace_all(struct sim_world *w)
 /* D: other relays take the place of all there were. */
 static void test_redeploy(void)
 {
-	struct scene s = {.name = "D: relays redeployed, direct path blocked",
-			  .comes_back = true,
-			  .cfg = blocked(4, 3),
-			  .happen = replace_all,
-			  .before = SIM_OUT_RELAYED,
-			  .after = SIM_OUT_RELAYED,
-			  .max_ms = 4000};
+	struct sim_scene s = {.name = "D: relays redeployed, direct path blocked",
+			      .comes_back = true,
+			      .cfg = sim_scene_blocked(4, 3),
+			      .happen = replace_all,
+			      .before = SIM_OUT_RELAYED,
+			      .after = SIM_OUT_RELAYED,
+			      .max_ms = 4000};
 
-	play(&s);
+	sim_scene_play(&s);
 	s.name = "D: relays redeployed under a direct connection";
 	s.comes_back = false;
 	s.cfg.cut = false;
 	s.before = s.after = SIM_OUT_DIRECT;
 	s.max_ms = 200;
-	play(&s);
-}
-
-static uint64_t between(struct sim_world *w, unsigned lo_ms, unsigned hi_ms)
-{
-	return (lo_ms + sim_rand(w->sim, hi_ms - lo_ms + 1)) * NS_PER_MS;
+	sim_scene_play(&s);
 }
 
 /* R, steps 1 to 5. Relays: A=0, B=1, C=2. Nodes hear of it all when the client is back. */
@@ -219,15 +105,15 @@ static void reboot(struct sim_world *w, bool told_at_once)
 	sim_portal_relay_mask(&w->portal, w->client.number, ALL);
 	sim_portal_relay_mask(&w->portal, w->gateway.number, ALL);
 	sim_node_offline(&w->client);
-	sim_world_run(w, between(w, 100, 1000));
+	sim_world_run(w, sim_scene_between(w, 100, 1000));
 	kill_relays(w, 2);
-	sim_world_run(w, between(w, 0, 2000));
+	sim_world_run(w, sim_scene_between(w, 0, 2000));
 	start_relays(w, 4);
-	sim_world_run(w, between(w, 0, 2000));
+	sim_world_run(w, sim_scene_between(w, 0, 2000));
 	kill_relays(w, 1);
 	sim_world_run(w, 300 * NS_PER_MS);
 	start_relays(w, 1);
-	sim_world_run(w, between(w, 500, 3000));
+	sim_world_run(w, sim_scene_between(w, 500, 3000));
 	sim_node_online(&w->client);
 	sim_portal_hold(&w->portal, false);
 }
@@ -239,18 +125,19 @@ static void reboot_while_partitioned(struct sim_world *w)
 
 static void test_reboot_partitioned(void)
 {
-	const struct scene s = {.name = "R: relays reboot while the client is away from the portal",
-				.cfg = blocked(3, 3),
-				.client_mask = 1,
-				.gateway_mask = 2,
-				.partitioned = true,
-				.comes_back = true,
-				.happen = reboot_while_partitioned,
-				.before = SIM_OUT_RELAYED,
-				.after = SIM_OUT_RELAYED,
-				.max_ms = 20000};
+	const struct sim_scene s = {
+		.name = "R: relays reboot while the client is away from the portal",
+		.cfg = sim_scene_blocked(3, 3),
+		.client_mask = 1,
+		.gateway_mask = 2,
+		.partitioned = true,
+		.comes_back = true,
+		.happen = reboot_while_partitioned,
+		.before = SIM_OUT_RELAYED,
+		.after = SIM_OUT_RELAYED,
+		.max_ms = 20000};
 
-	play(&s);
+	sim_scene_play(&s);
 }
 
 /* The same, but the gateway hears of each change at once, and what it signals meanwhile is lost:
@@ -263,50 +150,51 @@ static void reboot_unheard(struct sim_world *w)
 
 static void test_reboot_unheard(void)
 {
-	const struct scene s = {.name = "R, and the client misses what the gateway signals",
-				.cfg = blocked(3, 3),
-				.client_mask = 1,
-				.gateway_mask = 2,
-				.partitioned = true,
-				.happen = reboot_unheard,
-				.before = SIM_OUT_RELAYED,
-				.after = SIM_OUT_RELAYED,
-				.max_ms = 20000};
+	const struct sim_scene s = {.name = "R, and the client misses what the gateway signals",
+				    .cfg = sim_scene_blocked(3, 3),
+				    .client_mask = 1,
+				    .gateway_mask = 2,
+				    .partitioned = true,
+				    .happen = reboot_unheard,
+				    .before = SIM_OUT_RELAYED,
+				    .after = SIM_OUT_RELAYED,
+				    .max_ms = 20000};
 
-	play(&s);
+	sim_scene_play(&s);
 }
 
 static void replace_while_partitioned(struct sim_world *w)
 {
 	sim_node_offline(&w->client);
-	sim_world_run(w, between(w, 100, 1000));
+	sim_world_run(w, sim_scene_between(w, 100, 1000));
 	replace_all(w);
-	sim_world_run(w, between(w, 1500, 8000));
+	sim_world_run(w, sim_scene_between(w, 1500, 8000));
 	sim_node_online(&w->client);
 }
 
 static void test_replaced_partitioned(void)
 {
-	struct scene s = {.name = "both relays replaced while the client is away from the portal",
-			  .cfg = blocked(4, 3),
-			  .happen = replace_while_partitioned,
-			  .partitioned = true,
-			  .before = SIM_OUT_RELAYED,
-			  .after = SIM_OUT_RELAYED,
-			  .max_ms = 20000};
+	struct sim_scene s = {
+		.name = "both relays replaced while the client is away from the portal",
+		.cfg = sim_scene_blocked(4, 3),
+		.happen = replace_while_partitioned,
+		.partitioned = true,
+		.before = SIM_OUT_RELAYED,
+		.after = SIM_OUT_RELAYED,
+		.max_ms = 20000};
 
-	play(&s);
+	sim_scene_play(&s);
 	s.name = "the same, symmetric NATs";
 	s.cfg.cut = false;
 	s.cfg.client.has[SIM_V6] = s.cfg.gateway.has[SIM_V6] = false;
-	s.cfg.client.nat[SIM_V4] = s.cfg.gateway.nat[SIM_V4] = &symmetric;
-	play(&s);
+	s.cfg.client.nat[SIM_V4] = s.cfg.gateway.nat[SIM_V4] = &sim_scene_symmetric;
+	sim_scene_play(&s);
 	s.name = "the same under a direct connection";
-	s.cfg = blocked(4, 3);
+	s.cfg = sim_scene_blocked(4, 3);
 	s.cfg.cut = false;
 	s.before = s.after = SIM_OUT_DIRECT;
 	s.max_ms = 200;
-	play(&s);
+	sim_scene_play(&s);
 }
 
 /* P: the portal loses sight of all relays for long; they never stop. */
@@ -314,7 +202,7 @@ static void lose_and_find(struct sim_world *w)
 {
 	sim_relay_leave(w->relays[0]);
 	sim_relay_leave(w->relays[1]);
-	sim_world_run(w, between(w, 5000, 8000));
+	sim_world_run(w, sim_scene_between(w, 5000, 8000));
 	SIM_T(w->sim, sim_world_conn(w, false)->failed == 1);
 	sim_world_mark(w); /* the silence counts from the return */
 	sim_relay_join(w->relays[0]);
@@ -323,15 +211,15 @@ static void lose_and_find(struct sim_world *w)
 
 static void test_lost_and_found(void)
 {
-	const struct scene s = {.name = "P: all relays taken away and given back",
-				.cfg = blocked(2, 0),
-				.happen = lose_and_find,
-				.before = SIM_OUT_RELAYED,
-				.after = SIM_OUT_RELAYED,
-				.fails = true,
-				.max_ms = 3000};
+	const struct sim_scene s = {.name = "P: all relays taken away and given back",
+				    .cfg = sim_scene_blocked(2, 0),
+				    .happen = lose_and_find,
+				    .before = SIM_OUT_RELAYED,
+				    .after = SIM_OUT_RELAYED,
+				    .fails = true,
+				    .max_ms = 3000};
 
-	play(&s);
+	sim_scene_play(&s);
 }
 
 /* ---- the direct path comes and goes ---- */
@@ -363,14 +251,14 @@ static uint64_t restore(struct sim_world *w, unsigned in_flight)
 static void test_restored_and_blocked(void)
 {
 	static struct sim_times up, down;
-	const struct scene s = {.name = "direct path restored and blocked again",
-				.cfg = blocked(2, 0),
-				.before = SIM_OUT_RELAYED,
-				.after = SIM_OUT_RELAYED};
+	const struct sim_scene s = {.name = "direct path restored and blocked again",
+				    .cfg = sim_scene_blocked(2, 0),
+				    .before = SIM_OUT_RELAYED,
+				    .after = SIM_OUT_RELAYED};
 
 	up.n = down.n = 0;
-	for (unsigned i = 0; i < sim_seeds(N_SEEDS); i++) {
-		struct sim_world *w = world_up(&s, t_seed() + i);
+	for (unsigned i = 0; i < sim_seeds(SIM_SCENE_SEEDS); i++) {
+		struct sim_world *w = sim_scene_up(&s, t_seed() + i);
 		uint64_t took;
 
 		sim_times_add(&up, restore(w, 1));
@@ -380,7 +268,7 @@ static void test_restored_and_blocked(void)
 		SIM_T(w->sim, took != TIME_NEVER);
 		sim_times_add(&down, took);
 		sim_world_run(w, 5 * NS_PER_SEC);
-		judge(&s, w);
+		sim_scene_judge(&s, w);
 		/* In the silence both sides may have begun handshakes. When these cross, each sends
 		 * on a session of its own, and the next handshake, for the new path, ends the older
 		 * one while a few packets are under way. */
