@@ -75,6 +75,8 @@ void sim_node_online(struct sim_node *n);
 void sim_node_offline(struct sim_node *n);
 /* A client wants a connection to this gateway from now on. */
 void sim_node_want(struct sim_node *client, const struct sim_node *gateway);
+/* Ask for it once more although it is there. */
+void sim_node_want_again(struct sim_node *client, const struct sim_node *gateway);
 /* Send a number on every connection each every_ns; 0: stop. */
 void sim_node_send(struct sim_node *n, uint64_t every_ns);
 /* The connection to a peer; NULL: never heard of. */

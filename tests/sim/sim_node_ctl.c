@@ -164,6 +164,13 @@ void sim_node_want(struct sim_node *client, const struct sim_node *gateway)
 	sim_kick(client->sim, client->host);
 }
 
+void sim_node_want_again(struct sim_node *client, const struct sim_node *gateway)
+{
+	struct sim_msg m = message(client, SIM_MSG_WANT, gateway->number);
+
+	tell(client, &m);
+}
+
 uint64_t sim_node_ask_at(const struct sim_node *n)
 {
 	uint64_t at = TIME_NEVER;

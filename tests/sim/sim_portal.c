@@ -117,16 +117,18 @@ static bool concerned(const struct sim_portal *p, const struct sim_portal_node *
 
 /* ---- introducing ---- */
 
-/* Credentials follow from the two keys: the same as long as both nodes keep theirs. */
+/* Credentials follow from the two keys: the same as long as both nodes keep theirs (and the portal
+ * its generation). */
 static void fill_peer(const struct sim_portal_node *client, const struct sim_portal_node *gateway,
-		      bool to_gateway, struct node_peer *np)
+		      uint8_t generation, bool to_gateway, struct node_peer *np)
 {
 	struct ice_creds c = {"cccc", "cccccccccccccccccccccc"},
 			 g = {"gggg", "gggggggggggggggggggggg"};
-	uint8_t both[64], d[32];
+	uint8_t both[65], d[32];
 
 	memcpy(both, client->pub, 32);
 	memcpy(both + 32, gateway->pub, 32);
+	both[64] = generation;
 	sha256(both, sizeof(both), d);
 	for (unsigned i = 0; i < 4; i++) {
 		c.ufrag[i] = (char)('a' + d[i] % 26);
@@ -151,8 +153,8 @@ static void introduce(struct sim_portal *p, unsigned to, unsigned about, bool to
 	m.epoch = n->epoch;
 	m.about = about;
 	m.peer.cid = sim_node_uuid(about);
-	fill_peer(to_gateway ? &p->nodes[about] : n, to_gateway ? n : &p->nodes[about], to_gateway,
-		  &m.peer);
+	fill_peer(to_gateway ? &p->nodes[about] : n, to_gateway ? n : &p->nodes[about],
+		  p->generation, to_gateway, &m.peer);
 	sim_msg_send(p->sim, p->host, n->host, &m);
 }
 

@@ -78,6 +78,7 @@ struct sim_portal {
 	uint64_t settle_ns; /* from a relay's coming or going to the message that tells it */
 	uint64_t settle_at;
 	bool hold;
+	uint8_t generation; /* of all credentials it hands out; another one changes them */
 	unsigned n_relays, n_nodes;
 	struct sim_portal_relay relays[SIM_PORTAL_RELAYS_MAX];
 	struct sim_portal_node nodes[SIM_PORTAL_NODES_MAX];
