@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs the benchmarks: tests/bench/run.sh [BENCH]. Every build/tests/bench/b_* prints JSON lines
+# Runs the benchmarks: tests/bench/run.sh [BENCH]. Every build/tests/bench/b_* and tests/bench/b_*.sh prints JSON lines
 # {"bench":…,"metric":…,"unit":…,"median":…,"min":…,"max":…,"n":…,"env":{…}}; BENCH names a program (with
 # or without b_) or is handed to all of them as the filter of their cases. stdout is JSON lines only.
 set -u
@@ -11,21 +11,23 @@ want=${1:-}
 ran=0 lines=0 rc=0
 
 filter=$want
-for src in tests/bench/b_*.c; do
-	[ -e "$src" ] && n=$(basename "$src" .c) && case $want in "$n" | "${n#b_}") filter= ;; esac
+for src in tests/bench/b_*.c tests/bench/b_*.sh; do
+	[ -e "$src" ] && n=$(basename "${src%.*}") && case $want in "$n" | "${n#b_}") filter= ;; esac
 done
-for src in tests/bench/b_*.c; do
+for src in tests/bench/b_*.c tests/bench/b_*.sh; do
 	[ -e "$src" ] || continue
-	n=$(basename "$src" .c)
+	n=$(basename "${src%.*}")
 	[ -n "$want" ] && [ -z "$filter" ] && [ "$want" != "$n" ] && [ "$want" != "${n#b_}" ] && continue
-	if [ ! -x "$BUILD/tests/bench/$n" ]; then
-		echo "bench: not built: $BUILD/tests/bench/$n" >&2
+	bin=$BUILD/tests/bench/$n
+	[ "$src" = "${src%.sh}" ] || bin=$src
+	if [ ! -x "$bin" ]; then
+		echo "bench: not built: $bin" >&2
 		rc=1
 		continue
 	fi
 	ran=$((ran + 1))
 	tmp=$(mktemp /tmp/penstock-bench.XXXXXX) || exit 2
-	timeout -k 10 900 "$BUILD/tests/bench/$n" ${filter:+"$filter"} | tee "$tmp"
+	timeout -k 10 900 "$bin" ${filter:+"$filter"} | tee "$tmp"
 	one=${PIPESTATUS[0]}
 	lines=$((lines + $(grep -c '^{' "$tmp")))
 	rm -f "$tmp"
