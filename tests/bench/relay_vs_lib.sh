@@ -91,7 +91,7 @@ vs_net_down() { ip netns del "$ns-w" 2>/dev/null; }
 
 vs_coturn()
 {
-	ip netns exec "$ns-r" turnserver -n --listening-port=3478 --listening-ip=10.91.1.1 --relay-ip=10.91.1.1 \
+	ip netns exec "$ns-r" turnserver -n --listening-port=3478 --min-port=41000 --listening-ip=10.91.1.1 --relay-ip=10.91.1.1 \
 		--lt-cred-mech --user=$vs_user:$vs_password --realm=bench --no-tls --no-dtls --no-tcp --no-tcp-relay --no-cli \
 		--no-rfc5780 --no-stun-backward-compatibility --no-software-attribute --no-dynamic-ip-list \
 		--no-dynamic-realms --no-stdout-log --simple-log "--log-file=$tmp/coturn.log" "--pidfile=$tmp/coturn.pid" \
