@@ -236,7 +236,8 @@ run_move()
 	local mode=$1 stream before
 
 	step "relayed to direct, a TCP stream running"
-	on client iperf3 -c $V4 -p 5202 -t 300 -b 5M --connect-timeout 5000 >"$tmp/stream" 2>&1 &
+	# not through on(): the process to end is iperf3, not a shell around it
+	$LAB exec client iperf3 -c $V4 -p 5202 -t 300 -b 5M --connect-timeout 5000 >"$tmp/stream" 2>&1 &
 	stream=$!
 	sleep 1
 	$LAB unblock direct
