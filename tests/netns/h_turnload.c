@@ -27,7 +27,7 @@
 
 #define FLOWS_MAX 20000
 #define ECN_MARK  1		   /* of what is sent, and expected of what arrives */
-#define LOST_NS	  (50 * NS_PER_MS) /* without any arrival: what is missing is lost */
+#define LOST_NS	  (200 * NS_PER_MS) /* without any arrival: what is missing is lost */
 
 struct flow {
 	struct turn_client client;

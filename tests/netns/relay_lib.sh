@@ -91,7 +91,8 @@ relay_serves() { grep -q 'relay: serving' "$tmp/relay.log" && kill -0 "$relay_pi
 
 relay_start()
 {
-	PENSTOCK_USER=${RELAY_USER-alice:wonder} PENSTOCK_SHARED_SECRET=${RELAY_SECRET-} ip netns exec "$ns-r" \
+	# not `ip netns exec`: that has a /sys of its own, and pins would be nobody's
+	PENSTOCK_USER=${RELAY_USER-alice:wonder} PENSTOCK_SHARED_SECRET=${RELAY_SECRET-} nsenter --net="/run/netns/$ns-r" \
 		"$PENSTOCK_BUILD/penstock-relay" --public-ip4-addr 10.91.1.1 --public-ip6-addr fd91:1::1 \
 		--instance "$ns" --max-per-user 0 "$@" >>"$tmp/relay.log" 2>&1 &
 	relay_pid=$!
