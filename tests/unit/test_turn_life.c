@@ -378,6 +378,74 @@ static void test_55_keep_alive_goes_to_the_active_socket(void)
 	T_EQ(rig_count(STUN_BINDING), 1);
 }
 
+/* A relay that makes and loses allocations in turn, as one of several behind one address would, or
+ * one that means harm: each allocation is news to every peer, so they come at a pace. */
+static void test_allocations_lost_at_once_are_asked_for_at_a_pace(void)
+{
+	unsigned n = 0, asked = 0;
+	uint64_t end;
+
+	rig_ready();
+	for (end = rig.now + 120 * SEC; rig.now < end && n < 10000; n++) {
+		while (rig_count(STUN_ALLOCATE)) {
+			struct turn_tx tx = rig_take(STUN_ALLOCATE);
+
+			asked++;
+			ok_allocate_as(&tx, "198.51.100.9:50001", NULL, n & 1 ? 1 : 600);
+		}
+		turn_refresh(&rig.t, rig.now);
+		rig_drive();
+		while (rig_count(STUN_REFRESH)) {
+			struct turn_tx tx = rig_take(STUN_REFRESH);
+
+			if (n % 3)
+				err(&tx, 437);
+			else
+				ok(&tx, 0);
+		}
+		while (rig_count(STUN_BINDING))
+			rig_take(STUN_BINDING);
+		rig.n_ev = 0;
+		rig_run(10 * NS_PER_MS);
+	}
+	T(asked >= 10);
+	T(asked <= 14);
+}
+
+static void test_a_relayed_address_that_cannot_be_one(void)
+{
+	static const char *const bad[] = {"127.0.0.1:50000", "169.254.1.1:50000", "192.0.2.1:3478",
+					  "192.0.2.7:52625"};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct turn_tx tx;
+
+		rig_init("192.0.2.1:3478", NULL);
+		tx = rig_take(STUN_BINDING);
+		T_EQ(ok_binding_as(&tx, "127.0.0.1:4000"), TURN_RX_MALFORMED);
+		T_EQ(ok_binding(&tx), TURN_RX_CONTROL);
+		tx = rig_take(STUN_ALLOCATE);
+		challenge(&tx, 401, "nonce-1");
+		tx = rig_take(STUN_ALLOCATE);
+		T_EQ(ok_allocate_as(&tx, bad[i], NULL, 600), TURN_RX_MALFORMED);
+		T_EQ(ok_allocate_as(&tx, RELAYED4, NULL, 600), TURN_RX_CONTROL);
+	}
+	/* On the loopback all are. */
+	rig_init("127.0.0.1:3478", NULL);
+	rig.local4 = ep("127.0.0.1:52625");
+	for (unsigned i = 0; i < 2; i++) {
+		struct turn_tx tx = rig_take(i ? STUN_ALLOCATE : STUN_BINDING);
+
+		T_EQ(i ? challenge(&tx, 401, "nonce-1") : ok_binding_as(&tx, "127.0.0.1:52625"),
+		     TURN_RX_CONTROL);
+	}
+	{
+		struct turn_tx tx = rig_take(STUN_ALLOCATE);
+
+		T_EQ(ok_allocate_as(&tx, "127.0.0.1:50000", NULL, 600), TURN_RX_CONTROL);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -402,5 +470,7 @@ int main(int argc, char **argv)
 	T_RUN(test_53_unanswered_other_family_gives_up_quietly);
 	T_RUN(test_54_all_timed_out_is_freeable);
 	T_RUN(test_55_keep_alive_goes_to_the_active_socket);
+	T_RUN(test_allocations_lost_at_once_are_asked_for_at_a_pace);
+	T_RUN(test_a_relayed_address_that_cannot_be_one);
 	return t_done();
 }

@@ -109,7 +109,8 @@ int turn_init(struct turn *t, const struct turn_cfg *cfg, const uint8_t seed[32]
 	rng_init(&t->rng, seed);
 	turn_chans_init(&t->chans, rng_u32(&t->rng));
 	turn_derive_key(t);
-	t->keepalive_at = t->refresh_at = t->expires_at = t->queued_at = TIME_NEVER;
+	t->keepalive_at = t->refresh_at = t->expires_at = TIME_NEVER;
+	t->allocate_at = t->queued_at = TIME_NEVER;
 	probe(t, "new", now);
 	return 0;
 }
@@ -120,7 +121,8 @@ void turn_fini(struct turn *t)
 	t->active = -1;
 	t->state = TURN_BROKEN;
 	t->why = "finished";
-	t->keepalive_at = t->refresh_at = t->expires_at = t->queued_at = TIME_NEVER;
+	t->keepalive_at = t->refresh_at = t->expires_at = TIME_NEVER;
+	t->allocate_at = t->queued_at = TIME_NEVER;
 }
 
 void turn_invalidate(struct turn *t, uint64_t now)
@@ -129,7 +131,7 @@ void turn_invalidate(struct turn *t, uint64_t now)
 	turn_req_free_all(t, false);
 	turn_chans_clear(&t->chans);
 	turn_forget_relayed(t, now);
-	t->keepalive_at = t->refresh_at = t->expires_at = TIME_NEVER;
+	t->keepalive_at = t->refresh_at = t->expires_at = t->allocate_at = TIME_NEVER;
 	t->lifetime_ns = 0;
 }
 
@@ -355,7 +357,7 @@ static void step_allocation(struct turn *t, uint64_t now)
 	if (time_reached(t->expires_at, now)) {
 		turn_invalidate(t, now);
 		turn_set_state(t, TURN_ALLOCATING, "allocation expired", now);
-		turn_ask_allocation(t, now);
+		turn_ask_allocation_anew(t, now);
 		return;
 	}
 	if (time_reached(t->refresh_at, now)) {
@@ -373,6 +375,10 @@ void turn_timeout(struct turn *t, uint64_t now)
 	step_reqs(t, now);
 	if (t->state == TURN_READY)
 		step_allocation(t, now);
+	if (time_reached(t->allocate_at, now)) {
+		t->allocate_at = TIME_NEVER;
+		turn_ask_allocation(t, now);
+	}
 }
 
 struct deadline turn_deadline(const struct turn *t)
@@ -385,6 +391,7 @@ struct deadline turn_deadline(const struct turn *t)
 		n--;
 		d = deadline_min(d, (struct deadline){t->reqs[i].next_at, "relay: request"});
 	}
+	d = deadline_min(d, (struct deadline){t->allocate_at, "relay: allocation"});
 	if (t->state != TURN_READY)
 		return d;
 	d = deadline_min(d, (struct deadline){t->keepalive_at, "relay: keep-alive"});

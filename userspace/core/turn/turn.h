@@ -20,7 +20,9 @@
  * and, BINDING aside, carries our MESSAGE-INTEGRITY. The exception are challenges (401, 438) and
  * the 400 of a server that wants to challenge first, which cannot or need not carry it: they
  * change how the request is asked again and nothing else. A rejected datagram changes nothing but
- * acct. An allocation exists exactly in TURN_READY; channels exist only with an allocation. */
+ * acct. An allocation exists exactly in TURN_READY; channels exist only with an allocation. A relay
+ * that loses allocations as fast as it makes them is asked for a few at once and then at a pace:
+ * each of them is news to every peer. */
 #ifndef PENSTOCK_CORE_TURN_H
 #define PENSTOCK_CORE_TURN_H
 #include <stdbool.h>
@@ -199,7 +201,9 @@ struct turn {
 	struct endpoint local; /* our address towards the active server, as last seen */
 	struct endpoint told_server, told_local;       /* of the last TURN_EV_CHANNEL_UP */
 	uint64_t keepalive_at, refresh_at, expires_at; /* TIME_NEVER: not at all */
-	uint64_t heard_at;			       /* an answer, or channel data */
+	uint64_t allocate_at; /* ALLOCATING, and the ALLOCATE has to wait; else TIME_NEVER */
+	uint64_t paced_at;    /* allocations asked for anew are paid for until then */
+	uint64_t heard_at;    /* an answer, or channel data */
 	uint64_t lifetime_ns;
 	uint64_t rtt_ns;    /* smoothed; 0: not measured */
 	uint64_t queued_at; /* when something to tell or send came up; TIME_NEVER when drained */

@@ -41,13 +41,36 @@ static bool addr_good(const struct endpoint *e)
 	return e->port && !ipaddr_is_unspecified(&e->ip) && !ipaddr_is_multicast(&e->ip);
 }
 
+static bool is_near(const struct ipaddr *ip)
+{
+	return ipaddr_is_loopback(ip) || ipaddr_is_link_local(ip);
+}
+
+/* Can the relay be right that this is an address beyond it? Not one that means something else to
+ * everybody, unless the relay is near itself. */
+static bool addr_far(const struct turn *t, const struct answer *a, const struct endpoint *e)
+{
+	return addr_good(e) && (!is_near(&e->ip) || is_near(&turn_server(t, a->req->server)->ip));
+}
+
+/* Can it be a relayed address: none of our own sockets, nor the relay's? What is sent from there
+ * goes into a channel. */
+static bool addr_relayable(const struct turn *t, const struct answer *a, const struct endpoint *e)
+{
+	for (unsigned i = 0; i < TURN_HOSTS_MAX; i++)
+		if (endpoint_eq(e, &t->hosts[i].now.addr))
+			return false;
+	return addr_far(t, a, e) && !turn_is_server(t, e);
+}
+
 /* ---- judging: nothing here changes the machine ---- */
 
 static enum turn_rx judge_binding(const struct turn *t, struct answer *a, enum verdict *v)
 {
 	if (a->m->cls == STUN_ERROR)
 		return TURN_RX_IGNORED;
-	if (!stun_xor_addr(a->m, STUN_A_XOR_MAPPED_ADDRESS, &a->mapped) || !addr_good(&a->mapped) ||
+	if (!stun_xor_addr(a->m, STUN_A_XOR_MAPPED_ADDRESS, &a->mapped) ||
+	    !addr_far(t, a, &a->mapped) ||
 	    a->mapped.ip.family != turn_server(t, a->req->server)->ip.family)
 		return TURN_RX_MALFORMED;
 	*v = V_SUCCESS;
@@ -55,25 +78,26 @@ static enum turn_rx judge_binding(const struct turn *t, struct answer *a, enum v
 }
 
 /* The first address of each family counts; one that cannot be a candidate does not. */
-static void relayed_addrs(struct answer *a)
+static void relayed_addrs(const struct turn *t, struct answer *a)
 {
 	unsigned n = stun_count(a->m, STUN_A_XOR_RELAYED_ADDRESS);
 	struct endpoint e;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (!stun_xor_addr_nth(a->m, STUN_A_XOR_RELAYED_ADDRESS, i, &e) || !addr_good(&e))
+		if (!stun_xor_addr_nth(a->m, STUN_A_XOR_RELAYED_ADDRESS, i, &e) ||
+		    !addr_relayable(t, a, &e))
 			continue;
 		if (!a->relayed[e.ip.family == 6].ip.family)
 			a->relayed[e.ip.family == 6] = e;
 	}
 }
 
-static enum turn_rx judge_success(struct answer *a, enum verdict *v)
+static enum turn_rx judge_success(const struct turn *t, struct answer *a, enum verdict *v)
 {
 	if (!a->authentic)
 		return TURN_RX_BAD_AUTH;
 	if (a->req->method == STUN_ALLOCATE) {
-		relayed_addrs(a);
+		relayed_addrs(t, a);
 		if (!a->relayed[0].ip.family && !a->relayed[1].ip.family)
 			return TURN_RX_MALFORMED;
 	}
@@ -143,7 +167,7 @@ static enum turn_rx judge(const struct turn *t, struct answer *a, enum verdict *
 		return judge_binding(t, a, v);
 	a->authentic = t->realm[0] && stun_integrity_ok(a->m, t->key, sizeof(t->key));
 	if (a->m->cls == STUN_SUCCESS)
-		return judge_success(a, v);
+		return judge_success(t, a, v);
 	return judge_error(t, a, v);
 }
 
@@ -201,7 +225,7 @@ static void allocate_anew(struct turn *t, const char *why, uint64_t now)
 	turn_invalidate(t, now);
 	if (t->state != TURN_ALLOCATING)
 		turn_set_state(t, TURN_ALLOCATING, why, now);
-	turn_ask_allocation(t, now);
+	turn_ask_allocation_anew(t, now);
 }
 
 static void on_success(struct turn *t, struct answer *a, const struct endpoint *local, uint64_t now)

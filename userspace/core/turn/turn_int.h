@@ -12,6 +12,8 @@
 #define TURN_REAUTH_MAX	    8 /* challenges answered at once; further ones at the schedule's pace */
 #define TURN_REQS_KEPT	    8 /* requests no CHANNEL-BIND may take */
 #define TURN_STALE_MAX	    4 /* times a stale allocation is removed before the relay is left alone */
+#define TURN_ANEW_NS	    (15 * NS_PER_SEC)  /* between allocations in place of lost ones */
+#define TURN_ANEW_BURST_NS  (4 * TURN_ANEW_NS) /* but so many may come together */
 
 /* ---- turn.c ---- */
 void turn_set_state(struct turn *t, enum turn_state state, const char *why, uint64_t now);
@@ -44,6 +46,8 @@ void turn_req_again(struct turn *t, struct turn_req *r, bool bare, uint64_t now)
 bool turn_req_step(struct turn *t, struct turn_req *r, uint64_t now);
 void turn_ask_binding(struct turn *t, unsigned server, uint64_t now);
 void turn_ask_allocation(struct turn *t, uint64_t now);
+/* In place of one that was lost; perhaps later. */
+void turn_ask_allocation_anew(struct turn *t, uint64_t now);
 void turn_ask_refresh(struct turn *t, bool probe, bool removal, uint64_t now);
 /* Channel i was marked in flight; false: no request left. */
 bool turn_ask_channel(struct turn *t, unsigned i, uint64_t now);

@@ -123,6 +123,17 @@ void turn_ask_allocation(struct turn *t, uint64_t now)
 		r->form = (uint8_t)t->form;
 }
 
+void turn_ask_allocation_anew(struct turn *t, uint64_t now)
+{
+	uint64_t paid = t->paced_at > now ? t->paced_at : now;
+
+	t->paced_at = time_add(paid, TURN_ANEW_NS);
+	if (paid - now > TURN_ANEW_BURST_NS)
+		t->allocate_at = paid - TURN_ANEW_BURST_NS;
+	else
+		turn_ask_allocation(t, now);
+}
+
 void turn_ask_refresh(struct turn *t, bool probe, bool removal, uint64_t now)
 {
 	struct turn_req *r = turn_req_new(t, STUN_REFRESH, (unsigned)t->active, now);
