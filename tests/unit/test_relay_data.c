@@ -413,6 +413,76 @@ static void test_inside_address(void)
 	rw_free(w);
 }
 
+/* What a NAT64 or a 6to4 gateway would make of an address decides, too. */
+static void test_embedded_addresses(void)
+{
+	static const char *const denied[] = {
+		"[::127.0.0.1]:5000",
+		"[::10.1.2.3]:5000",
+		"[::ffff:0:10.1.2.3]:5000",
+		"[64:ff9b::127.0.0.1]:5000",
+		"[64:ff9b::a9fe:a9fe]:80",
+		"[64:ff9b:1::10.2.3.4]:5000",
+		"[2002:7f00:1::1]:5000",
+		"[2002:a9fe:a9fe::1]:80",
+		"[2001::1]:5000",
+		"[64:ff9b::10.77.0.1]:1",
+		"[2002:a4d:1::]:1",
+		"[64:ff9b::203.0.113.1]:3478",
+		/* Not even other clients' relayed addresses: those have a way without a gateway. */
+		"[64:ff9b::203.0.113.1]:50000",
+		"[2002:cb00:7101::9]:22",
+	};
+	static const char *const fine[] = {"[64:ff9b::192.0.2.9]:5000", "[2002:c000:209::1]:5000",
+					   "[64:ff9b::10.1.2.3]:5000", "[2001:db8:1::9]:5000"};
+	struct relay_cfg c = rw_cfg();
+	struct rw *w;
+
+	rule(&c, "10.77.0.0/16", false);
+	w = rw_new(&c);
+	T(rw_allocate(w, C1, NULL));
+	for (size_t i = 0; i < sizeof(denied) / sizeof(*denied); i++)
+		T_EQ(rw_bind(w, C1, NULL, 0x4000, rw_ep(denied[i])), 403);
+	for (uint16_t i = 0; i < sizeof(fine) / sizeof(*fine); i++)
+		T_EQ(rw_bind(w, C1, NULL, (uint16_t)(0x4100 + i), rw_ep(fine[i])), 0);
+	rw_free(w);
+	/* Unless a rule speaks of the IPv6 address. */
+	rule(&c, "64:ff9b::/96", true);
+	w = rw_new(&c);
+	T(rw_allocate(w, C1, NULL));
+	T_EQ(rw_bind(w, C1, NULL, 0x4000, rw_ep("[64:ff9b::10.77.0.1]:1")), 0);
+	rw_free(w);
+}
+
+/* Addresses of the relay's host that no client is told are no way to its services, nor to its
+ * control port. */
+static void test_host_addresses(void)
+{
+	const struct ipaddr host[] = {rw_ep("203.0.113.1:0").ip, rw_ep("172.17.0.1:0").ip,
+				      rw_ep("[fd00::5]:0").ip};
+	struct relay_cfg c = rw_cfg();
+	struct rw *w;
+
+	rule(&c, "172.17.0.0/16", true);
+	for (unsigned allowed = 0; allowed < 2; allowed++) {
+		w = rw_new(allowed ? &c : NULL);
+		T(rw_allocate(w, C1, NULL));
+		T(rw_allocate(w, C2, NULL));
+		T_EQ(rw_bind(w, C1, NULL, 0x4000, rw_ep("172.17.0.1:9000")), 0);
+		relay_set_host(&w->r, host, 3);
+		T_EQ(rw_bind(w, C1, NULL, 0x4001, rw_ep("172.17.0.1:3478")), 403);
+		T_EQ(rw_bind(w, C1, NULL, 0x4002, rw_ep("172.17.0.1:22")), allowed ? 0 : 403);
+		T_EQ(rw_bind(w, C1, NULL, 0x4003, rw_ep("172.17.0.1:50000")), allowed ? 0 : 403);
+		T_EQ(rw_bind(w, C1, NULL, 0x4004, rw_ep("203.0.113.1:50000")), 0);
+		T_EQ(rw_bind(w, C1, NULL, 0x4005, rw_ep("172.17.0.2:22")), 0);
+		T_EQ(rw_permit(w, C1, NULL, rw_ep("172.17.0.1:0")), 0);
+		T_EQ(rw_send(w, C1, rw_ep("172.17.0.1:3478"), "x", 1), RELAY_RX_DENIED);
+		relay_set_host(&w->r, NULL, 0);
+		T_EQ(rw_bind(w, C1, NULL, 0x4006, rw_ep("172.17.0.1:23")), 0);
+		rw_free(w);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -426,5 +496,7 @@ int main(int argc, char **argv)
 	T_RUN(test_denied_peers);
 	T_RUN(test_rules);
 	T_RUN(test_inside_address);
+	T_RUN(test_embedded_addresses);
+	T_RUN(test_host_addresses);
 	return t_done();
 }

@@ -18,6 +18,7 @@
 
 #define TICK_NS	     (500 * NS_PER_MS)
 #define FILES_BEYOND 256 /* files besides the allocations' sockets */
+#define HOST_NS	     (10 * NS_PER_SEC)
 
 void app_stop(struct app *a, int exit_code)
 {
@@ -71,6 +72,10 @@ static void on_tick(void *ctx, uint64_t now)
 		bpf_relay_alive(a->bpf, now);
 	if (a->draining)
 		check_drained(a, now);
+	if (time_reached(a->host_at_ns, now)) {
+		a->host_at_ns = time_add(now, HOST_NS);
+		socks_host_refresh(a);
+	}
 	loop_timer_arm(&a->tick, now + TICK_NS);
 }
 
@@ -241,6 +246,7 @@ static int open_loop(struct app *a)
 		rc = loop_signal_init(&a->sig_term, &a->loop, SIGTERM, on_quit, a);
 	if (!rc)
 		rc = loop_signal_init(&a->sig_hup, &a->loop, SIGHUP, on_hup, a);
+	socks_host_refresh(a);
 	for (uint32_t i = 0; i < a->n_workers && !rc; i++)
 		rc = worker_start(&a->workers[i]);
 	return rc;

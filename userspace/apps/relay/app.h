@@ -123,7 +123,8 @@ struct app {
 
 	struct health *health;
 	struct ctl_server *ctl;
-	uint64_t started_ns, drain_until_ns;
+	uint64_t started_ns, drain_until_ns,
+		host_at_ns; /* host: its addresses are asked for then */
 
 	struct loop_hook hook;
 	struct loop_timer timer, tick;
@@ -140,6 +141,8 @@ void app_stop(struct app *a, int exit_code);
 void socks_raise_limit(uint32_t n_files);
 /* Where to bind, and that nobody else has the port. 0 or -errno, logged. */
 int socks_prepare(struct app *a);
+/* Tell the machine which addresses this host has now: peers may not be there. */
+void socks_host_refresh(struct app *a);
 int socks_listen(struct app *a, struct worker *w, struct io_err *err);
 /* Sockets of a new allocation; false: the port is not to be had. Takes the lock. */
 bool socks_alloc_add(struct app *a, uint32_t alloc, uint16_t port, uint8_t families);

@@ -3,6 +3,7 @@
  * The relay's sockets: on the listen port one a worker and family (SO_REUSEPORT: the kernel spreads
  * clients over them), on each relayed address one, in the epoll of the worker with the fewest. */
 #include <errno.h>
+#include <ifaddrs.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -89,6 +90,46 @@ int socks_prepare(struct app *a)
 	a->listen6 = listen_address(&a->opt.bind6, &a->opt.public6);
 	rc = port_is_free(&a->listen4, (uint16_t)a->opt.listen_port);
 	return rc ? rc : port_is_free(&a->listen6, (uint16_t)a->opt.listen_port);
+}
+
+/* ---- the host's addresses ---- */
+
+static uint32_t host_list(const struct ifaddrs *list, struct ipaddr out[RELAY_HOST_MAX])
+{
+	uint32_t n = 0;
+
+	for (const struct ifaddrs *i = list; i && n < RELAY_HOST_MAX; i = i->ifa_next) {
+		union sockaddr_any any_addr = {0};
+		struct endpoint e;
+		int family = i->ifa_addr ? i->ifa_addr->sa_family : 0;
+
+		if (family != AF_INET && family != AF_INET6)
+			continue;
+		memcpy(&any_addr, i->ifa_addr,
+		       family == AF_INET ? sizeof(struct sockaddr_in)
+					 : sizeof(struct sockaddr_in6));
+		if (!sockaddr_to_endpoint(&any_addr, &e))
+			out[n++] = e.ip;
+	}
+	return n;
+}
+
+void socks_host_refresh(struct app *a)
+{
+	struct ipaddr now_has[RELAY_HOST_MAX] = {0};
+	struct ifaddrs *list;
+	uint32_t n;
+
+	if (getifaddrs(&list))
+		return;
+	n = host_list(list, now_has);
+	freeifaddrs(list);
+	if (n == a->relay.n_host && !memcmp(now_has, a->relay.host, n * sizeof(*now_has)))
+		return;
+	pthread_rwlock_wrlock(&a->lock);
+	relay_set_host(&a->relay, now_has, n);
+	pthread_rwlock_unlock(&a->lock);
+	LOG_INFO("relay", "addresses of this host", LOG_U64("count", n));
 }
 
 /* ---- listening ---- */

@@ -220,6 +220,13 @@ bool relay_poll_event(struct relay *r, struct relay_event *ev)
 	return relay_event_pop(&r->table, ev);
 }
 
+void relay_set_host(struct relay *r, const struct ipaddr *ips, uint32_t n)
+{
+	r->n_host = n < RELAY_HOST_MAX ? n : RELAY_HOST_MAX;
+	if (n)
+		memcpy(r->host, ips, r->n_host * sizeof(*ips));
+}
+
 void relay_drain(struct relay *r, bool on)
 {
 	r->draining = on;

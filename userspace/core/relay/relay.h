@@ -47,6 +47,7 @@
 #define RELAY_RESV_NS	   (30 * NS_PER_SEC)  /* §7.2: a port held for a token */
 #define RELAY_TX_MAX	   2048
 #define RELAY_SOFTWARE_MAX 63
+#define RELAY_HOST_MAX	   64
 
 struct relay_cfg {
 	/* What XOR-RELAYED-ADDRESS says; family 0: the relay has no such address. One is needed. */
@@ -182,6 +183,8 @@ struct relay {
 	struct relay_auth auth;
 	struct relay_table table;
 	uint8_t nonce_key[32];
+	struct ipaddr host[RELAY_HOST_MAX];
+	uint32_t n_host;
 	bool draining;
 	struct relay_acct acct;
 	struct relay_tx tx; /* at most one answer per input */
@@ -213,6 +216,10 @@ bool relay_poll_event(struct relay *r, struct relay_event *ev);
 /* Copies buf only up to len. */
 bool relay_poll_tx(struct relay *r, struct relay_tx *tx);
 
+/* The addresses this host has, as many as fit: no peer may be one of them unless a rule says so,
+ * but for relayed addresses at the public one and the one its client talks to. Replaces what was
+ * said before; channels that are bound stay. */
+void relay_set_host(struct relay *r, const struct ipaddr *ips, uint32_t n);
 /* From now on new allocations are refused (508); what exists goes on. */
 void relay_drain(struct relay *r, bool on);
 /* Delete an allocation (by index) as a Refresh with lifetime 0 does; events follow. false: no such

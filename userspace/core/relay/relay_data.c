@@ -30,19 +30,35 @@ bool relay_peer_ip_ok(const struct relay *r, const struct ipaddr *ip)
 	return relay_acl_check(&r->cfg.acl, ip) != RELAY_ACL_DENY;
 }
 
+/* Is it an address of this host: one that clients are told, the one this client talks to, or
+ * another? */
+static bool is_host(const struct relay *r, const struct ipaddr *ip)
+{
+	for (uint32_t i = 0; i < r->n_host; i++)
+		if (ipaddr_eq(ip, &r->host[i]))
+			return true;
+	return false;
+}
+
 bool relay_peer_ok(const struct relay *r, const struct endpoint *local, const struct endpoint *peer)
 {
 	enum relay_acl_verdict v = relay_acl_check(&r->cfg.acl, &peer->ip);
+	bool inner, told;
+	struct ipaddr ip;
 
 	if (v == RELAY_ACL_DENY || !peer->port)
 		return false;
-	if (!is_public(r, &peer->ip) && !ipaddr_eq(&peer->ip, &local->ip))
+	inner = relay_acl_inner(&peer->ip, &ip);
+	if (!inner)
+		ip = peer->ip;
+	told = is_public(r, &ip) || ipaddr_eq(&ip, &local->ip);
+	if (!told && !is_host(r, &ip))
 		return true;
 	/* Ourselves: other clients' relayed addresses, never the control port, and what else runs
 	 * here only when a rule says so. */
 	if (peer->port == r->cfg.listen_port || endpoint_eq(peer, local))
 		return false;
-	return v == RELAY_ACL_ALLOW || in_range(r, peer->port);
+	return v == RELAY_ACL_ALLOW || (told && !inner && in_range(r, peer->port));
 }
 
 /* ---- routes ---- */
