@@ -26,7 +26,7 @@
 #include "wire/turn.h"
 
 #define FLOWS_MAX 20000
-#define ECN_MARK  1		   /* of what is sent, and expected of what arrives */
+#define ECN_MARK  1		    /* of what is sent, and expected of what arrives */
 #define LOST_NS	  (200 * NS_PER_MS) /* without any arrival: what is missing is lost */
 
 struct flow {
