@@ -47,6 +47,17 @@ check "every allocation was given back" wait_for 5 given_back
 counted() { [ "$(relay_ctl drops '[.reasons[] | select(.reason == "rux_to_peer" or .reason == "rux_to_client") | .packets > 0] | all')" = true ]; }
 check "the operator sees what was relayed" counted
 
+# The next channel gets the place of the last one, not its figures.
+load --seconds 3 --pps 50 --window 64 >/dev/null 2>"$tmp/few.err" &
+few=$!
+sent() { relay_ctl allocations '[.allocations[].channels[].user_to_peer_packets] | add // 0'; }
+some_sent() { [ "$(sent)" -gt 0 ]; }
+wait_for 5 some_sent || cat "$tmp/few.err"
+few_sent() { [ "$(sent)" -lt 300 ] || { sent; return 1; }; }
+check "a channel's figures are its own" few_sent
+wait $few
+wait_for 5 given_back
+
 # Drain: who is here stays served, nobody new is let in, and the last one out ends it.
 load --direction both --seconds 4 --window 64 >"$tmp/drain.json" 2>&1 &
 loader=$!

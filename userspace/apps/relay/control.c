@@ -39,13 +39,23 @@ static void apply(struct app *a, const struct relay_event *ev, struct refused *r
 	}
 }
 
+/* The next binding that gets this index counts from zero. No worker counts meanwhile. */
+static void forget_counts(struct app *a, uint32_t bind)
+{
+	for (uint32_t i = 0; i < a->n_workers; i++)
+		a->workers[i].binds[bind] = (struct bind_count){0};
+}
+
 static uint32_t take_events(struct app *a, struct relay_event *ev)
 {
 	uint32_t n = 0;
 
 	pthread_rwlock_wrlock(&a->lock);
-	while (n < EVENTS_TURN && relay_poll_event(&a->relay, &ev[n]))
+	while (n < EVENTS_TURN && relay_poll_event(&a->relay, &ev[n])) {
+		if (ev[n].kind == RELAY_EV_BIND_DEL)
+			forget_counts(a, ev[n].bind);
 		n++;
+	}
 	pthread_rwlock_unlock(&a->lock);
 	return n;
 }

@@ -142,6 +142,13 @@ static void request(struct worker *w, const struct gro_msg *m, const uint8_t *da
 
 /* ---- data ---- */
 
+/* Others read them at any time. */
+static void bump(uint64_t *packets, uint64_t *bytes, size_t len)
+{
+	__atomic_store_n(packets, *packets + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(bytes, *bytes + len, __ATOMIC_RELAXED);
+}
+
 /* One datagram's payload along a route that was found; own is the datagram's binding. */
 static void forward(struct worker *w, const struct relay_route *r, bool from_client, uint8_t ecn,
 		    const uint8_t *data, size_t len)
@@ -151,13 +158,10 @@ static void forward(struct worker *w, const struct relay_route *r, bool from_cli
 	struct bind_count *c = &w->binds[r->bind];
 	uint8_t hdr[TURN_CHAN_HDR_LEN];
 
-	if (from_client) {
-		c->to_peer_packets++;
-		c->to_peer_bytes += len;
-	} else {
-		c->to_client_packets++;
-		c->to_client_bytes += len;
-	}
+	if (from_client)
+		bump(&c->to_peer_packets, &c->to_peer_bytes, len);
+	else
+		bump(&c->to_client_packets, &c->to_client_bytes, len);
 	if (r->to == RELAY_TO_PEER) {
 		to.key = flow_key(r->bind, KEY_TO_PEER);
 		to.sock = &w->app->allocs[r->alloc].sock[fam];
@@ -170,8 +174,8 @@ static void forward(struct worker *w, const struct relay_route *r, bool from_cli
 	to.src = r->local.ip;
 	if (from_client) {
 		to.key = flow_key(r->to_bind, KEY_TO_CLIENT);
-		w->binds[r->to_bind].to_client_packets++;
-		w->binds[r->to_bind].to_client_bytes += len;
+		c = &w->binds[r->to_bind];
+		bump(&c->to_client_packets, &c->to_client_bytes, len);
 	}
 	turn_chan_put(hdr, r->channel, (uint16_t)len);
 	gso_put(w->tx, &to, hdr, data, len);
