@@ -9,6 +9,7 @@
 #define PENSTOCK_RELAY_BPF_H
 #include "account.bpf.h"
 #include "plan/relay.h"
+#include "plan/relay_way.h"
 #include "relay_maps.bpf.h"
 #include "verifier.bpf.h"
 
@@ -168,8 +169,9 @@ static __always_inline enum ps_reason_id relay_lookup(const __u8 *p, const __u8 
  */
 
 /* What the kernel would do with the packet. Tagged frames are left to it: the tags of another
- * interface are not these. */
-static __always_inline enum ps_reason_id relay_fib(struct xdp_md *ctx, struct relay *r)
+ * interface are not these. way: another interface must be among its ports; NULL: any is good. */
+static __always_inline enum ps_reason_id relay_fib(struct xdp_md *ctx, struct relay *r,
+						   const struct ps_turn_way *way)
 {
 	const struct ps_turn_route *o = r->out;
 	struct bpf_fib_lookup f = {0};
@@ -197,6 +199,8 @@ static __always_inline enum ps_reason_id relay_fib(struct xdp_md *ctx, struct re
 		return PS_R_RXDP_TOO_BIG;
 	if (rc != BPF_FIB_LKUP_RET_SUCCESS)
 		return PS_R_RXDP_NO_HOP;
+	if (way && f.ifindex != ctx->ingress_ifindex && !ps_relay_way_open(way, f.ifindex))
+		return PS_R_RXDP_NO_HOP;
 	r->link.dst_hi = PS_LOAD(__u16, f.dmac) | (__u32)PS_LOAD(__u16, f.dmac + 2) << 16;
 	r->link.dst_lo = PS_LOAD(__u16, f.dmac + 4);
 	r->link.src_hi = PS_LOAD(__u32, f.smac);
@@ -206,10 +210,36 @@ static __always_inline enum ps_reason_id relay_fib(struct xdp_md *ctx, struct re
 	return PS_GO_ON;
 }
 
+/* To the default router; else, where forwarding is on, as the kernel would. */
+static __always_inline enum ps_reason_id relay_auto(struct xdp_md *ctx, struct relay *r)
+{
+	__u32 key = PS_READ_ONCE(r->cfg->way) & 1;
+	const struct ps_turn_way *w = bpf_map_lookup_elem(&ps_turn_way, &key);
+	const struct ps_turn_router *to;
+	enum ps_reason_id id, fib;
+
+	if (!w)
+		return PS_R_RXDP_NO_ROUTER;
+	id = ps_relay_way(w, &r->pkt, r->out, &to);
+	if (id != PS_GO_ON) {
+		fib = relay_fib(ctx, r, w);
+		return fib == PS_R_RXDP_NO_HOP ? id : fib;
+	}
+	if (to->ifindex != ctx->ingress_ifindex) {
+		if (!ps_relay_way_open(w, to->ifindex))
+			return PS_R_RXDP_NO_HOP;
+		r->action = (int)bpf_redirect(to->ifindex, 0);
+	}
+	ps_relay_link_to(&r->link, to->dst, to->src);
+	return PS_GO_ON;
+}
+
 static __always_inline enum ps_reason_id relay_hop(struct xdp_md *ctx, struct relay *r)
 {
+	if (r->cfg->hop == PS_TURN_HOP_AUTO)
+		return relay_auto(ctx, r);
 	if (r->cfg->hop == PS_TURN_HOP_FIB)
-		return relay_fib(ctx, r);
+		return relay_fib(ctx, r, NULL);
 	ps_relay_link_turn(&r->link, r->cfg->hop == PS_TURN_HOP_MAC ? r->cfg->hop_mac : 0);
 	return PS_GO_ON;
 }

@@ -61,4 +61,12 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ps_turn_cfg);
 } ps_turn_cfg SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct ps_turn_way);
+} ps_turn_way SEC(".maps");
 #endif

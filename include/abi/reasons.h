@@ -101,6 +101,9 @@
 	R(RXDP_TTL, "rxdp_ttl", PASS, "time to live is over")                                      \
 	R(RXDP_TOO_BIG, "rxdp_too_big", PASS, "would be longer than the MTU")                      \
 	R(RXDP_NO_HOP, "rxdp_no_hop", PASS, "no neighbour or route: the kernel resolves it")       \
+	R(RXDP_NO_ROUTER, "rxdp_no_router", PASS, "the default router's address is not known")     \
+	R(RXDP_NEAR, "rxdp_near", PASS,                                                            \
+	  "destination is not behind the default router: the kernel sends it")                     \
 	R(RXDP_ADJUST_FAILED, "rxdp_adjust_failed", PASS,                                          \
 	  "driver refused to move the packet start")                                               \
 	R(RUX_TO_PEER, "rux_to_peer", DONE, "channel data relayed to the peer by user space")      \

@@ -16,7 +16,7 @@
 #include "compat/target.h"
 #include "abi/reasons.h"
 
-#define PS_TURN_ABI_VERSION 1
+#define PS_TURN_ABI_VERSION 2
 
 /* ps_turn_chan4, ps_turn_chan6: channel data of a client. */
 struct ps_turn_chan4 {
@@ -46,6 +46,8 @@ struct ps_turn_peer6 {
 
 enum ps_turn_route_flags {
 	PS_TURN_SELF = 1, /* the peer is a relayed address of this relay: look there as well */
+	PS_TURN_NEAR =
+		2, /* no router leads there, whatever the routes are: loopback and the like */
 };
 
 /* What a packet that meets the key becomes. Sums are one's complement sums of 16-bit words as they
@@ -92,6 +94,42 @@ enum ps_turn_hop {
 	PS_TURN_HOP_SWAP, /* back to the station it came from: one router leads everywhere */
 	PS_TURN_HOP_MAC,  /* to the configured station */
 	PS_TURN_HOP_FIB,  /* as the kernel's routes and neighbours say, perhaps by another device */
+	PS_TURN_HOP_AUTO, /* to the default router, as ps_turn_way says; what is not behind it as
+			     FIB */
+};
+
+#define PS_TURN_NEAR_MAX  8
+#define PS_TURN_PORTS_MAX 4
+
+/* The way to the default router of one family. */
+struct ps_turn_router {
+	__u32 ifindex;	/* 0: not known */
+	__u32 near_len; /* prefixes in near4, near6 */
+	__u8 dst[6];	/* the router's */
+	__u8 src[6];	/* the interface's */
+	__u32 pad;
+};
+
+/* Prefixes that are not behind the router: on the link, or routed otherwise. Words as they lie in
+ * memory. */
+struct ps_turn_near4 {
+	__u32 net;
+	__u32 mask;
+};
+
+struct ps_turn_near6 {
+	__u64 net[2];
+	__u64 mask[2];
+};
+
+/* ps_turn_way[ps_turn_cfg.way & 1], mmapable array of two: one is used while the other is written.
+ */
+struct ps_turn_way {
+	struct ps_turn_router v4, v6;
+	__u32 ports[PS_TURN_PORTS_MAX]; /* interfaces that frames which came by another one may be
+					   sent out of; 0: none */
+	struct ps_turn_near4 near4[PS_TURN_NEAR_MAX];
+	struct ps_turn_near6 near6[PS_TURN_NEAR_MAX];
 };
 
 /* ps_turn_cfg[0], mmapable array. */
@@ -106,7 +144,7 @@ struct ps_turn_cfg {
 	__u8 hop; /* enum ps_turn_hop */
 	__u8 pad;
 	__u8 hop_mac[6];
-	__u32 pad2;
+	__u32 way; /* which ps_turn_way is the valid one */
 };
 
 _Static_assert(sizeof(struct ps_turn_chan4) == 8, "ps_turn_chan4");
@@ -118,6 +156,8 @@ _Static_assert(__builtin_offsetof(struct ps_turn_route, udp_sum) == 14, "ps_turn
 _Static_assert(__builtin_offsetof(struct ps_turn_route, local) == 24, "ps_turn_route.local");
 _Static_assert(sizeof(struct ps_turn_stat) == 32, "ps_turn_stat");
 _Static_assert(sizeof(struct ps_turn_port) == 32768, "ps_turn_port");
+_Static_assert(sizeof(struct ps_turn_router) == 24, "ps_turn_router");
+_Static_assert(sizeof(struct ps_turn_way) == 384, "ps_turn_way");
 _Static_assert(sizeof(struct ps_turn_cfg) == 48, "ps_turn_cfg");
 _Static_assert(__builtin_offsetof(struct ps_turn_cfg, own4) == 16, "ps_turn_cfg.own4");
 #endif

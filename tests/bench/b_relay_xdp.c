@@ -209,6 +209,52 @@ static void fib(void)
 	rw_close(&w);
 }
 
+/* The default router takes it: both ways of a client with a peer of the same family, with as many
+ * prefixes as an ordinary host has that are not behind the router, and with all there is room for.
+ */
+static void by_router(int f, size_t near_len)
+{
+	struct bpf_relay_bind b = {.client = rw_ep(clients[f], 40000),
+				   .local = rw_ep(own[f], RW_LISTEN),
+				   .peer = rw_ep(peers[f], 50000),
+				   .channel = 0x4000,
+				   .port = (uint16_t)(49152 + f)};
+	struct rw_dgram up = rw_dgram(b.client, b.local, b.channel, data, DATA_LEN);
+	struct rw_dgram down = rw_dgram(b.peer, rw_ep(own[f], b.port), 0, data, DATA_LEN);
+	struct bpf_relay_way way = {.ifindex = 1, .near_len = near_len};
+	static uint8_t frame[2048];
+	char name[64];
+
+	for (size_t i = 0; i < near_len; i++)
+		way.near[i] = (struct ipnet){.ip = rw_ip(f ? "fd00::" : "10.0.0.0"),
+					     .len = (uint8_t)(f ? 64 : 24)};
+	bpf_relay_way_set(w.relay, &way, &way);
+	if (!rw_bind(&w, &b))
+		return;
+	snprintf(name, sizeof(name), "relay_xdp_%d%d_from_channel_auto_%zu", f ? 6 : 4, f ? 6 : 4,
+		 near_len);
+	measure(name, PS_R_RXDP_TO_PEER, frame, rw_frame(frame, &up), 4);
+	snprintf(name, sizeof(name), "relay_xdp_%d%d_to_channel_auto_%zu", f ? 6 : 4, f ? 6 : 4,
+		 near_len);
+	measure(name, PS_R_RXDP_TO_CLIENT, frame, rw_frame(frame, &down), -4);
+	bpf_relay_bind_del(w.relay, &b);
+}
+
+static void by_routers(void)
+{
+	struct bpf_relay_cfg cfg = rw_cfg();
+
+	cfg.hop = PS_TURN_HOP_AUTO;
+	cfg.bindings = 16384;
+	if (!rw_open(&w, &cfg))
+		return;
+	for (int f = 0; f < 2; f++) {
+		by_router(f, 1);
+		by_router(f, PS_TURN_NEAR_MAX);
+	}
+	rw_close(&w);
+}
+
 /* The floor by itself: restoring, and a program that does nothing. */
 static void floor_print(void)
 {
@@ -257,6 +303,7 @@ static void bench(void)
 		verified();
 	}
 	rw_close(&w);
+	by_routers();
 	fib();
 }
 

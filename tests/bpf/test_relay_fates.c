@@ -330,6 +330,21 @@ static void hop_fib(const struct bpf_relay_bind *b)
 	fate_of("tagged", PS_R_RXDP_NO_HOP, &d);
 }
 
+static void hop_auto(void)
+{
+	struct rw_dgram d = from_client(&bind4, 40);
+	struct bpf_relay_way y = {.ifindex = 1, .near_len = 1}, none = {0};
+
+	rw_sh("sysctl -qw net.ipv4.conf.lo.forwarding=0");
+	fate_of("no router", PS_R_RXDP_NO_ROUTER, &d);
+	y.near[0] = (struct ipnet){.ip = bind4.peer.ip, .len = 32};
+	bpf_relay_way_set(w.relay, &y, &none);
+	fate_of("not behind it", PS_R_RXDP_NEAR, &d);
+	y.near_len = 0;
+	bpf_relay_way_set(w.relay, &y, &none);
+	fate_of("behind it", PS_R_RXDP_TO_PEER, &d);
+}
+
 static void test_hops(void)
 {
 	struct bpf_relay_cfg cfg = rw_cfg();
@@ -347,6 +362,11 @@ static void test_hops(void)
 		hop_fib(&bind4);
 		hop_fib(&bind6);
 	}
+	rw_close(&w);
+	cfg.hop = PS_TURN_HOP_AUTO; /* the rest of it is in test_relay_hop.c */
+	if (!world_up(&cfg))
+		return;
+	hop_auto();
 	rw_close(&w);
 }
 

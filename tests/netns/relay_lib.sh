@@ -10,6 +10,7 @@
 #   load [ARG…]              h_turnload through it; its JSON on stdout
 #   relay_ctl COMMAND JQ     one value of `penstock COMMAND --json`
 ns=relay-$$
+relay_nets="c r p" # what is deleted at exit
 relay_pid=
 relay_rc=
 h_turnload=$PENSTOCK_BUILD/tests/netns/h_turnload
@@ -30,7 +31,7 @@ relay_cleanup()
 	local n
 
 	relay_stop KILL
-	for n in c r p; do
+	for n in $relay_nets; do
 		for pid in $(ip netns pids "$ns-$n" 2>/dev/null); do
 			kill -9 "$pid" 2>/dev/null
 		done

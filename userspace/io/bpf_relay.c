@@ -180,7 +180,8 @@ static int tables_share(struct bpf_relay *r, const struct bpf_relay_cfg *cfg, st
 				sizeof(*r->stat));
 	r->port = bpf_map_share(&r->load, "ps_turn_port", 1, sizeof(*r->port));
 	r->cfg = c = bpf_map_share(&r->load, "ps_turn_cfg", 1, sizeof(*r->cfg));
-	if (!r->stat || !r->port || !r->cfg)
+	r->way = bpf_map_share(&r->load, "ps_turn_way", 2, sizeof(*r->way));
+	if (!r->stat || !r->port || !r->cfg || !r->way)
 		return io_fail(err, -errno, "mapping the relay's tables: %s", strerror(errno));
 	r->chan_fd[0] = bpf_load_map_fd(&r->load, "ps_turn_chan4");
 	r->chan_fd[1] = bpf_load_map_fd(&r->load, "ps_turn_chan6");
@@ -201,12 +202,15 @@ static void tables_unshare(struct bpf_relay *r)
 	bpf_map_unshare(r->stat, 2u * (size_t)r->bindings, sizeof(*r->stat));
 	bpf_map_unshare(r->port, 1, sizeof(*r->port));
 	bpf_map_unshare(r->cfg, 1, sizeof(*r->cfg));
+	bpf_map_unshare(r->way, 2, sizeof(*r->way));
 }
 
 static void info_fill(struct bpf_relay *r, enum ps_turn_hop hop)
 {
-	static const char *const hops[] = {
-		[PS_TURN_HOP_SWAP] = "swap", [PS_TURN_HOP_MAC] = "mac", [PS_TURN_HOP_FIB] = "fib"};
+	static const char *const hops[] = {[PS_TURN_HOP_SWAP] = "swap",
+					   [PS_TURN_HOP_MAC] = "mac",
+					   [PS_TURN_HOP_FIB] = "fib",
+					   [PS_TURN_HOP_AUTO] = "auto"};
 	const struct bpf_load_info *from = &r->load.info;
 	struct bpf_relay_info *info = &r->info;
 

@@ -57,8 +57,18 @@ struct bpf_relay_info {
 	struct bpf_prog_stat prog;
 	char pin_dir[128];
 	uint64_t memory_bytes;
-	const char *hop; /* "swap", "mac", "fib" */
+	const char *hop; /* "swap", "mac", "fib", "auto" */
 	uint16_t mtu;
+};
+
+/* PS_TURN_HOP_AUTO: the default router of one family. */
+struct bpf_relay_way {
+	int ifindex;	/* 0: not known: nothing is sent to it */
+	uint8_t dst[6]; /* the router's */
+	uint8_t src[6]; /* the interface's */
+	/* What is not behind it, of its family. */
+	struct ipnet near[PS_TURN_NEAR_MAX];
+	size_t near_len;
 };
 
 /* Counted here, not by the kernel. */
@@ -81,6 +91,12 @@ void bpf_relay_close(struct bpf_relay *r);
 void bpf_relay_alive(struct bpf_relay *r, uint64_t now);
 /* Stop switching at once (drain, reconfiguration) until bpf_relay_alive is called again. */
 void bpf_relay_pause(struct bpf_relay *r);
+
+/* Where next hop `auto` sends from now on; with all prefixes at once, for the next packet. Nothing
+ * is known until the first call. At most once a second: a packet may still be using the values
+ * before the last ones. Returns whether anything changed. Memory only. */
+bool bpf_relay_way_set(struct bpf_relay *r, const struct bpf_relay_way *v4,
+		       const struct bpf_relay_way *v6);
 
 /* An allocation's port exists for these families (both false: it is gone). open4, open6: somebody
  * who has no channel may send to it (a permission), so packets without a channel are user

@@ -18,6 +18,7 @@ struct bpf_relay {
 	struct ps_turn_stat *stat; /* [2 * bindings] */
 	struct ps_turn_port *port;
 	struct ps_turn_cfg *cfg;
+	struct ps_turn_way *way; /* [2] */
 	/* Ports with a binding that did not fit: they stay open. */
 	uint64_t spilled[PS_TURN_FAMILIES][PS_TURN_PORT_WORDS];
 };

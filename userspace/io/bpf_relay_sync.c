@@ -165,6 +165,13 @@ static void stat_clear(struct ps_turn_stat *s)
 	__atomic_store_n(&s->last_ns, 0, __ATOMIC_RELAXED);
 }
 
+/* No router takes it, though no route may say so. */
+static bool never_routed(const struct ipaddr *ip)
+{
+	return ipaddr_is_loopback(ip) || ipaddr_is_multicast(ip) || ipaddr_is_unspecified(ip) ||
+	       (ip->family == 6 && ipaddr_is_link_local(ip));
+}
+
 /* Both directions, or neither. */
 static int entry_insert(struct bpf_relay *r, const struct bpf_relay_bind *b, const struct entry *e)
 {
@@ -175,6 +182,10 @@ static int entry_insert(struct bpf_relay *r, const struct bpf_relay_bind *b, con
 			    b->expires_ns);
 	ps_relay_route_make(&to_peer, &e->client_in, &e->peer_out, b->index, b->expires_ns);
 	to_client.flags = to_peer.flags = e->self ? PS_TURN_SELF : 0;
+	if (never_routed(&b->client.ip))
+		to_client.flags |= PS_TURN_NEAR;
+	if (never_routed(&b->peer.ip))
+		to_peer.flags |= PS_TURN_NEAR;
 	fresh = entry_put(r->peer_fd[e->peer_f], &e->peer, &to_client);
 	if (fresh < 0)
 		return fresh;

@@ -3,6 +3,17 @@
  * `penstock status` for people: one daemon on one screen. */
 #include "apps/ctl/ctl.h"
 
+/* A relay's next hops, a family each. */
+static void print_hops(const json_t *hops)
+{
+	const json_t *hop;
+	size_t i;
+
+	json_array_foreach(hops, i, hop)
+		printf("  hop:     IPv%u by %s: %s\n", (unsigned)ctl_u64(hop, "family"),
+		       ctl_clean_str(hop, "use"), ctl_clean_str(hop, "why"));
+}
+
 static void print_kernel(const json_t *k)
 {
 	if (!ctl_bool(k, "active")) {
@@ -13,6 +24,7 @@ static void print_kernel(const json_t *k)
 	printf("  kernel:  active%s%s on %s, XDP %s%s\n", ctl_bool(k, "rx") ? ", receives" : "",
 	       ctl_bool(k, "tx") ? ", sends" : "", ctl_clean_str(k, "wan_iface"),
 	       ctl_clean_str(k, "xdp_mode"), ctl_bool(k, "dispatcher") ? " (dispatcher)" : "");
+	print_hops(json_object_get(k, "hops"));
 	if (ctl_has(k, "pins"))
 		printf("  maps:    %s\n", ctl_clean_str(k, "pins"));
 	if (ctl_bool(k, "keys_hidden"))

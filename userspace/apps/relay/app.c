@@ -323,6 +323,7 @@ static void teardown(struct app *a)
 	health_close(a);
 	ctl_server_close(a->ctl);
 	loop_fini(&a->loop);
+	hop_close(a->hop);
 	for (uint32_t i = 0; a->allocs && i < a->n_alloc_cap; i++) {
 		gso_sock_close(&a->allocs[i].sock[FAM4]);
 		gso_sock_close(&a->allocs[i].sock[FAM6]);

@@ -9,6 +9,7 @@
  *   portal.c  the portal's channel                        xdp.c      the kernel's copy of bindings
  *   health.c  GET /healthz, /readyz                       view*.c    operator's view
  *   run.c     life: start, drain, stop                    opt*.c     options
+ *   hop.c     next hop `auto`: the default router
  *
  * Rules: the machine's tables change only in the control thread and under `lock` held for writing;
  * workers hold it for reading for a turn of one socket, in which they receive, look up and send. A
@@ -23,6 +24,7 @@
 #include <stdint.h>
 
 #include "abi/reasons.h"
+#include "apps/relay/hop.h"
 #include "apps/relay/opt.h"
 #include "base/byte_ring.h"
 #include "core/phx/phx_chan.h"
@@ -120,6 +122,7 @@ struct app {
 
 	struct bpf_relay *bpf; /* NULL: user space only */
 	char kernel_why[200];  /* why bpf is NULL */
+	struct hop *hop;       /* next hop `auto`; else NULL */
 
 	struct health *health;
 	struct ctl_server *ctl;

@@ -29,7 +29,7 @@ static void defaults(struct relay_opt *o)
 		.instance = "relay",
 		.token_path = "/etc/penstock/relay-token",
 		.xdp_mode = BPF_XDP_AUTO,
-		.hop = PS_TURN_HOP_FIB,
+		.hop = PS_TURN_HOP_AUTO,
 		.max_allocs = 16384,
 		.max_channels = 65536,
 		.max_per_user = RELAY_USER_QUOTA,

@@ -214,14 +214,16 @@ static int set_nexthop(struct relay_opt *o, const struct relay_opt_row *r, const
 		       const char **why)
 {
 	(void)r;
-	if (!strcmp(v, "swap")) {
+	if (!strcmp(v, "auto")) {
+		o->hop = PS_TURN_HOP_AUTO;
+	} else if (!strcmp(v, "swap")) {
 		o->hop = PS_TURN_HOP_SWAP;
 	} else if (!strcmp(v, "fib")) {
 		o->hop = PS_TURN_HOP_FIB;
 	} else if (mac_parse(v, o->hop_mac)) {
 		o->hop = PS_TURN_HOP_MAC;
 	} else {
-		*why = "must be fib, swap or a MAC address";
+		*why = "must be auto, fib, swap or a MAC address";
 		return -EINVAL;
 	}
 	return 0;
@@ -444,12 +446,14 @@ const struct relay_opt_row relay_opt_rows[] = {
 	 "do not start when the kernel cannot relay"},
 	{"nexthop",
 	 {"PENSTOCK_NEXTHOP"},
-	 "fib|swap|MAC",
+	 "auto|fib|swap|MAC",
 	 set_nexthop,
 	 0,
 	 0,
 	 0,
-	 "where the kernel sends frames: as routed, back whence they came, to MAC"},
+	 "where the kernel sends frames: to the default router or as routed (auto, default), as "
+	 "routed, back "
+	 "whence they came, to MAC"},
 	{"own-ip4-addr",
 	 {"PENSTOCK_OWN_IP4_ADDR", "EBPF_INT4_ADDR"},
 	 "IP",

@@ -92,6 +92,7 @@ static json_t *view_kernel(const struct app *a)
 	put(o, "attach_note", json_string(info && info->wan_len ? info->wan[0].why : ""));
 	put(o, "pins", info ? json_string(info->pin_dir) : json_null());
 	put(o, "nexthop", info ? json_string(info->hop) : json_null());
+	put(o, "hops", hop_view(info ? a->hop : NULL));
 	put(o, "keys_hidden", json_true());
 	return o;
 }

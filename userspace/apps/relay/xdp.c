@@ -59,7 +59,15 @@ static int load(struct app *a, struct io_err *err)
 	int rc = interfaces(a, &cfg, err);
 
 	memcpy(cfg.hop_mac, a->opt.hop_mac, sizeof(cfg.hop_mac));
-	return rc ? rc : bpf_relay_open(&a->bpf, &cfg, err);
+	rc = rc ? rc : bpf_relay_open(&a->bpf, &cfg, err);
+	if (rc == 0 && cfg.hop == PS_TURN_HOP_AUTO) {
+		const struct hop_cfg hop = {.bpf = a->bpf, .own4 = cfg.own4, .own6 = cfg.own6};
+
+		rc = hop_open(&a->hop, &hop, &a->loop, err);
+		if (rc)
+			xdp_close(a);
+	}
+	return rc;
 }
 
 /* The kernel answers a program's question for the way only where it would forward itself. */
@@ -173,6 +181,7 @@ void xdp_event(struct app *a, const struct relay_event *ev)
 
 void xdp_close(struct app *a)
 {
+	hop_stop(a->hop);
 	bpf_relay_close(a->bpf);
 	a->bpf = NULL;
 }
