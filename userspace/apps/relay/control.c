@@ -11,6 +11,7 @@
 
 #define EVENTS_TURN 64
 #define TURNS_MAX   16 /* rounds over the rings before the loop goes on */
+#define PORTS_TRIED 16 /* for one request, before it is told that there is none */
 
 /* ---- events ---- */
 
@@ -108,22 +109,33 @@ static void send_tx(struct app *a, const struct relay_tx *tx)
 	gso_flush(a->tx);
 }
 
-static void drain(struct app *a, uint64_t now)
+/* True as drain_events; then nothing was answered. */
+static bool drain(struct app *a, uint64_t now)
 {
 	static struct relay_tx tx;
 	bool took_back = drain_events(a, now);
 
 	while (relay_poll_tx(&a->relay, &tx)) {
 		if (took_back)
-			continue; /* the client asks again, and gets another port */
+			continue;
 		if (tx.alloc != RELAY_NONE)
 			xdp_alloc_changed(a, tx.alloc);
 		if (tx.len || tx.empty)
 			send_tx(a, &tx);
 	}
+	return took_back;
 }
 
 /* ---- entry points ---- */
+
+/* True: the allocation that was made had to be taken back. */
+static bool input(struct app *a, const struct relay_dgram *in, uint64_t now)
+{
+	pthread_rwlock_wrlock(&a->lock);
+	relay_input(&a->relay, in, (uint64_t)time(NULL), now);
+	pthread_rwlock_unlock(&a->lock);
+	return drain(a, now);
+}
 
 static void handle(struct app *a, const uint8_t *record, uint32_t len, uint64_t now)
 {
@@ -135,10 +147,18 @@ static void handle(struct app *a, const uint8_t *record, uint32_t len, uint64_t 
 				  .client = head.client,
 				  .data = record + sizeof(head),
 				  .len = len - sizeof(head)};
+	/* Another process has the port: the next try draws another one. */
+	for (int i = 0; i < PORTS_TRIED; i++)
+		if (!input(a, &in, now))
+			return;
+	/* Or no socket can be had at all. Who hears nothing takes us for dead. */
 	pthread_rwlock_wrlock(&a->lock);
-	relay_input(&a->relay, &in, (uint64_t)time(NULL), now);
+	relay_drain(&a->relay, true);
 	pthread_rwlock_unlock(&a->lock);
-	drain(a, now);
+	input(a, &in, now);
+	pthread_rwlock_wrlock(&a->lock);
+	relay_drain(&a->relay, a->draining);
+	pthread_rwlock_unlock(&a->lock);
 }
 
 static bool ring_turn(struct app *a, struct worker *w, uint64_t now)

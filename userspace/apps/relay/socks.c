@@ -10,6 +10,8 @@
 
 #include "apps/relay/app.h"
 
+#define FILES_KEPT 12
+
 void socks_raise_limit(uint32_t n_files)
 {
 	struct rlimit lim;
@@ -175,6 +177,14 @@ static struct worker *least_loaded(struct app *a)
 	return best;
 }
 
+/* The last files are for the operator, the portal and the health check. */
+static bool is_spare(int fd)
+{
+	struct rlimit lim;
+
+	return getrlimit(RLIMIT_NOFILE, &lim) || (rlim_t)fd + FILES_KEPT < lim.rlim_cur;
+}
+
 static bool open_family(const struct app *a, struct alloc_sock *s, uint32_t alloc, unsigned fam)
 {
 	const struct gso_sock_cfg cfg = {
@@ -189,7 +199,8 @@ static bool open_family(const struct app *a, struct alloc_sock *s, uint32_t allo
 	if (gso_sock_open(&sock, &cfg, NULL))
 		return false;
 	s->sock[fam] = sock;
-	return !epoll_ctl(a->workers[s->worker].epoll, EPOLL_CTL_ADD, sock.fd, &ev);
+	return is_spare(sock.fd) &&
+	       !epoll_ctl(a->workers[s->worker].epoll, EPOLL_CTL_ADD, sock.fd, &ev);
 }
 
 bool socks_alloc_add(struct app *a, uint32_t alloc, uint16_t port, uint8_t families)
