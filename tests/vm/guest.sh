@@ -109,6 +109,7 @@ relay)
 	run test_relay_live "$PENSTOCK_BUILD/tests/bpf/test_relay_live"
 	run test_relay_fates "$PENSTOCK_BUILD/tests/bpf/test_relay_fates"
 	run test_relay "$PENSTOCK_BUILD/tests/bpf/test_relay"
+	run test_relay_hop "$PENSTOCK_BUILD/tests/bpf/test_relay_hop"
 	;;
 attach) run t_bpf-attach bash tests/netns/t_bpf-attach.sh ;;
 e2e) run e2e bash tests/vm/e2e.sh ;;
