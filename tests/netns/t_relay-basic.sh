@@ -41,6 +41,9 @@ check "a wrong password is refused" refused
 get() { ip netns exec "$ns-c" curl -s -o /dev/null -m 5 -w '%{http_code}' "http://10.91.1.1:8080$1"; }
 healthy() { [ "$(get /healthz)" = 200 ] && [ "$(get /readyz)" = 200 ] && [ "$(get /nothing)" = 404 ]; }
 check "health answers" healthy
+websocket() { ip netns exec "$ns-c" curl -s -o /dev/null -m 3 -w '%{http_code}' --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' http://10.91.1.1:8080/healthz; }
+no_websocket() { [ "$(websocket)" != 101 ]; }
+check "and is no websocket" no_websocket
 
 given_back() { [ "$(relay_ctl status .relay.allocations)" = 0 ]; }
 check "every allocation was given back" wait_for 5 given_back

@@ -48,6 +48,10 @@ static int on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user
 {
 	const struct health *h = lws_context_user(lws_get_context(wsi));
 
+	/* A websocket has no time limit, and their number is the supervisor's, too. */
+	if (reason == LWS_CALLBACK_HTTP_CONFIRM_UPGRADE ||
+	    reason == LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
+		return -1;
 	if (reason != LWS_CALLBACK_HTTP)
 		return lws_callback_http_dummy(wsi, reason, user, in, len);
 	if (len == 8 && !memcmp(in, "/healthz", 8))
