@@ -4,7 +4,7 @@
 #
 #   relayed_need             the relay program is there too
 #   path SIDE                "direct", "relayed" or "none"; path_is WANT: on both sides
-#   carrier                  1 or 2: the relay both sides' packets go through now; empty: none
+#   carrier                  1 or 2: the relay both sides' packets go through now; empty: none. uses N: it is N
 #   relay_counters           "kernel user", packets both relays have carried so far
 #   stream_start [ARG…]      one TCP transfer from the client, 5 Mbit/s; its pid in $stream
 #   stream_moves SECONDS     within that time more of it arrives
@@ -36,6 +36,8 @@ carrier()
 		esac
 	done
 }
+
+uses() { [ "$(carrier)" = "$1" ]; }
 
 relay_counters()
 {

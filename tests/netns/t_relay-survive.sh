@@ -11,7 +11,6 @@ relayed_need
 how=
 
 other() { echo $((3 - $1)); }
-uses() { [ "$(carrier)" = "$1" ]; }
 
 # survives WHAT SECONDS: the transfer goes on within that time.
 survives()

@@ -78,9 +78,8 @@ net_hosts()
 			net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 || return 1
 		ip -n "$P-$h" link set lo up || return 1
 	done
-	# The gateway's forwarding is its program's business. A relay's kernel only tells XDP the way where it would
-	# forward itself.
-	for h in rc core rg $RELAYS; do
+	# The gateway's forwarding is its program's business; relays do not forward.
+	for h in rc core rg; do
 		in_host "$h" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 || return 1
 	done
 }
