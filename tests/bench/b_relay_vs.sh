@@ -177,7 +177,7 @@ vs_holds()
 	local n
 
 	n=$(vs_sockets)
-	[ "$n" -ge "$1" ] || { [ "$n" -gt 1000 ] && [ "$n" = "$(sleep 4 && vs_sockets)" ]; }
+	[ "$n" -ge "$1" ] || { [ "$n" -gt 1000 ] && [ "$n" = "$(sleep 8 && vs_sockets)" ]; }
 }
 
 alloc_memory()
