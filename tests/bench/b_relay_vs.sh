@@ -159,8 +159,9 @@ run_memory()
 	wait_for 90 vs_holds 16384
 	after=$(rss_kb)
 	fds=$(vs_sockets)
+	cat "$tmp"/allocs?.err >&2
 	maps=$(map_bytes)
-	kill "${pids[@]}" 2>/dev/null
+	kill $(ip netns pids "$ns-c") 2>/dev/null
 	wait "${pids[@]}" 2>/dev/null
 	vs_stop
 	jq -nc --argjson before "$before" --argjson after "$after" --argjson sockets "$fds" --argjson each "$(socket_bytes)" \

@@ -106,8 +106,8 @@ vs_start()
 {
 	case $1 in
 	user) relay_start ;;
-	xdp) relay_start --xdp-iface rc$$,rp$$ --xdp-required --xdp-mode native ;;
-	generic) relay_start --xdp-iface rc$$,rp$$ --xdp-required --xdp-mode generic ;;
+	xdp) relay_start --xdp-iface rc$$,rp$$ --xdp-required --xdp-mode native --nexthop fib ;;
+	generic) relay_start --xdp-iface rc$$,rp$$ --xdp-required --xdp-mode generic --nexthop fib ;;
 	coturn) vs_coturn ;;
 	esac
 }
