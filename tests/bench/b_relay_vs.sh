@@ -5,7 +5,7 @@
 # allocations a second, memory of 16,384 allocations. What is counted as whose: relay_vs_lib.sh. "ratio" is the median
 # of the rounds' ratios, above 1 where ours is the better.
 #
-#   relay_user_vs_coturn_{120,1200}          user space; datagrams come one by one, as from a NIC's driver
+#   relay_user_vs_coturn_{120,1200}          user space; frames come one by one, as from a NIC's driver
 #   relay_user_vs_coturn_{120,1200}_many     likewise, 200 allocations with a datagram each at a time
 #   relay_user_vs_coturn_{120,1200}_plain    by plain veths: skbs of the senders' sockets
 #   relay_user_vs_coturn_{120,1200}_gso      likewise, in trains that stay whole (segmentation offload everywhere)
@@ -19,7 +19,7 @@ exec 3>&1 1>&2
 . "$(dirname "$0")/relay_vs_lib.sh"
 filter=${1:-}
 rounds=${VS_ROUNDS:-5} seconds=${VS_SECONDS:-1}
-few="--allocs 8 --window 32 --burst 16" many="--allocs 200 --window 1 --burst 1"
+few="--allocs 8 --window 16 --burst 16" many="--allocs 200 --window 1 --burst 1"
 net_now=
 
 # name, network, ours, bytes, load
@@ -28,12 +28,12 @@ cases()
 	local size
 
 	for size in 120 1200; do
-		echo "relay_user_vs_coturn_$size wire user $size $few --no-gso"
+		echo "relay_user_vs_coturn_$size wire user $size $few"
 		echo "relay_user_vs_coturn_${size}_many wire user $size $many --no-gso"
 		echo "relay_user_vs_coturn_${size}_plain plain user $size $few --no-gso"
 		echo "relay_user_vs_coturn_${size}_gso plain user $size $few"
-		echo "relay_xdp_vs_coturn_$size wire xdp $size $few --no-gso"
-		echo "relay_generic_vs_coturn_$size wire generic $size $few --no-gso"
+		echo "relay_xdp_vs_coturn_$size wire xdp $size $few"
+		echo "relay_generic_vs_coturn_$size wire generic $size $few"
 	done
 	echo "relay_alloc_rate plain user 0"
 	echo "relay_alloc_memory plain generic 0"

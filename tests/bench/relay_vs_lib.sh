@@ -4,9 +4,9 @@
 # names and addresses these are.
 #
 #   vs_need                 root, namespaces, coturn, or exit 77
-#   vs_net_up plain|wire    plain: veths to the relay that do what a NIC with checksum and segmentation offload does.
-#                           wire: in between a namespace that moves frames from XDP to XDP, so that they arrive at the
-#                           relay as a driver's do, outside any skb: what native XDP needs, and no segmentation offload
+#   vs_net_up plain|wire    plain: two veths to the relay that do what a NIC with checksum and segmentation offload does.
+#                           wire: the relay has one interface, behind it a router that moves frames from XDP to XDP, so
+#                           that they arrive as a driver's do, outside any skb; no segmentation offload
 #   vs_start user|xdp|generic|coturn   as $relay_pid
 #   vs_stop
 #   vs_cpu                  CPU time of the relay's side in ns: its threads, and what receives for it
@@ -15,6 +15,7 @@
 # is counted as the relay's, and what the generator's do is not, whoever's time slice it would have been. The relay's
 # interfaces bear the shell's pid, so that their threads are known by name.
 vs_user=alice vs_password=wonder
+vs_mac_router=02:00:00:00:00:01 vs_mac_relay=02:00:00:00:00:02
 
 vs_need()
 {
@@ -32,25 +33,47 @@ vs_thread()
 	ip netns exec "$1" sh -c "echo 1 >/sys/class/net/$2/threaded" || fatal "no threaded NAPI on $2"
 }
 
+# The router's ends; indices as in bpf/wire.bpf.c.
 vs_wire()
 {
-	local n=$1 net=$2 d
+	local d
 
-	ip -n "$ns-w" link add "${n}x" index $((100 * net)) type veth peer name "${n}0" netns "$ns-$n"
-	ip -n "$ns-w" link add "${n}y" index $((100 * net + 1)) type veth peer name "r$n$$" netns "$ns-r"
-	for d in "${n}x" "${n}y"; do
+	ip -n "$ns-w" link add cx index 100 type veth peer name c0 netns "$ns-c"
+	ip -n "$ns-w" link add cy index 101 type veth peer name "rc$$" netns "$ns-r"
+	ip -n "$ns-w" link add px index 200 type veth peer name p0 netns "$ns-p"
+	for d in cx cy px; do
 		ip -n "$ns-w" link set "$d" xdpdrv obj "$PENSTOCK_BUILD/bpf/wire.bpf.o" sec xdp || fatal "no XDP on $d"
 		ip -n "$ns-w" link set "$d" up
 		ip netns exec "$ns-w" ethtool -K "$d" gro on >/dev/null
 		ip netns exec "$ns-w" sh -c "echo 1 >/sys/class/net/$d/threaded"
 	done
-	ip netns exec "$ns-$n" ethtool -K "${n}0" tx off >/dev/null
+	vs_routed c 10.91.1.2
+	vs_routed p 10.91.2.2
+	ip -n "$ns-r" addr add 10.91.1.1/32 dev "rc$$"
+	ip -n "$ns-r" addr add fd91:1::1/64 dev "rc$$" nodad
+	ip -n "$ns-r" link set "rc$$" address $vs_mac_relay up
+	ip -n "$ns-r" route add 10.91.9.1 dev "rc$$"
+	ip -n "$ns-r" route add default via 10.91.9.1
+	ip -n "$ns-r" neigh replace 10.91.9.1 lladdr $vs_mac_router dev "rc$$" nud permanent
+	vs_thread "$ns-r" "rc$$"
 }
 
-vs_address()
+# NAME IP: a station behind the router.
+vs_routed()
+{
+	ip netns exec "$ns-$1" ethtool -K "${1}0" tx off >/dev/null
+	ip -n "$ns-$1" addr add "$2/32" dev "${1}0"
+	ip -n "$ns-$1" link set "${1}0" address $vs_mac_router up
+	ip -n "$ns-$1" route add default via 10.91.1.1 dev "${1}0" onlink
+	ip -n "$ns-$1" neigh replace 10.91.1.1 lladdr $vs_mac_relay dev "${1}0" nud permanent
+	vs_thread "$ns-$1" "${1}0"
+}
+
+vs_plain()
 {
 	local n=$1 net=$2
 
+	ip -n "$ns-r" link add "r$n$$" type veth peer name "${n}0" netns "$ns-$n"
 	ip -n "$ns-r" addr add "10.91.$net.1/24" dev "r$n$$"
 	ip -n "$ns-r" addr add "fd91:$net::1/64" dev "r$n$$" nodad
 	ip -n "$ns-$n" addr add "10.91.$net.2/24" dev "${n}0"
@@ -70,19 +93,17 @@ vs_net_up()
 		ip netns add "$ns-$n" || fatal "no namespace"
 		ip -n "$ns-$n" link set lo up
 	done
-	for n in "c 1" "p 2"; do
-		set -- "$1" $n
-		if [ "$1" = wire ]; then
-			vs_wire "$2" "$3"
-		else
-			ip -n "$ns-r" link add "r$2$$" type veth peer name "${2}0" netns "$ns-$2"
-		fi
-		vs_address "$2" "$3"
-	done
+	if [ "$1" = wire ]; then
+		vs_wire
+	else
+		vs_plain c 1
+		vs_plain p 2
+	fi
 	ip netns exec "$ns-r" sysctl -qw net.ipv4.ip_local_port_range="20000 40000" net.ipv4.ip_forward=1
 	wait_for 5 vs_reaches 10.91.1.2 && wait_for 5 vs_reaches 10.91.2.2 || fatal "the network does not work"
+	vs_ifs=$(ip -n "$ns-r" -j link show type veth | jq -r 'map(.ifname) | join(",")')
 	vs_threads=$(pgrep "^napi/r[cp]$$-" | tr '\n' ' ')
-	[ "$(wc -w <<<"$vs_threads")" = 2 ] || fatal "not two receiving threads: $vs_threads"
+	[ "$(wc -w <<<"$vs_threads")" = "$(ip -n "$ns-r" -o link show type veth | wc -l)" ] || fatal "receiving threads: $vs_threads"
 }
 
 vs_reaches() { ip netns exec "$ns-r" ping -c 1 -W 1 "$1" >/dev/null 2>&1; }
@@ -105,9 +126,9 @@ vs_listens() { [ -n "$(ip netns exec "$ns-r" ss -Huln 'sport = :3478')" ]; }
 vs_start()
 {
 	case $1 in
-	user) relay_start ;;
-	xdp) relay_start --xdp-iface rc$$,rp$$ --xdp-required --xdp-mode native --nexthop fib ;;
-	generic) relay_start --xdp-iface rc$$,rp$$ --xdp-required --xdp-mode generic --nexthop fib ;;
+	user) relay_start ${VS_WORKERS:+--workers "$VS_WORKERS"} ;;
+	xdp) relay_start --xdp-iface "$vs_ifs" --xdp-required --xdp-mode native ;;
+	generic) relay_start --xdp-iface "$vs_ifs" --xdp-required --xdp-mode generic ;;
 	coturn) vs_coturn ;;
 	esac
 }
