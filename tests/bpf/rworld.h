@@ -21,17 +21,23 @@
 #define RW_MTU	    1500
 /* Routes to the peers of the tests through another device, in the test's namespace. A test run
  * comes from the loopback device. */
-#define RW_ROUTES                                                                     \
-	"ip link add psr2 address 02:77:00:00:00:09 type veth peer name psr3 && "     \
-	"ip link set psr3 up && "                                                     \
-	"sysctl -qw net.ipv4.conf.lo.forwarding=1 net.ipv6.conf.all.forwarding=1 && " \
-	"ip link set psr2 mtu 1280 up && "                                            \
-	"ip addr add 10.77.0.9/24 dev psr2 && "                                       \
-	"ip addr add fd77::9/64 dev psr2 nodad && "                                   \
-	"ip neigh replace 10.77.0.1 lladdr 02:77:00:00:00:01 dev psr2 && "            \
-	"ip neigh replace fd77::1 lladdr 02:77:00:00:00:01 dev psr2 && "              \
-	"ip route add 203.0.113.0/24 via 10.77.0.1 && "                               \
-	"ip route add 2001:db8:f::/48 via fd77::1"
+/* A carrier is noticed a moment after its link is up, and until then routes over it are none. */
+#define RW_CARRIER(dev)                             \
+	"for i in $(seq 100); do ip link show " dev \
+	" | grep -q 'state UP' && break; sleep 0.02; done"
+
+#define RW_ROUTES                                                                          \
+	"ip link add psr2 address 02:77:00:00:00:09 type veth peer name psr3 && "          \
+	"ip link set psr3 up && "                                                          \
+	"sysctl -qw net.ipv4.conf.lo.forwarding=1 net.ipv6.conf.all.forwarding=1 && "      \
+	"ip link set psr2 mtu 1280 up && " RW_CARRIER(                                     \
+		"psr2") " && "                                                             \
+			"ip addr add 10.77.0.9/24 dev psr2 && "                            \
+			"ip addr add fd77::9/64 dev psr2 nodad && "                        \
+			"ip neigh replace 10.77.0.1 lladdr 02:77:00:00:00:01 dev psr2 && " \
+			"ip neigh replace fd77::1 lladdr 02:77:00:00:00:01 dev psr2 && "   \
+			"ip route add 203.0.113.0/24 via 10.77.0.1 && "                    \
+			"ip route add 2001:db8:f::/48 via fd77::1"
 /* The program's own reasons. */
 #define RW_FIRST PS_R_RXDP_TO_PEER
 #define RW_LAST	 PS_R_RXDP_ADJUST_FAILED

@@ -247,13 +247,17 @@ static void test_fib(void)
 		return;
 	if (!T(rw_sh(
 		    "ip link set psr1 up && ip link set psr0 address 02:77:00:00:00:0a && "
-		    "ip link set psr0 up && "
-		    "sysctl -qw net.ipv4.conf.lo.forwarding=1 net.ipv6.conf.all.forwarding=1 && "
-		    "ip addr add 10.78.0.9/24 dev psr0 && ip addr add fd78::9/64 dev psr0 nodad && "
-		    "ip neigh replace 10.78.0.1 lladdr 02:99:01:02:03:04 dev psr0 && "
-		    "ip neigh replace fd78::1 lladdr 02:99:01:02:03:04 dev psr0 && "
-		    "ip route add 203.0.113.0/24 via 10.78.0.1 && "
-		    "ip route add 2001:db8:f::/48 via fd78::1")))
+		    "ip link set psr0 up && " RW_CARRIER(
+			    "psr0") " && "
+				    "sysctl -qw net.ipv4.conf.lo.forwarding=1 "
+				    "net.ipv6.conf.all.forwarding=1 && "
+				    "ip addr add 10.78.0.9/24 dev psr0 && ip addr add fd78::9/64 "
+				    "dev psr0 nodad && "
+				    "ip neigh replace 10.78.0.1 lladdr 02:99:01:02:03:04 dev psr0 "
+				    "&& "
+				    "ip neigh replace fd78::1 lladdr 02:99:01:02:03:04 dev psr0 && "
+				    "ip route add 203.0.113.0/24 via 10.78.0.1 && "
+				    "ip route add 2001:db8:f::/48 via fd78::1")))
 		return;
 	for (int i = 0; i < 2; i++) {
 		if (!rw_bind(&w, &b[i]))
