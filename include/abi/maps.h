@@ -13,7 +13,7 @@
 #include "abi/reasons.h"
 #include "abi/replay.h"
 
-#define PS_ABI_VERSION 2
+#define PS_ABI_VERSION 3
 
 #define PS_NO_SLOT 0xffffffffu
 #define PS_NEVER   (~(__u64)0)
@@ -130,6 +130,12 @@ struct ps_flow {
 	__u64 bulk_until_ns; /* [data path] the flow's packets are user space's until then */
 	__u32 resource;	     /* for display: slot in the daemon's resource table */
 	__u32 flags;	     /* [data path] enum ps_flow_flags */
+	__u8 nat; /* 1: translate (include/plan/nat.h): ps_flow_in the destination address and
+		     source port, ps_flow_out the source address and destination port */
+	__u8 pad;
+	__be16 nat_port; /* or echo identifier */
+	__u32 pad2;
+	__u8 nat_addr[16]; /* of the key's family */
 };
 
 enum ps_config_flags {
@@ -175,7 +181,9 @@ _Static_assert(__builtin_offsetof(struct ps_peer, path_channel) == 42, "ps_peer.
 _Static_assert(sizeof(struct ps_channel_key) == 24, "ps_channel_key");
 _Static_assert(sizeof(struct ps_channel) == 40, "ps_channel");
 _Static_assert(sizeof(struct ps_flow_key) == 44, "ps_flow_key");
-_Static_assert(sizeof(struct ps_flow) == 56, "ps_flow");
+_Static_assert(sizeof(struct ps_flow) == 80, "ps_flow");
+_Static_assert(__builtin_offsetof(struct ps_flow, nat) == 56, "ps_flow.nat");
+_Static_assert(__builtin_offsetof(struct ps_flow, nat_addr) == 64, "ps_flow.nat_addr");
 _Static_assert(sizeof(struct ps_config) == 32, "ps_config");
 _Static_assert(sizeof(struct ps_replay) == 1032, "ps_replay");
 #endif

@@ -18,6 +18,16 @@ static const struct ipnet reserved_ranges[] = {
 	NET6(48, 0xfd, 0x00, 0x20, 0x21, 0x11, 0x11),
 };
 
+static const struct ipnet proxy_ranges[] = {
+	NET4(11, 100, 96, 0, 0),
+	NET6(107, 0xfd, 0x00, 0x20, 0x21, 0x11, 0x11, 0x80),
+};
+
+static const struct ipnet sentinel_ranges[] = {
+	NET4(24, 100, 100, 111, 0),
+	NET6(120, 0xfd, 0x00, 0x20, 0x21, 0x11, 0x11, 0x80, 0, 0x01, 0, 0x01, 0, 0x01, 0x11),
+};
+
 static const struct ipnet not_internet[] = {
 	NET4(8, 0, 0, 0, 0),
 	NET4(8, 10, 0, 0, 0),
@@ -53,6 +63,11 @@ bool tunnel_in_peer_range(const struct ipaddr *a)
 bool tunnel_in_reserved_range(const struct ipaddr *a)
 {
 	return IN_ANY(reserved_ranges, a);
+}
+
+bool tunnel_in_proxy_range(const struct ipaddr *a)
+{
+	return IN_ANY(proxy_ranges, a) && !IN_ANY(sentinel_ranges, a);
 }
 
 bool tunnel_is_internet(const struct ipaddr *a)

@@ -35,6 +35,15 @@ struct tunnel_resource {
 	char address[TUNNEL_ADDRESS_CAP]; /* DNS: the pattern; else may be empty */
 };
 
+/* How a packet is rewritten on its way (include/plan/nat.h): towards the resource its destination
+ * becomes addr and its source port (or echo identifier) port, from the resource its source becomes
+ * addr and its destination port (or echo identifier) port. */
+struct tunnel_nat {
+	bool on;
+	struct ipaddr addr;
+	uint16_t port;
+};
+
 /* The decision about one packet, next to its reason. */
 struct tunnel_flow_grant {
 	uint64_t expires_at; /* unix seconds; TUNNEL_NEVER_EXPIRES */
@@ -44,12 +53,20 @@ struct tunnel_flow_grant {
 	bool cacheable; /* the whole flow is: an executor may pass later packets of the same 5-tuple
 			   until expires_at or the peer's next generation */
 	enum icmp_error reply; /* refused: what to tell the sender (rate limited by the shell) */
+	struct tunnel_nat nat; /* allowed: so translated; the flow is the packet's as it came */
+	/* Allowed: this packet goes instead of the one judged (a translated ICMP error); NULL:
+	 * none. The policy's memory, valid until its next call. */
+	const uint8_t *instead;
+	uint16_t instead_len;
 };
 
 /* Address plan (the same for every deployment). */
 bool tunnel_in_peer_range(const struct ipaddr *a);     /* 100.64.0.0/11, fd00:2021:1111::/107 */
 bool tunnel_in_reserved_range(const struct ipaddr *a); /* 100.64.0.0/10, fd00:2021:1111::/48: peers,
 							  proxies, sentinels; never a resource */
+bool tunnel_in_proxy_range(const struct ipaddr *a); /* what DNS resources are given for addresses:
+						       100.96.0.0/11 and fd00:2021:1111:8000::/107
+						       without the resolvers' own */
 /* May the Internet resource reach it? Not private, loopback, link-local, shared, multicast or
  * reserved space. */
 bool tunnel_is_internet(const struct ipaddr *a);
