@@ -44,6 +44,35 @@ static void test_address_plan(void)
 	T(!tunnel_is_internet(&(struct ipaddr){0}));
 }
 
+static void test_proxy_range(void)
+{
+	static const struct {
+		const char *ip;
+		bool proxy;
+	} rows[] = {
+		{"100.95.255.255", false},
+		{"100.96.0.0", true},
+		{"100.127.255.255", true},
+		{"100.128.0.0", false},
+		{"100.100.110.255", true},
+		{"100.100.111.0", false},
+		{"100.100.111.255", false},
+		{"100.100.112.0", true},
+		{"fd00:2021:1111::", false},
+		{"fd00:2021:1111:8000::", true},
+		{"fd00:2021:1111:8000::1f:ffff", true},
+		{"fd00:2021:1111:8000::20:0", false},
+		{"fd00:2021:1111:8000:100:100:111:3", false},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct ipaddr a = pkt_ip(rows[i].ip);
+
+		if (!T_EQ(tunnel_in_proxy_range(&a), rows[i].proxy))
+			t_note("%s", rows[i].ip);
+	}
+}
+
 static void test_expiry_ns(void)
 {
 	struct wall wall = {.sec = 1900000000, .nsec = 250000000};
@@ -80,6 +109,7 @@ int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_address_plan);
+	T_RUN(test_proxy_range);
 	T_RUN(test_expiry_ns);
 	T_RUN(test_text_copy);
 	return t_done();

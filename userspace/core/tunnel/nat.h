@@ -153,6 +153,7 @@ struct nat {
 	uint32_t free_mapping, free_session;
 	uint32_t mapping_count, session_count, session_high; /* sessions in use lie below */
 	uint32_t tomb_first, tomb_count;		     /* a ring, oldest first */
+	uint32_t tomb_fresh; /* the newest ones: since the last sweep */
 	uint64_t swept_ns;
 	uint64_t due_ns; /* no session ends by itself before */
 	bool ended;	 /* sessions have ended since the last sweep */
@@ -162,11 +163,12 @@ struct nat {
 /* seed: of the hashes, unknown to clients. */
 void nat_init(struct nat *n, const struct nat_mem *mem, uint64_t seed);
 
-/* The client's proxy address means this real address from now on; real->family is 0 when the name
- * has none of that family. A domain is whatever number the caller has for a name: another one ends
- * the sessions. 0; -EINVAL: not a proxy address, or the real one is of the other family, or one
- * that no resource may have (tunnel ranges, loopback, multicast, unspecified); -ENOSPC (counted).
- * After an error nothing has changed. */
+/* The client's proxy address means this real address from now on; real->family is 0, or the other
+ * one, when the name has none of that family. A domain is whatever number the caller has for a
+ * name: another one ends the sessions. 0; 1: and sessions have ended by it, so that the client's
+ * cached flows must be misses before its next packet. -EINVAL: not a proxy address, or the real one
+ * is of a kind that no resource may have (tunnel ranges, loopback, link-local, multicast,
+ * unspecified); -ENOSPC (counted). After an error nothing has changed. */
 int nat_translate_set(struct nat *n, uint32_t client, const struct ipaddr *proxy,
 		      const struct ipaddr *real, uint32_t resource, uint32_t domain, uint64_t now);
 /* Mapping and sessions go; one that is not there is fine. */
