@@ -134,6 +134,10 @@ bool dns_question_eq(const struct dns_question *a, const struct dns_question *b)
  * nibbles below ip6.arpa. 0 or -EINVAL. */
 int dns_name_reverse(const struct dns_name *n, struct ipaddr *out);
 
+/* The name at *pos of a message, which then is behind it. DNS_OK, DNS_SHORT or DNS_BAD_NAME. out
+ * may be NULL. */
+enum dns_verdict dns_name_read(const uint8_t *p, size_t len, size_t *pos, struct dns_name *out);
+
 /* ---- reading ---- */
 /* Checks everything; out is set when DNS_OK. Not judged: flags and the number of questions (0 or 1;
  * more is DNS_BAD_COUNT). The bytes must stay while out is used. */

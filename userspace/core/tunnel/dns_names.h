@@ -45,8 +45,8 @@ bool dns_in_proxy_range(const struct ipaddr *a);
 /* cells: DNS_NAMES_CELLS(cap) of them. */
 void dns_names_init(struct dns_names *n, struct dns_assigned *list, uint32_t cap,
 		    struct idx_cell *cells, uint32_t cell_cap, uint64_t seed);
-/* The slot of (domain, resource), assigned now if it is new; both families the stack has. Or
- * DNS_NAMES_NONE (counted). */
+/* The slot of (domain, resource), assigned now if it is new. A family the resource has now and had
+ * not before is added. DNS_NAMES_NONE: no room (counted), or an empty or overlong domain. */
 uint32_t dns_names_assign(struct dns_names *n, const char *domain, const struct uuid *resource,
 			  enum dns_stack stack);
 uint32_t dns_names_find(const struct dns_names *n, const char *domain, const struct uuid *resource);

@@ -27,7 +27,8 @@
 enum dns_stack { DNS_STACK_DUAL, DNS_STACK_V4, DNS_STACK_V6 };
 
 bool dns_pattern_valid(const char *pattern);
-/* name: text without trailing dot. A name with a slash or an empty name matches nothing. */
+/* pattern: a valid one. name: text without trailing dot. A name with a slash or an empty name
+ * matches nothing. */
 bool dns_pattern_match(const char *pattern, const char *name);
 /* Below 0: a is looked at before b. Compared from the end: the shorter of two with a common end
  * first, then ordinary characters (larger first), ?, *. Total; 0 only for equal strings. */

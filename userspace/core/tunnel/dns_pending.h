@@ -46,6 +46,7 @@ struct dns_pending {
 	uint16_t id;	     /* the one we drew */
 	uint8_t state;
 	bool in_site;
+	bool via_tunnel;
 	bool orphan; /* the mapping it belongs to is gone: ends without an answer */
 };
 

@@ -44,7 +44,7 @@ struct dns_stub_mem {
 struct dns_stub_counters {
 	uint64_t queries, malformed[DNS_VERDICT_COUNT];
 	uint64_t canary, proxied, empty, ptr, in_site, forwarded, cached, not_implemented;
-	uint64_t duplicates;  /* the same query again while it waits: no second one goes out */
+	uint64_t duplicates;  /* the same query while it waits: sent again, not queued again */
 	uint64_t overflow;    /* SERVFAIL: too many wait */
 	uint64_t names_full;  /* SERVFAIL: no proxy address left */
 	uint64_t no_upstream; /* SERVFAIL: nothing behind that sentinel */
@@ -74,9 +74,10 @@ enum dns_act {
 
 struct dns_action {
 	enum dns_act kind;
-	bool ended;	    /* the query of token is over: close its socket, if there is one */
-	bool tcp;	    /* UPSTREAM: by TCP */
-	bool via_tunnel;    /* UPSTREAM: as traffic of the tunnel device, not around it */
+	bool ended;	 /* the query of token is over: close its socket, if there is one */
+	bool again;	 /* UPSTREAM: its socket exists, send once more: the application did, too */
+	bool tcp;	 /* UPSTREAM: by TCP */
+	bool via_tunnel; /* UPSTREAM: as traffic of the tunnel device, not around it */
 	const uint8_t *msg; /* until the next call */
 	size_t len;
 	uint64_t token;		  /* UPSTREAM, IN_SITE, ended */
