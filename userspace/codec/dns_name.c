@@ -38,7 +38,8 @@ static bool label_append(struct dns_name *out, const uint8_t *label, size_t len)
 	if (out->len + 1u + len > DNS_NAME_CAP)
 		return false;
 	out->b[out->len] = (uint8_t)len;
-	memcpy(out->b + out->len + 1, label, len);
+	if (len)
+		memcpy(out->b + out->len + 1, label, len);
 	out->len = (uint8_t)(out->len + 1 + len);
 	return true;
 }
