@@ -41,6 +41,7 @@ CPPFLAGS := -Iinclude -Iuserspace -I$(GEN) -I. -D_GNU_SOURCE -DPENSTOCK_VERSION=
 CFLAGS := -std=gnu17 -O2 -g -fstack-protector-strong $(WARN) $(SANFLAGS) $(if $(SAN),-Wno-maybe-uninitialized)
 LDFLAGS := $(SANFLAGS) -Wl,--as-needed
 PURE_LIBS := -lsodium -lcrypto -ljansson -lz -lm
+TEST_LIBS := -lldns
 IO_LIBS := -lbpf -lxdp -lelf -luv -lwebsockets -lssl -lmnl -lnftables -lsystemd
 
 PURE_SRCS := $(sort $(wildcard userspace/base/*.c userspace/crypto/*.c userspace/codec/*.c \
@@ -134,7 +135,7 @@ $(BUILD)/penstock: $(call obj,$(CTL_SRCS)) $(LIBIO) $(LIBPURE)
 TEST_OBJ := $(call obj,tests/t.c)
 $(UNIT_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(TEST_OBJ) $(LIBPORTAL) $(LIBIO) $(LIBPURE)
 	$(call say,LD,$@)
-	$(call link,$(IO_LIBS) $(PURE_LIBS))
+	$(call link,$(IO_LIBS) $(PURE_LIBS) $(TEST_LIBS))
 $(SCN_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,$(SIM_SRCS)) $(TEST_OBJ) $(LIBPURE)
 	$(call say,LD,$@)
 	$(call link,$(PURE_LIBS))
