@@ -9,6 +9,7 @@
 #include "abi/maps.h"
 #include "plan/egress.h"
 #include "plan/ingress.h"
+#include "plan/nat.h"
 
 #define PS_DEF_SESSIONS 1024
 #define PS_DEF_PEERS	1024
@@ -90,6 +91,7 @@ struct ps_scratch {
 	struct ps_inner inner; /* too large for the stack beside the cipher */
 	struct ps_path_view path;
 	struct ps_peer_view view;
+	struct ps_nat nat; /* what the packet is translated to */
 };
 _Static_assert(PS_SCRATCH_BUF >= ((PS_INNER_MAX + 63) / 64) * 64 + 32, "scratch buffer");
 

@@ -96,6 +96,19 @@ static __always_inline enum ps_reason_id rx_open(struct xdp_md *ctx, struct rx *
 	return PS_GO_ON;
 }
 
+/* Copy what the flow is translated to. The map reuses an entry's memory at once for another flow:
+ * one that is no longer found under its key may have been that, and is not taken. */
+static __always_inline enum ps_reason_id rx_nat(struct rx *r, const struct ps_inner *in,
+						const struct ps_flow *flow)
+{
+	struct ps_nat *to = &r->scratch->nat;
+
+	ps_nat_of_flow(flow, to);
+	if (to->on && bpf_map_lookup_elem(&ps_flow_in, &in->key) != flow)
+		return PS_R_XDP_NO_FLOW;
+	return ps_rx_nat(to, r->scratch->buf, &in->ip);
+}
+
 /* Does policy let the decrypted packet through here? */
 static __always_inline enum ps_reason_id rx_judge(struct rx *r, struct ps_inner *in,
 						  struct ps_flow **flow)
@@ -116,7 +129,9 @@ static __always_inline enum ps_reason_id rx_judge(struct rx *r, struct ps_inner 
 		return id;
 	if (PS_READ_ONCE(r->peer->seq) != r->peer_seq)
 		return PS_R_XDP_USER_MODE;
-	return ps_flow_held(*flow, r->now) ? PS_R_XDP_FLOW_WARM : PS_GO_ON;
+	if (ps_flow_held(*flow, r->now))
+		return PS_R_XDP_FLOW_WARM;
+	return rx_nat(r, in, *flow);
 }
 
 /* Build the new frame's header in front of the inner packet in scratch: MAC addresses stay. */
@@ -188,6 +203,8 @@ static __always_inline enum ps_reason_id rx_deliver(struct xdp_md *ctx, struct r
 	meta->tun_ifindex = r->tun_ifindex;
 	if (r->outer.ecn == PS_ECN_CE)
 		ps_inner_mark_ce(r->scratch->buf, ip);
+	if (r->scratch->nat.on)
+		ps_nat_apply(r->scratch->buf, ip, PS_NAT_TO, &r->scratch->nat);
 	frame = (__u64)len + PS_ETH_HLEN;
 	CLAMP(frame, PS_INNER_MAX + PS_ETH_HLEN);
 	bpf_xdp_store_bytes(ctx, 0, r->scratch->buf - PS_ETH_HLEN, frame);

@@ -89,6 +89,17 @@ static __always_inline enum ps_reason_id tx_flow(struct __sk_buff *ctx, struct t
 	return PS_GO_ON;
 }
 
+/* As rx_nat. */
+static __always_inline enum ps_reason_id tx_nat(struct tx *t)
+{
+	struct ps_nat *to = &t->scratch->nat;
+
+	ps_nat_of_flow(t->flow, to);
+	if (to->on && bpf_map_lookup_elem(&ps_flow_out, &t->scratch->inner.key) != t->flow)
+		return PS_R_TX_NO_FLOW;
+	return ps_tx_nat(to, t->scratch->buf, &t->scratch->inner.ip);
+}
+
 /* Peer, path and kind of packet. */
 static __always_inline enum ps_reason_id tx_judge(struct __sk_buff *ctx, struct tx *t,
 						  __u64 bulk_hold_ns)
@@ -110,6 +121,9 @@ static __always_inline enum ps_reason_id tx_judge(struct __sk_buff *ctx, struct 
 	/* Bytes behind the IP packet: not what a stack sends. */
 	if (t->scratch->inner.ip.len != t->len)
 		return PS_R_TX_INNER_OTHER;
+	id = tx_nat(t);
+	if (id != PS_GO_ON)
+		return id;
 	t->session = bpf_map_lookup_elem(&ps_session, &t->scratch->path.tx_slot);
 	return ps_tx_session(t->session, t->peer_id, t->now);
 }
@@ -257,6 +271,8 @@ static __always_inline enum ps_reason_id tx_send(struct __sk_buff *ctx, struct t
 	partial = skb_partial(ctx, &start, &field);
 	if (partial && !tx_complete(t, start, field))
 		return PS_R_TX_INNER_OTHER;
+	if (t->scratch->nat.on)
+		ps_nat_apply(t->scratch->buf, &t->scratch->inner.ip, PS_NAT_FROM, &t->scratch->nat);
 	id = tx_seal(t, &plan);
 	if (id != PS_GO_ON)
 		return id;

@@ -49,6 +49,8 @@
 	R(XDP_FLOW_EXPIRED, "xdp_flow_expired", PASS, "authorisation of the flow has expired")     \
 	R(XDP_FLOW_WARM, "xdp_flow_warm", PASS,                                                    \
 	  "flow is new: follows its packets through user space")                                   \
+	R(XDP_NAT_BOUND, "xdp_nat_bound", PASS,                                                    \
+	  "a translated TCP connection begins or ends: user space keeps account")                  \
 	R(XDP_ADJUST_FAILED, "xdp_adjust_failed", PASS, "driver refused to move the packet start") \
 	R(IN_DELIVERED, "in_delivered", DONE, "redirected to the tunnel device")                   \
 	R(IN_NOT_OURS, "in_not_ours", PASS, "no metadata of ps_wan_rx")                            \
@@ -59,6 +61,8 @@
 	R(TX_INNER_OTHER, "tx_inner_other", PASS, "protocol, option or fragment for user space")   \
 	R(TX_GSO, "tx_gso", PASS, "segmentation-offload packet, for user space")                   \
 	R(TX_BULK, "tx_bulk", PASS, "follows earlier packets of its flow through user space")      \
+	R(TX_NAT_BOUND, "tx_nat_bound", PASS,                                                      \
+	  "a translated TCP connection begins or ends: user space keeps account")                  \
 	R(TX_NO_FLOW, "tx_no_flow", PASS, "flow is not established: user space decides")           \
 	R(TX_FLOW_STALE, "tx_flow_stale", PASS,                                                    \
 	  "flow was authorised under an older policy generation")                                  \
@@ -155,6 +159,15 @@
 	R(URX_FILTERED, "urx_filtered", DROP, "resource's filters do not allow protocol and port") \
 	R(URX_AUTH_EXPIRED, "urx_auth_expired", DROP, "authorisation has expired")                 \
 	R(URX_REVOKED, "urx_revoked", DROP, "resource was revoked from the peer")                  \
+	R(URX_NAT_UNKNOWN, "urx_nat_unknown", DROP, "proxy address has no translation")            \
+	R(URX_NAT_UNREACHABLE, "urx_nat_unreachable", DROP,                                        \
+	  "name has no address of the packet's family")                                            \
+	R(URX_NAT_EXHAUSTED, "urx_nat_exhausted", DROP,                                            \
+	  "no port or no room is left for another translated session")                             \
+	R(URX_NAT_OTHER, "urx_nat_other", DROP,                                                    \
+	  "fragment, or protocol without ports, to a translated address")                          \
+	R(URX_NAT_ERROR, "urx_nat_error", DROP,                                                    \
+	  "ICMP error that is not translated, or about nothing of the peer's")                     \
 	R(URX_TUN_FULL, "urx_tun_full", DROP, "tunnel device did not take the packet")             \
 	R(UTX_SENT, "utx_sent", DONE, "encrypted and sent by user space")                          \
 	R(UTX_MALFORMED, "utx_malformed", DROP, "packet read from the tunnel device is malformed") \
@@ -165,6 +178,9 @@
 	R(UTX_FILTERED, "utx_filtered", DROP, "resource's filters do not allow protocol and port") \
 	R(UTX_AUTH_EXPIRED, "utx_auth_expired", DROP, "authorisation has expired")                 \
 	R(UTX_REVOKED, "utx_revoked", DROP, "resource was revoked from the peer")                  \
+	R(UTX_NAT_EXPIRED, "utx_nat_expired", DROP, "late packet of a translated session")         \
+	R(UTX_NAT_ERROR, "utx_nat_error", DROP,                                                    \
+	  "ICMP error about a translated session, of a kind that is not translated")               \
 	R(UTX_BUFFERED, "utx_buffered", DONE, "held until the connection stands")                  \
 	R(UTX_BUFFER_FULL, "utx_buffer_full", DROP,                                                \
 	  "too many packets wait for the connection; oldest dropped")                              \

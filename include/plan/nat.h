@@ -14,6 +14,7 @@
 #define PENSTOCK_PLAN_NAT_H
 #include "abi/maps.h"
 #include "plan/inner.h"
+#include "plan/verdict.h"
 #include "wire/csum.h"
 #include "wire/ip.h"
 #include "wire/udp.h"
@@ -109,11 +110,27 @@ static __always_inline int ps_nat_is_bound(const __u8 *p, const struct ps_ip *ip
 	return p[PS_IP6_HLEN + PS_TCP_FLAGS] & PS_TCP_BOUNDS;
 }
 
+/* Is the packet at p, of a flow that is translated so, one for the kernel? Steps of plan/ingress.h
+ * and plan/egress.h. */
+static __always_inline enum ps_reason_id ps_rx_nat(const struct ps_nat *to, const __u8 *p,
+						   const struct ps_ip *ip)
+{
+	return to->on && ps_nat_is_bound(p, ip) ? PS_R_XDP_NAT_BOUND : PS_GO_ON;
+}
+
+static __always_inline enum ps_reason_id ps_tx_nat(const struct ps_nat *to, const __u8 *p,
+						   const struct ps_ip *ip)
+{
+	return to->on && ps_nat_is_bound(p, ip) ? PS_R_TX_NAT_BOUND : PS_GO_ON;
+}
+
 /* The flow's translation, if any. Whoever reads an entry of a map that is written meanwhile asks
  * afterwards whether it still is the flow's. */
 static __always_inline void ps_nat_of_flow(const struct ps_flow *f, struct ps_nat *to)
 {
 	to->on = PS_READ_ONCE(f->nat);
+	if (!to->on)
+		return;
 	to->port = PS_READ_ONCE(f->nat_port);
 	ps_words_copy(to->addr, f->nat_addr, 16);
 }

@@ -73,17 +73,28 @@ static bool once(bool egress, int family, uint16_t channel, size_t len, double *
 	return true;
 }
 
-static void handled(bool egress, int family, uint16_t channel, size_t len)
+/* The flow is translated from now on. */
+static void nat_on(bool egress, int family)
+{
+	struct kinner in = egress ? kw_inner_back(family, 17, 0) : kw_inner(family, 17, 0);
+
+	kw_flow_nat(&w, egress ? w.k.flow_out : w.k.flow_in, &in,
+		    family == 4 ? kw_local4 : kw_local6, __builtin_bswap16(4711));
+}
+
+static void handled(bool egress, int family, uint16_t channel, bool nat, size_t len)
 {
 	static double v[RUNS];
 	char name[64];
 
-	snprintf(name, sizeof(name), "kernel_%s_%zu%s_v%d", egress ? "egress" : "ingress", len,
-		 channel ? "_channel" : "", family);
+	snprintf(name, sizeof(name), "kernel_%s_%zu%s%s_v%d", egress ? "egress" : "ingress", len,
+		 channel ? "_channel" : "", nat ? "_nat" : "", family);
 	if (!bench_wanted(name))
 		return;
 	kw_reset(&w, family);
 	w.k.peer[KW_PEER].path_channel = __builtin_bswap16(channel);
+	if (nat)
+		nat_on(egress, family);
 	for (int i = -WARM; i < RUNS; i++) {
 		if (!T(once(egress, family, channel, len, &v[i < 0 ? 0 : i])))
 			return;
@@ -112,6 +123,7 @@ static const struct fate {
 		{PS_R_XDP_BAD_SOURCE, -1, 0},	   {PS_R_XDP_NO_FLOW, -1, 0},
 		{PS_R_XDP_FLOW_STALE, -1, 0},	   {PS_R_XDP_FLOW_EXPIRED, -1, 0},
 		{PS_R_XDP_FLOW_WARM, -1, 0},	   {PS_R_IN_NOT_OURS, -1, 0},
+		{PS_R_XDP_NAT_BOUND, -1, 0},
 },
   fates_tx[] = {
 	  {PS_R_TX_NOT_IP, 14, 0x25},	 {PS_R_TX_INNER_OTHER, 23, 47}, {PS_R_TX_GSO, -1, 0},
@@ -128,7 +140,8 @@ static void frame_rx(enum ps_reason_id id, struct kpkt *p)
 			   .channel = id == PS_R_XDP_CHANNEL_LEN || id == PS_R_XDP_NO_CHANNEL
 					      ? KW_CHANNEL
 					      : 0};
-	struct kinner in = kw_inner(4, 17, id == PS_R_XDP_TOO_BIG ? 1500 : 36);
+	struct kinner in = kw_inner(4, id == PS_R_XDP_NAT_BOUND ? 6 : 17,
+				    id == PS_R_XDP_TOO_BIG ? 1500 : 36);
 	uint8_t text[2048];
 	size_t len = kp_inner(text, &in);
 
@@ -140,6 +153,8 @@ static void frame_rx(enum ps_reason_id id, struct kpkt *p)
 		text[9] = 47;
 	if (id == PS_R_XDP_BAD_SOURCE)
 		text[15] ^= 1;
+	if (id == PS_R_XDP_NAT_BOUND)
+		text[33] = 0x11;
 	if (id == PS_R_XDP_NO_FLOW)
 		text[23] ^= 1;
 	kw_seal(&w, p, &o, text, len);
@@ -151,7 +166,7 @@ static void frame_rx(enum ps_reason_id id, struct kpkt *p)
 
 static void tables_rx(enum ps_reason_id id, const struct kpkt *p)
 {
-	struct kinner in = kw_inner(4, 17, 36);
+	struct kinner in = kw_inner(4, 17, 36), tcp = kw_inner(4, 6, 0);
 	static struct kern_run r;
 
 	if (id == PS_R_XDP_DAEMON_GONE)
@@ -170,6 +185,8 @@ static void tables_rx(enum ps_reason_id id, const struct kpkt *p)
 		kw_flow(&w, w.k.flow_in, &in, 1);
 	if (id == PS_R_XDP_FLOW_WARM)
 		kw_flow_held(&w, w.k.flow_in, &in);
+	if (id == PS_R_XDP_NAT_BOUND)
+		kw_flow_nat(&w, w.k.flow_in, &tcp, kw_local4, 1);
 	if (id == PS_R_XDP_REPLAY)
 		kern_run(&w.k, w.k.wan_rx, p->b, p->len, NULL, 0, &r);
 }
@@ -291,8 +308,9 @@ static void bench(void)
 	for (int egress = 0; egress < 2; egress++) {
 		for (int family = 4; family <= 6; family += 2) {
 			for (int i = 0; i < 4; i++) {
-				handled(egress, family, 0, sizes[i]);
-				handled(egress, family, KW_CHANNEL, sizes[i]);
+				handled(egress, family, 0, false, sizes[i]);
+				handled(egress, family, 0, true, sizes[i]);
+				handled(egress, family, KW_CHANNEL, false, sizes[i]);
 			}
 		}
 	}

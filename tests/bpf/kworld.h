@@ -74,6 +74,21 @@ static inline void kw_flow(struct kworld *w, int map, const struct kinner *in, u
 	T_EQ(bpf_map_update_elem(map, &key, &f, BPF_ANY), 0);
 }
 
+/* The same entry, translated. */
+static inline void kw_flow_nat(struct kworld *w, int map, const struct kinner *in,
+			       const uint8_t *addr, __be16 port)
+{
+	struct ps_flow_key key = kw_key(in, map == w->k.flow_in ? KW_PEER : 0);
+	struct ps_flow f = {.peer = KW_PEER,
+			    .generation = w->k.peer[KW_PEER].generation,
+			    .expires_ns = PS_NEVER,
+			    .nat = 1,
+			    .nat_port = port};
+
+	memcpy(f.nat_addr, addr, in->family == 4 ? 4 : 16);
+	T_EQ(bpf_map_update_elem(map, &key, &f, BPF_ANY), 0);
+}
+
 /* The same entry as the daemon makes it for a new flow: warm until then, last seen at last_ns. */
 static inline void kw_flow_warm(struct kworld *w, int map, const struct kinner *in,
 				uint64_t last_ns, uint64_t until_ns)

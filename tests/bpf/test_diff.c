@@ -8,6 +8,7 @@
 #include "tests/bpf/kworld.h"
 #include "plan/egress.h"
 #include "plan/ingress.h"
+#include "plan/nat.h"
 
 #define RX_PACKETS 14000
 #define TX_PACKETS 6000
@@ -84,6 +85,7 @@ static enum ps_reason_id ref_rx_steps(const uint8_t *b, size_t len, uint64_t now
 	struct ps_outer outer;
 	struct ps_inner in;
 	struct ps_flow f;
+	struct ps_nat nat;
 
 	id = ps_rx_classify(b, b + len, w.k.config, &outer);
 	if (id != PS_GO_ON)
@@ -122,9 +124,15 @@ static enum ps_reason_id ref_rx_steps(const uint8_t *b, size_t len, uint64_t now
 				now);
 	if (id != PS_GO_ON)
 		return id;
+	ps_nat_of_flow(&f, &nat);
+	id = ps_rx_nat(&nat, text, &in.ip);
+	if (id != PS_GO_ON)
+		return id;
 	oracle_add(outer.counter);
 	if (outer.ecn == PS_ECN_CE)
 		ps_inner_mark_ce(text, &in.ip);
+	if (nat.on)
+		ps_nat_apply(text, &in.ip, PS_NAT_TO, &nat);
 	memcpy(o->out, &(struct ps_meta){PS_META_MAGIC, KERN_LO}, sizeof(struct ps_meta));
 	memcpy(o->out + 8, b, 12);
 	kp_be16(o->out + 20, in.ip.family == 4 ? 0x0800 : 0x86dd);
@@ -148,9 +156,10 @@ static enum ps_reason_id ref_tx_steps(const uint8_t *b, size_t len, bool gso, ui
 	const struct ps_peer *p;
 	struct ps_path_view v = {0};
 	struct ps_tx_plan plan = {0};
-	uint8_t nonce[12] = {0}, *to;
+	uint8_t nonce[12] = {0}, text[2048], *to;
 	enum ps_reason_id id;
 	struct ps_inner in;
+	struct ps_nat nat;
 	struct ps_flow flow, *f;
 	struct ps_session *s;
 
@@ -183,6 +192,10 @@ static enum ps_reason_id ref_tx_steps(const uint8_t *b, size_t len, bool gso, ui
 		return id;
 	if (in.ip.len != len)
 		return PS_R_TX_INNER_OTHER;
+	ps_nat_of_flow(f, &nat);
+	id = ps_tx_nat(&nat, b, &in.ip);
+	if (id != PS_GO_ON)
+		return id;
 	s = &w.k.session[v.tx_slot];
 	id = ps_tx_session(s, f->peer, now);
 	if (id != PS_GO_ON)
@@ -193,7 +206,10 @@ static enum ps_reason_id ref_tx_steps(const uint8_t *b, size_t len, bool gso, ui
 				   .ecn = in.ip.tos & 3};
 	kp_le64(nonce + 4, plan.counter);
 	to = o->out + PS_ETH_HLEN + ps_tx_outer_len(&v);
-	crypto_aead_chacha20poly1305_ietf_encrypt(to, NULL, b, len, NULL, 0, NULL, nonce,
+	memcpy(text, b, len);
+	if (nat.on)
+		ps_nat_apply(text, &in.ip, PS_NAT_FROM, &nat);
+	crypto_aead_chacha20poly1305_ietf_encrypt(to, NULL, text, len, NULL, 0, NULL, nonce,
 						  w.send_key);
 	plan.sealed_sum = __builtin_bswap16((uint16_t)kp_sum(to, len + 16, 0));
 	ps_tx_put_eth(o->out, &v);
@@ -276,6 +292,10 @@ static size_t damage_text(uint8_t *text, size_t len, const struct kinner *in)
 	case 5: /* another flow */
 		text[(in->family == 4 ? 20 : 40) + pick(4)] ^= (uint8_t)(1u << pick(8));
 		return len;
+	case 6: /* TCP flags */
+		if (in->proto == 6)
+			text[(in->family == 4 ? 20 : 40) + 13] = (uint8_t)t_rand(&rnd);
+		return len;
 	default:
 		return len;
 	}
@@ -350,6 +370,24 @@ static void generate_rx(struct kpkt *p, uint32_t n)
 	damage_frame(p, &o, n);
 }
 
+/* Now and then another flow is translated, to something else, or not any more. */
+static void generate_nat(bool tx)
+{
+	struct kinner in;
+	int map = tx ? w.k.flow_out : w.k.flow_in;
+	uint8_t addr[16];
+
+	if (pick(6))
+		return;
+	in = random_inner(tx);
+	for (int i = 0; i < 16; i++)
+		addr[i] = (uint8_t)t_rand(&rnd);
+	if (pick(4))
+		kw_flow_nat(&w, map, &in, addr, (__be16)t_rand(&rnd));
+	else
+		kw_flow(&w, map, &in, PS_NEVER);
+}
+
 /* Sometimes the tables themselves say no; far enough from now that the clock does not matter. */
 static void generate_state(bool tx)
 {
@@ -420,6 +458,7 @@ static void test_ingress(void)
 	for (n = 0; n < RX_PACKETS; n++) {
 		generate_rx(&p, n);
 		generate_state(false);
+		generate_nat(false);
 		tables_read(&before);
 		ref_rx(&p, &o);
 		T_EQ(kern_run(&w.k, w.k.wan_rx, p.b, p.len, NULL, 0, &r), 0);
@@ -450,6 +489,7 @@ static void test_ingress(void)
 	t_note("delivered: %u directly, %u and %u by channels over IPv4 and IPv6", via[0], via[4],
 	       via[6]);
 	T(counted[PS_R_XDP_REPLAY] > 100);
+	T(counted[PS_R_XDP_NAT_BOUND] > 0);
 	kern_close(&w.k);
 }
 
@@ -488,6 +528,7 @@ static void test_egress(void)
 			continue;
 		ran++;
 		generate_state(true);
+		generate_nat(true);
 		tables_read(&before);
 		memcpy(o.out, p.b, p.len);
 		o.out_len = p.len;
@@ -514,6 +555,7 @@ static void test_egress(void)
 	report("egress", ran, PS_R_TX_SENT, PS_R_RXDP_TO_PEER);
 	T(ran > TX_PACKETS / 2);
 	T(counted[PS_R_TX_SENT] > TX_PACKETS / 10);
+	T(counted[PS_R_TX_NAT_BOUND] > 0);
 	kern_close(&w.k);
 }
 

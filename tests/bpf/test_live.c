@@ -369,6 +369,76 @@ static void test_egress_plain(void)
 	egress(true, 6, 0);
 }
 
+/* The far end's answer to the SYN that user space has read from the device. */
+static bool answer_syn(int family)
+{
+	size_t hlen = family == 4 ? 20 : 40, at = family == 4 ? 12 : 8, n = family == 4 ? 4 : 16;
+	uint8_t syn[256], p[128], *t = p + hlen;
+	ssize_t len;
+
+	do {
+		if (!T(readable(tun_fd, 2000)))
+			return false;
+		len = read(tun_fd, syn, sizeof(syn));
+	} while (len < (ssize_t)hlen + 20 || syn[0] >> 4 != family ||
+		 syn[family == 4 ? 9 : 6] != 6 || syn[hlen + 13] != 2);
+	kp_ip(p, family, 6, syn + at + n, syn + at, 0, 20);
+	memset(t, 0, 20);
+	memcpy(t, syn + hlen + 2, 2);
+	memcpy(t + 2, syn + hlen, 2);
+	kp_be16(t + 4, 7);
+	memcpy(t + 8, syn + hlen + 4, 4);
+	for (int i = 11; i >= 8 && !++t[i]; i--)
+		;
+	t[12] = 0x50;
+	t[13] = 0x12;
+	kp_be16(t + 14, 65535);
+	kp_be16(t + 16, kp_csum(t, 20, kp_pseudo(family, p + at, p + at + n, 6, 20)));
+	return T_EQ(write(tun_fd, p, hlen + 20), hlen + 20);
+}
+
+/* A translated connection of this host: the SYN is user space's; what follows the kernel
+ * translates, after it has completed the checksum that was left to the device. */
+static void egress_translated(bool plain, int family)
+{
+	static const uint8_t to4[16] = {100, 96, 3, 4};
+	static const uint8_t to6[16] = {0xfd, 0, 0x20, 0x21, 0x11, 0x11, 0x80, [15] = 4};
+	struct kinner back = kw_inner_back(family, 6, 0);
+	size_t hlen = family == 4 ? 20 : 40, at = family == 4 ? 12 : 8, len;
+	uint8_t text[2048];
+	int fd;
+
+	if (!world_up(plain, XDP_FLAGS_SKB_MODE, family))
+		return;
+	kw_flow_nat(&w, w.k.flow_out, &back, family == 4 ? to4 : to6, __builtin_bswap16(999));
+	fd = tcp_socket(family, &back);
+	if (answer_syn(family)) {
+		T_EQ(count_of(PS_R_TX_NAT_BOUND), 1);
+		T_EQ(send(fd, "Hello", 5, 0), 5);
+		for (int i = 0; i < 2; i++) { /* its ACK, its data */
+			len = wire_open(family, 0, text);
+			if (!T(len == hlen + (i ? 25 : 20)))
+				break;
+			T(l4_sum_right(text, len));
+			T(family == 6 || kp_sum(text, 20, 0) == 0xffff);
+			T_MEM(text + at, family == 4 ? to4 : to6, family == 4 ? 4 : 16);
+			T_EQ(text[hlen + 2] << 8 | text[hlen + 3], 999);
+			T_EQ(text[hlen] << 8 | text[hlen + 1], back.sport);
+			T_EQ(text[hlen + 13], i ? 0x18 : 0x10);
+		}
+	}
+	close(fd);
+	world_down();
+}
+
+static void test_egress_translated(void)
+{
+	for (int plain = 0; plain < 2; plain++) {
+		egress_translated(plain, 4);
+		egress_translated(plain, 6);
+	}
+}
+
 /* The tunnel device goes with its last descriptor, and with it every delivery, though the programs
  * are still attached and the tables as they were. */
 static void test_daemon_gone(void)
@@ -407,6 +477,7 @@ int main(int argc, char **argv)
 	T_RUN(test_egress_v6);
 	T_RUN(test_egress_relayed);
 	T_RUN(test_egress_plain);
+	T_RUN(test_egress_translated);
 	T_RUN(test_daemon_gone);
 	return t_done();
 }

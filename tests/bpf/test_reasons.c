@@ -324,6 +324,30 @@ static void rx_inner(void)
 #undef TEXT
 }
 
+/* Where a translated TCP connection begins or ends, user space looks on. */
+static void rx_nat(void)
+{
+	static const uint8_t flags[] = {0x02, 0x12, 0x11, 0x04, 0x14};
+
+	for (int family = 4; family <= 6; family += 2) {
+		struct kinner in = kw_inner(family, 6, 20);
+		uint8_t text[256];
+		size_t len = kp_inner(text, &in), at = (family == 4 ? 20 : 40) + 13;
+
+		kw_flow_nat(&w, w.k.flow_in, &in, family == 4 ? kw_local4 : kw_local6, 0x1234);
+		for (size_t i = 0; i < sizeof(flags); i++) {
+			text[at] = flags[i];
+			rx_inner_one(PS_R_XDP_NAT_BOUND, text, len);
+		}
+		text[at] = 0x18;
+		rx_inner_one(PS_R_XDP_DELIVERED, text, len);
+		kw_flow(&w, w.k.flow_in, &in, PS_NEVER); /* not translated: nobody cares */
+		text[at] = 0x11;
+		rx_inner_one(PS_R_XDP_DELIVERED, text, len);
+	}
+	kw_reset(&w, 4);
+}
+
 static void rx_end(void)
 {
 	struct kpkt p = valid(4, 4, 17);
@@ -356,6 +380,7 @@ static void test_rx(void)
 	}
 	rx_session();
 	rx_inner();
+	rx_nat();
 	rx_end();
 	for (int id = PS_R_XDP_DELIVERED; id < PS_R_IN_DELIVERED; id++) {
 		if (id == PS_R_XDP_ADJUST_FAILED) /* only on drivers without metadata */
@@ -396,6 +421,28 @@ static struct kpkt outgoing(int family, int proto, size_t payload)
 	kp_be16(p.b + 12, family == 4 ? 0x0800 : 0x86dd);
 	p.len = KP_ETH + kp_inner(p.b + KP_ETH, &in);
 	return p;
+}
+
+static void tx_nat(void)
+{
+	for (int family = 4; family <= 6; family += 2) {
+		struct kinner in = kw_inner_back(family, 6, 20);
+		struct kpkt p = outgoing(family, 6, 20);
+		size_t at = KP_ETH + (family == 4 ? 20 : 40) + 13;
+
+		kw_reset(&w, family);
+		kw_flow_nat(&w, w.k.flow_out, &in, family == 4 ? kw_local4 : kw_local6, 0x1234);
+		p.b[at] = 0x12;
+		expect_tx(PS_R_TX_NAT_BOUND, &p, NULL);
+		p.b[at] = 0x11;
+		expect_tx(PS_R_TX_NAT_BOUND, &p, NULL);
+		p.b[at] = 0x18;
+		expect_tx(PS_R_TX_SENT, &p, NULL);
+		kw_flow(&w, w.k.flow_out, &in, PS_NEVER);
+		p.b[at] = 0x11;
+		expect_tx(PS_R_TX_SENT, &p, NULL);
+	}
+	kw_reset(&w, 4);
 }
 
 static void tx_packet(void)
@@ -466,6 +513,7 @@ static void test_tx(void)
 	if (!kw_open(&w, false))
 		return;
 	tx_packet();
+	tx_nat();
 	tx_state();
 	for (int id = PS_R_TX_SENT; id < PS_R_RXDP_TO_PEER; id++) {
 		if (id == PS_R_TX_NO_ROOM) /* only when the kernel is out of memory */

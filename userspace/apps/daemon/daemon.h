@@ -33,6 +33,7 @@
 #include "core/phx/phx_url.h"
 #include "core/tunnel/client.h"
 #include "core/tunnel/gateway.h"
+#include "core/tunnel/nat.h"
 #include "fwd/fwd_table.h"
 #include "io/bpf_load.h"
 #include "io/bpf_sync.h"
@@ -93,6 +94,7 @@ struct flow_memo {
 	uint32_t generation;
 	uint64_t expires_ns;
 	uint64_t at_ns;
+	struct tunnel_nat nat;
 };
 
 /* What the last tick saw of a session. */
@@ -146,6 +148,7 @@ struct daemon {
 		struct tgw tgw;
 		struct tcl tcl;
 	};
+	struct nat *nat; /* gateway: translations of DNS resources; NULL: none */
 	uint32_t max_peers, n_sessions, max_flows, max_channels;
 	struct ipaddr tun4, tun6; /* family 0 before the portal's init */
 	char id[FILE_ID_LEN_MAX];
@@ -224,6 +227,9 @@ void path_channel(struct daemon *d, const struct node_channel *c, bool up);
 /* Offer an allowed packet's flow to the kernel. */
 void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
 		const struct tunnel_flow_grant *g, uint64_t now);
+/* Once a second: translated sessions learn what the kernel carried, those that are over end, and
+ * the kernel's flows of them with them. */
+void flow_nat_tick(struct daemon *d, uint64_t now);
 
 /* ---- portal.c ---- */
 int portal_init(struct daemon *d);

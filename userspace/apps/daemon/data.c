@@ -9,6 +9,7 @@
 #include "codec/icmp_error.h"
 #include "codec/p2p_ctl.h"
 #include "crypto/crypto.h"
+#include "plan/nat.h"
 #include "wire/turn.h"
 
 #define RX_BATCHES	4   /* batches a wake-up takes before it lets timers and signals in */
@@ -96,6 +97,19 @@ static void rx_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ct
 	d->role->drain(d, now);
 }
 
+/* Rewrite the packet as its grant says. */
+static void translate(uint8_t *pkt, const struct ip_meta *m, const struct tunnel_nat *nat,
+		      enum ps_nat_dir dir)
+{
+	struct ps_nat to = {.port = ps_be16(nat->port), .on = 1};
+
+	if (!nat->on)
+		return;
+	memcpy(to.addr, nat->addr.b, sizeof(to.addr));
+	ps_nat_rewrite(pkt, pkt + m->l4_off, (uint32_t)(m->total_len - m->l4_off), m->family,
+		       m->proto, dir, &to);
+}
+
 static enum ps_reason_id rx_inner(struct daemon *d, const struct fwd_opened *o, uint8_t ecn,
 				  uint64_t now)
 {
@@ -122,7 +136,9 @@ static enum ps_reason_id rx_inner(struct daemon *d, const struct fwd_opened *o, 
 		return reason;
 	}
 	ip_packet_merge_ecn(o->inner, &m, ecn);
-	if (tun_write(d->tun, o->inner, m.total_len))
+	translate(o->inner, &m, &grant.nat, PS_NAT_TO);
+	if (grant.instead ? tun_write(d->tun, grant.instead, grant.instead_len)
+			  : tun_write(d->tun, o->inner, m.total_len))
 		return PS_R_URX_TUN_FULL;
 	if (grant.cacheable)
 		flow_offer(d, BPF_FLOW_IN, o->peer, &m, &grant, now);
@@ -213,6 +229,9 @@ static enum ps_reason_id tx_packet(struct daemon *d, const struct tun_pkt *p, ui
 	reason = d->role->check_out(d, p->data, &m, &grant, now);
 	if (reason != PS_R_UTX_SENT)
 		return reason;
+	translate(p->data, &m, &grant.nat, PS_NAT_FROM);
+	if (grant.instead)
+		return data_send(d, grant.slot, grant.instead, grant.instead_len, m.ecn, now);
 	reason = data_send(d, grant.slot, p->data, p->len, m.ecn, now);
 	if (reason == PS_R_UTX_SENT && grant.cacheable)
 		flow_offer(d, BPF_FLOW_OUT, grant.slot, &m, &grant, now);

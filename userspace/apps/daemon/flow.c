@@ -2,7 +2,8 @@
  *
  * Established flows offered to the kernel: after user space has decided about a packet, the same
  * decision is cached under its 5-tuple with the peer's present generation, so that any later
- * revocation makes it a miss. */
+ * revocation makes it a miss. A translation goes with the flow; the table it comes from learns here
+ * what the kernel did with it. */
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
@@ -49,6 +50,17 @@ static struct flow_memo *memo_of(struct daemon *d, enum bpf_dir dir, const struc
 	return &d->memo[(h ^ h >> 15) & (FLOW_MEMO_CAP - 1)];
 }
 
+static bool same_nat(const struct ps_flow *a, const struct ps_flow *b)
+{
+	return a->nat == b->nat && a->nat_port == b->nat_port &&
+	       !memcmp(a->nat_addr, b->nat_addr, sizeof(a->nat_addr));
+}
+
+static bool nat_eq(const struct tunnel_nat *a, const struct tunnel_nat *b)
+{
+	return a->on == b->on && (!a->on || (a->port == b->port && ipaddr_eq(&a->addr, &b->addr)));
+}
+
 /* Re-offering keeps what the data path wrote, above all which executor holds the flow. False: the
  * entry there says the same already. */
 static bool flow_merge(struct daemon *d, enum bpf_dir dir, const struct ps_flow_key *key,
@@ -57,7 +69,7 @@ static bool flow_merge(struct daemon *d, enum bpf_dir dir, const struct ps_flow_
 	struct ps_flow old;
 
 	if (bpf_flow_get(d->bpf, dir, key, &old) || old.generation != flow->generation ||
-	    old.peer != flow->peer)
+	    old.peer != flow->peer || !same_nat(&old, flow))
 		return true;
 	flow->packets = old.packets;
 	flow->bytes = old.bytes;
@@ -87,17 +99,53 @@ void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct 
 		.flags = PS_FLOW_WARM,
 		.resource = g->resource,
 	};
+	if (g->nat.on) {
+		flow.nat = 1;
+		flow.nat_port = ps_be16(g->nat.port);
+		memcpy(flow.nat_addr, g->nat.addr.b, sizeof(flow.nat_addr));
+	}
 	memo = memo_of(d, dir, &key);
-	if (!memcmp(&memo->key, &key, sizeof(key)) && memo->generation == p->generation &&
+	if (nat_eq(&memo->nat, &g->nat) && !memcmp(&memo->key, &key, sizeof(key)) &&
+	    memo->generation == p->generation &&
 	    memo->expires_ns / NS_PER_SEC == flow.expires_ns / NS_PER_SEC &&
 	    time_since(memo->at_ns, now) < REOFFER_NS)
 		return;
 	*memo = (struct flow_memo){.key = key,
 				   .generation = p->generation,
 				   .expires_ns = flow.expires_ns,
-				   .at_ns = now};
+				   .at_ns = now,
+				   .nat = g->nat};
 	if (!flow_merge(d, dir, &key, &flow))
 		return;
 	if (bpf_flow_put(d->bpf, dir, &key, &flow))
 		data_count(d, PS_R_CTL_TABLE_FULL, 0);
+}
+
+/* ---- translations ---- */
+
+static bool nat_keep_in(void *arg, const struct ps_flow_key *k, const struct ps_flow *f)
+{
+	return !f->nat || nat_flow_seen(arg, true, k, f);
+}
+
+static bool nat_keep_out(void *arg, const struct ps_flow_key *k, const struct ps_flow *f)
+{
+	return !f->nat || nat_flow_seen(arg, false, k, f);
+}
+
+static void nat_show_flows(struct daemon *d)
+{
+	if (!d->bpf)
+		return;
+	bpf_flow_each(d->bpf, BPF_FLOW_IN, nat_keep_in, d->nat);
+	bpf_flow_each(d->bpf, BPF_FLOW_OUT, nat_keep_out, d->nat);
+}
+
+void flow_nat_tick(struct daemon *d, uint64_t now)
+{
+	if (!d->nat || !time_reached(nat_deadline(d->nat).at, now))
+		return;
+	nat_show_flows(d);
+	if (nat_timeout(d->nat, now))
+		nat_show_flows(d);
 }

@@ -122,6 +122,7 @@ void tick(void *ctx, uint64_t now)
 		if (d->fwd.mem.session[i].flags & PS_SESS_USED)
 			session_tick(d, i, now);
 	link_drain(d, now);
+	flow_nat_tick(d, now);
 	if (d->bpf && !d->kernel_why[0]) {
 		follow_captures(d);
 		for (uint32_t slot = 0; d->opt.mode == OPT_MODE_AUTO && slot < d->max_peers; slot++)

@@ -308,6 +308,7 @@ static bool view_flow(void *arg, const struct ps_flow_key *k, const struct ps_fl
 	put(o, "proto", json_string(proto_name(k->proto)));
 	put(o, "src", flow_end(k, k->saddr, ps_host16(k->sport)));
 	put(o, "dst", flow_end(k, k->daddr, ps_host16(k->dport)));
+	put(o, "nat", f->nat ? flow_end(k, f->nat_addr, ps_host16(f->nat_port)) : json_null());
 	put(o, "resource",
 	    w->d->role->resource_info(w->d, f->resource, &id, &name) ? uuid(&id) : json_null());
 	put(o, "resource_name", name ? json_string(name) : json_null());
