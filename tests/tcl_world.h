@@ -17,7 +17,7 @@ enum { WORLD_RESOURCES = 6, WORLD_SITES = 5, WORLD_GATEWAYS = 3, WORLD_HELD = 15
 static struct tcl_resource resources[WORLD_RESOURCES];
 static struct tcl_site sites[WORLD_SITES];
 static struct tcl_gateway gateways[WORLD_GATEWAYS];
-static struct tcl_held held_pool[WORLD_HELD];
+static struct held_packet held_pool[WORLD_HELD];
 static struct ipnet routes[2 * (WORLD_RESOURCES + TCL_FIXED_ROUTES)];
 static struct tcl c;
 static struct tcl_event ev;

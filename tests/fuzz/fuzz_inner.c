@@ -22,7 +22,7 @@ static struct tcl cl;
 static struct tcl_resource cl_resources[4];
 static struct tcl_site cl_sites[2];
 static struct tcl_gateway cl_gateways[2];
-static struct tcl_held cl_held[4];
+static struct held_packet cl_held[4];
 static struct ipnet cl_routes[2 * (4 + TCL_FIXED_ROUTES)];
 
 #define UNIX_NOW 1900000000u

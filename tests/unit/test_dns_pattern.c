@@ -71,14 +71,15 @@ static void test_names_that_match_nothing(void)
 	T(!dns_pattern_match("**", ""));
 	T(!dns_pattern_match("**", "a/b"));
 	T(!dns_pattern_match("*", "a/b"));
+	T(!dns_pattern_match("*", "a\"b"));
 }
 
 static void test_invalid_patterns(void)
 {
 	static const char *const bad[] = {
-		"",    "***",	  "a.***.b",  "**x.com",      "x**.com",   "a***b", ".a",
-		"a.",  "a..b",	  "[abc.com", "a[b.c]d",      "[z-a].com", "[]",    "[!]",
-		"a/b", "a b.com", "a\tb",     "b\xc3\xbc.de", "a.**b",	   "x.[a"};
+		"",    "***",  "a.***.b",  "**x.com", "x**.com",      "a***b", ".a",
+		"a.",  "a..b", "[abc.com", "a[b.c]d", "[z-a].com",    "[]",    "a\"b",
+		"[!]", "a/b",  "a b.com",  "a\tb",    "b\xc3\xbc.de", "a.**b", "x.[a"};
 	char longest[TUNNEL_ADDRESS_CAP + 1];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)

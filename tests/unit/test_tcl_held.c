@@ -43,10 +43,10 @@ static void test_duplicates(void)
 	world_add_cidr(1, "10.0.0.0/8", 1);
 	for (int i = 0; i < 5; i++)
 		T_EQ(hold("10.0.0.1", 100), PS_R_UTX_BUFFERED);
-	T_EQ(resources[0].held_count, 1);
+	T_EQ(resources[0].held.count, 1);
 	T_EQ(c.counters.held_duplicate, 4);
 	T_EQ(hold("10.0.0.1", 101), PS_R_UTX_BUFFERED);
-	T_EQ(resources[0].held_count, 2);
+	T_EQ(resources[0].held.count, 2);
 }
 
 static void test_syn_retransmission(void)
@@ -57,11 +57,11 @@ static void test_syn_retransmission(void)
 	world_add_cidr(1, "10.0.0.0/8", 1);
 	T_EQ(syn(7, 1000, 1, IP_TCP_SYN), PS_R_UTX_BUFFERED);
 	T_EQ(syn(7, 1000, 2, IP_TCP_SYN), PS_R_UTX_BUFFERED); /* replaces */
-	T_EQ(resources[0].held_count, 1);
+	T_EQ(resources[0].held.count, 1);
 	T_EQ(syn(8, 1000, 3, IP_TCP_SYN), PS_R_UTX_BUFFERED);		   /* another sequence */
 	T_EQ(syn(7, 1001, 4, IP_TCP_SYN), PS_R_UTX_BUFFERED);		   /* another port */
 	T_EQ(syn(7, 1000, 5, IP_TCP_SYN | IP_TCP_ACK), PS_R_UTX_BUFFERED); /* not a first SYN */
-	T_EQ(resources[0].held_count, 4);
+	T_EQ(resources[0].held.count, 4);
 	T(tcl_held_pop(&c, 0, &pkt) > 0);
 	T_EQ(be16_get(pkt + 34), 2);
 }
@@ -76,7 +76,7 @@ static void test_ring_overflow_drops_oldest(void)
 		T_EQ(hold("10.0.0.1", (uint16_t)(100 + i)), PS_R_UTX_BUFFERED);
 	T_EQ(hold("10.0.0.1", 999), PS_R_UTX_BUFFER_FULL);
 	T_EQ(c.counters.held_overflow, 1);
-	T_EQ(resources[0].held_count, TCL_HELD_CAP);
+	T_EQ(resources[0].held.count, TCL_HELD_CAP);
 	T(tcl_held_pop(&c, 0, &pkt) > 0);
 	T_EQ(be16_get(pkt + 22), 101);
 	for (int i = 0; i < TCL_HELD_CAP - 2; i++)
@@ -98,13 +98,13 @@ static void test_pool_exhausted(void)
 	for (uint16_t i = 0; i < WORLD_HELD - TCL_HELD_CAP; i++)
 		T_EQ(hold("172.16.0.1", (uint16_t)(100 + i)), PS_R_UTX_BUFFERED);
 	T_EQ(hold("172.16.0.1", 900), PS_R_UTX_BUFFER_FULL); /* its own oldest gave way */
-	T_EQ(resources[1].held_count, WORLD_HELD - TCL_HELD_CAP);
+	T_EQ(resources[1].held.count, WORLD_HELD - TCL_HELD_CAP);
 	T_EQ(hold("192.168.0.1", 900), PS_R_UTX_BUFFER_FULL); /* nothing to give */
-	T_EQ(resources[2].held_count, 0);
+	T_EQ(resources[2].held.count, 0);
 	T_EQ(c.counters.held_pool_full, 2);
 	for (uint8_t n = 1; n <= 3; n++)
 		tcl_remove_resource(&c, &(struct uuid){.b = {n, [15] = n}}, now);
-	for (uint32_t i = c.held_free; i != TUNNEL_NO_SLOT; i = held_pool[i].next)
+	for (uint32_t i = c.held.free; i != TUNNEL_NO_SLOT; i = held_pool[i].next)
 		free++;
 	T_EQ(free, WORLD_HELD);
 	T_EQ(c.counters.held_discarded, WORLD_HELD);

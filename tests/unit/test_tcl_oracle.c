@@ -291,11 +291,11 @@ static void check_pool(void)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = c.held_free; i != TUNNEL_NO_SLOT; i = held_pool[i].next)
+	for (uint32_t i = c.held.free; i != TUNNEL_NO_SLOT; i = held_pool[i].next)
 		n++;
 	for (uint32_t i = tcl_resource_next(&c, TUNNEL_NO_SLOT); i != TUNNEL_NO_SLOT;
 	     i = tcl_resource_next(&c, i))
-		n += resources[i].held_count;
+		n += resources[i].held.count;
 	T_EQ(n, WORLD_HELD);
 }
 

@@ -462,7 +462,7 @@ static void test_reset_on_roam(void)
 	world_expect(TCL_EVENT_PEER_REMOVED);
 	T_EQ(ev.slot, slot);
 	T_EQ(tcl_resource_status(&c, 0), TCL_STATUS_UNKNOWN);
-	T_EQ(tcl_resource_at(&c, 1)->held_count, 1); /* what waited still waits */
+	T_EQ(tcl_resource_at(&c, 1)->held.count, 1); /* what waited still waits */
 	world_drain();
 	T_EQ(world_out("172.16.0.1", 2), PS_R_UTX_BUFFERED); /* asks at once */
 	world_expect(TCL_EVENT_INTENT);

@@ -367,7 +367,7 @@ static void cl_view_resources(const struct daemon *d, json_t *out)
 		json_object_set_new(o, "sites", sites);
 		json_object_set_new(o, "gateway",
 				    g ? json_string(uuid_fmt(&g->id, id)) : json_null());
-		json_object_set_new(o, "held_packets", json_integer(r->held_count));
+		json_object_set_new(o, "held_packets", json_integer(r->held.count));
 		json_array_append_new(out, o);
 	}
 }

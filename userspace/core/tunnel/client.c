@@ -332,7 +332,7 @@ void tcl_gateway_established(struct tcl *c, uint32_t slot, uint64_t now)
 	for (uint32_t i = 0; i < c->resource_high; i++) {
 		struct tcl_resource *r = &c->mem.resources[i];
 
-		if (r->used && r->gateway == slot && r->held_count)
+		if (r->used && r->gateway == slot && r->held.count)
 			r->want_flush = c->wake = true;
 	}
 }

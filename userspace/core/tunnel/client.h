@@ -22,11 +22,11 @@
  * would only blackhole addresses nobody was given. */
 #ifndef PENSTOCK_CORE_TUNNEL_CLIENT_H
 #define PENSTOCK_CORE_TUNNEL_CLIENT_H
+#include "core/tunnel/held.h"
 #include "core/tunnel/tunnel.h"
 
 #define TCL_INTENT_GAP_NS      (2 * NS_PER_SEC)
 #define TCL_HELD_CAP	       128 /* packets held per resource */
-#define TCL_PACKET_CAP	       1500
 #define TCL_RECENT_CAP	       100 /* gateways remembered as recently connected */
 #define TCL_RESOURCE_SITES_CAP 16
 #define TCL_DISABLED_CAP       64
@@ -65,21 +65,12 @@ struct tcl_site {
 	uint8_t pad[3];
 };
 
-struct tcl_held {
-	uint32_t next;
-	uint32_t hash; /* of data */
-	uint16_t len;
-	uint32_t tcp_seq;
-	bool syn; /* TCP SYN without ACK: a retransmission replaces it */
-	uint8_t data[TCL_PACKET_CAP];
-};
-
 struct tcl_resource {
 	struct tunnel_resource r;
 	uint32_t sites[TCL_RESOURCE_SITES_CAP]; /* slots */
 	uint32_t site_count;
 	uint32_t gateway; /* slot, TUNNEL_NO_SLOT */
-	uint32_t held_head, held_tail, held_count;
+	struct held_ring held;
 	uint64_t intent_ns;  /* last intent; 0: none yet */
 	uint64_t mapped_seq; /* order of the mappings: of equal networks the first one stays in
 				charge */
@@ -108,8 +99,8 @@ struct tcl_mem {
 	struct tcl_resource *resources;
 	struct tcl_site *sites;
 	struct tcl_gateway *gateways;
-	struct tcl_held *held; /* packet pool */
-	struct ipnet *routes;  /* 2 * (resource_cap + TCL_FIXED_ROUTES) of them */
+	struct held_packet *held;
+	struct ipnet *routes; /* 2 * (resource_cap + TCL_FIXED_ROUTES) of them */
 	uint32_t resource_cap, site_cap, gateway_cap, held_cap;
 };
 
@@ -130,7 +121,7 @@ struct tcl {
 	uint32_t recent_count, disabled_count, gone_next;
 	uint32_t resource_high, site_high, gateway_high; /* slots in use lie below */
 	uint32_t resource_count, gateway_count;
-	uint32_t held_free;
+	struct held_pool held;
 	uint64_t mapped_seq;   /* last one given */
 	uint32_t routes_count; /* of mem.routes, as last announced */
 	bool routes_dirty, routes_known, resources_dirty, wake; /* something to poll */

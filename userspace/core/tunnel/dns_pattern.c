@@ -177,7 +177,7 @@ static bool same_text(const char *a, const char *b)
 
 bool dns_pattern_match(const char *pattern, const char *name)
 {
-	if (!name[0] || strchr(name, '/'))
+	if (!name[0] || strpbrk(name, "/\""))
 		return false;
 	if (!strncmp(pattern, "*.", 2) && same_text(pattern + 2, name))
 		return true;
@@ -211,7 +211,8 @@ bool dns_pattern_valid(const char *pattern)
 	if (!len || len == TUNNEL_ADDRESS_CAP)
 		return false;
 	for (size_t i = 0; i < len; i++)
-		if (pattern[i] <= ' ' || pattern[i] >= 0x7f || pattern[i] == '/')
+		if (pattern[i] <= ' ' || pattern[i] >= 0x7f || pattern[i] == '/' ||
+		    pattern[i] == '"')
 			return false;
 	while (at <= len)
 		if (!label_valid(label_next(pattern, len, &at)))

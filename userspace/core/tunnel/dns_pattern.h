@@ -12,7 +12,7 @@
  * checks every name a client sets up against the pattern.
  *
  * Not usable: empty labels, ** beside other characters, ***, an unclosed class or one with a dot in
- * it, a class range that runs backwards, a slash, anything but printable ASCII.
+ * it, a class range that runs backwards, a slash, a quote, anything but printable ASCII.
  *
  * Matching is iterative: time is bounded by the product of the lengths, whatever the pattern.
  *
@@ -27,8 +27,8 @@
 enum dns_stack { DNS_STACK_DUAL, DNS_STACK_V4, DNS_STACK_V6 };
 
 bool dns_pattern_valid(const char *pattern);
-/* pattern: a valid one. name: text without trailing dot. A name with a slash or an empty name
- * matches nothing. */
+/* pattern: a valid one. name: text without trailing dot. An empty name, or
+ * one with a slash or a quote, matches nothing. */
 bool dns_pattern_match(const char *pattern, const char *name);
 /* Below 0: a is looked at before b. Compared from the end: the shorter of two with a common end
  * first, then ordinary characters (larger first), ?, *. Total; 0 only for equal strings. */

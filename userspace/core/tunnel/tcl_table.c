@@ -35,8 +35,8 @@ uint32_t tcl_resource_alloc(struct tcl *c)
 		return TCL_NONE;
 	if (i == c->resource_high)
 		c->resource_high++;
-	c->mem.resources[i] = (struct tcl_resource){
-		.used = true, .gateway = TCL_NONE, .held_head = TCL_NONE, .held_tail = TCL_NONE};
+	c->mem.resources[i] = (struct tcl_resource){.used = true, .gateway = TCL_NONE};
+	held_ring_init(&c->mem.resources[i].held);
 	c->resource_count++;
 	return i;
 }
