@@ -177,9 +177,9 @@ enum dns_nat_verdict dns_nat_out(struct dns_nat *n, uint32_t gateway, uint32_t n
 
 /* ---- what the gateway says ---- */
 void dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t gateway,
-		    const char *domain, const struct uuid *resource, bool active)
+		    const struct p2p_domain_status *status)
 {
-	uint32_t name = dns_names_find(names, domain, resource);
+	uint32_t name = dns_names_find(names, status->domain, &status->resource);
 	struct dns_nat_entry *e = name == DNS_NAMES_NONE ? NULL : find(n, gateway, name);
 
 	if (!e) {
@@ -187,7 +187,7 @@ void dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t g
 		return;
 	}
 	e->want_send = false;
-	if (active) {
+	if (status->active) {
 		n->counters.confirmed++;
 		entry_set_state(e, DNS_NAT_CONFIRMED);
 		e->want_flush = e->held.count > 0;
@@ -246,6 +246,20 @@ bool dns_nat_poll(struct dns_nat *n, struct dns_nat_event *out)
 	}
 	n->wake = false;
 	return false;
+}
+
+void dns_nat_assigned_ips(const struct dns_names *names, uint32_t name,
+			  struct p2p_assigned_ips *out)
+{
+	const struct dns_assigned *a = dns_names_at(names, name);
+
+	_Static_assert(P2P_PROXIES_MAX == DNS_NAME_PROXIES, "all addresses of a name fit");
+	*out = (struct p2p_assigned_ips){0};
+	if (!a)
+		return;
+	out->resource = a->resource;
+	tunnel_text_copy(out->domain, sizeof(out->domain), a->domain);
+	out->count = (uint8_t)dns_names_addresses(names, name, 0, out->ips);
 }
 
 uint16_t dns_nat_pop(struct dns_nat *n, uint32_t gateway, uint32_t name, const uint8_t **pkt)

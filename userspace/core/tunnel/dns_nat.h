@@ -20,6 +20,7 @@
 #define PENSTOCK_CORE_TUNNEL_DNS_NAT_H
 #include "base/idx.h"
 #include "base/time.h"
+#include "codec/p2p_json.h"
 #include "core/tunnel/dns_names.h"
 #include "core/tunnel/held.h"
 
@@ -100,7 +101,7 @@ enum dns_nat_verdict dns_nat_out(struct dns_nat *n, uint32_t gateway, uint32_t n
 				 const uint8_t *pkt, const struct ip_meta *m, uint64_t now);
 /* DomainStatus from the gateway. Poll events before the next packet: what was held goes first. */
 void dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t gateway,
-		    const char *domain, const struct uuid *resource, bool active);
+		    const struct p2p_domain_status *status);
 
 /* What ends: the gateway's connection, the resource (off, removed, served by another gateway), all
  * of it. */
@@ -110,6 +111,9 @@ void dns_nat_resource_gone(struct dns_nat *n, const struct dns_names *names,
 void dns_nat_reset(struct dns_nat *n);
 
 bool dns_nat_poll(struct dns_nat *n, struct dns_nat_event *out);
+/* What AssignedIps says for a SEND event: all addresses of the name, IPv4 first. */
+void dns_nat_assigned_ips(const struct dns_names *names, uint32_t name,
+			  struct p2p_assigned_ips *out);
 /* Oldest packet held: its length (0: none) and a pointer that is valid until the next call. */
 uint16_t dns_nat_pop(struct dns_nat *n, uint32_t gateway, uint32_t name, const uint8_t **pkt);
 
