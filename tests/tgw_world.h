@@ -9,12 +9,18 @@
 #include "tests/pkt.h"
 #include "tests/t.h"
 
-enum { CLIENTS = 8, RESOURCES = 8, GRANTS = 16 };
+enum { CLIENTS = 8, RESOURCES = 8, GRANTS = 16, DOMAINS = 12, CLIENT_DOMAINS = 6 };
 
 static struct tgw_client clients[CLIENTS];
 static struct tgw_resource resources[RESOURCES];
 static struct tgw_grant grants[GRANTS];
-static struct idx_cell cells[128];
+static struct tgw_domain domains[DOMAINS];
+static struct idx_cell cells[512];
+static struct nat_client nat_clients[CLIENTS];
+static struct nat_mapping nat_mappings[8 * DOMAINS];
+static struct nat_session nat_sessions[32];
+static struct nat_tomb nat_tombs[32];
+static struct idx_cell nat_cells[4][256];
 static struct tgw gw;
 static uint64_t now, unix_now;
 
@@ -28,14 +34,29 @@ static inline void setup(void)
 	struct tgw_mem mem = {.clients = clients,
 			      .resources = resources,
 			      .grants = grants,
+			      .domains = domains,
 			      .cells = cells,
 			      .client_cap = CLIENTS,
 			      .resource_cap = RESOURCES,
 			      .grant_cap = GRANTS,
-			      .cell_cap = idx_cap_for(3 * CLIENTS + RESOURCES)};
+			      .domain_cap = DOMAINS,
+			      .client_domains_max = CLIENT_DOMAINS,
+			      .nat = {.clients = nat_clients,
+				      .mappings = nat_mappings,
+				      .sessions = nat_sessions,
+				      .tombs = nat_tombs,
+				      .mapping_cells = nat_cells[0],
+				      .inside_cells = nat_cells[1],
+				      .outside_cells = nat_cells[2],
+				      .tomb_cells = nat_cells[3],
+				      .client_cap = CLIENTS,
+				      .mapping_cap = 8 * DOMAINS,
+				      .session_cap = 32,
+				      .tomb_cap = 32}};
 	struct ipaddr own4 = pkt_ip("100.64.0.1"), own6 = pkt_ip("fd00:2021:1111::1");
 
-	T(mem.cell_cap <= 128);
+	mem.cell_cap = tgw_cells_for(&mem);
+	T(mem.cell_cap <= 512 && idx_cap_for(8 * DOMAINS) <= 256);
 	now = 1000 * NS_PER_SEC;
 	unix_now = 1900000000;
 	tgw_init(&gw, &mem, 7);
@@ -80,7 +101,7 @@ static inline enum ps_reason_id in(uint32_t slot, const char *src, const char *d
 {
 	struct tunnel_flow_grant grant;
 	struct pkt p = pkt_text(src, dst, proto, proto == IP_PROTO_ICMP ? 0 : 40000, dport);
-	enum ps_reason_id r = tgw_check_in(&gw, slot, &p.m, unix_now, &grant);
+	enum ps_reason_id r = tgw_check_in(&gw, slot, p.b, &p.m, unix_now, &grant, now);
 
 	T_EQ(grant.allowed, r == PS_R_URX_DELIVERED);
 	T_EQ(grant.slot, slot);
@@ -91,7 +112,7 @@ static inline enum ps_reason_id out(const char *src, const char *dst, uint8_t pr
 {
 	struct tunnel_flow_grant grant;
 	struct pkt p = pkt_text(src, dst, proto, sport, 40000);
-	enum ps_reason_id r = tgw_check_out(&gw, p.b, &p.m, unix_now, &grant);
+	enum ps_reason_id r = tgw_check_out(&gw, p.b, &p.m, unix_now, &grant, now);
 
 	T_EQ(grant.allowed, r == PS_R_UTX_SENT);
 	return r;

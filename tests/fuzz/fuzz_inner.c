@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "codec/p2p_ctl.h"
+#include "codec/p2p_json.h"
 #include "core/tunnel/client.h"
 #include "core/tunnel/gateway.h"
 
@@ -17,7 +18,13 @@ static struct tgw gw;
 static struct tgw_client clients[4];
 static struct tgw_resource resources[8];
 static struct tgw_grant grants[16];
-static struct idx_cell cells[64];
+static struct tgw_domain domains[4];
+static struct idx_cell cells[256];
+static struct nat_client nat_clients[4];
+static struct nat_mapping nat_mappings[32];
+static struct nat_session nat_sessions[8];
+static struct nat_tomb nat_tombs[8];
+static struct idx_cell nat_cells[4][64];
 static struct tcl cl;
 static struct tcl_resource cl_resources[4];
 static struct tcl_site cl_sites[2];
@@ -68,15 +75,30 @@ static void setup_gateway(void)
 	struct tgw_mem mem = {.clients = clients,
 			      .resources = resources,
 			      .grants = grants,
+			      .domains = domains,
 			      .cells = cells,
 			      .client_cap = 4,
 			      .resource_cap = 8,
 			      .grant_cap = 16,
-			      .cell_cap = 64};
+			      .domain_cap = 4,
+			      .nat = {.clients = nat_clients,
+				      .mappings = nat_mappings,
+				      .sessions = nat_sessions,
+				      .tombs = nat_tombs,
+				      .mapping_cells = nat_cells[0],
+				      .inside_cells = nat_cells[1],
+				      .outside_cells = nat_cells[2],
+				      .tomb_cells = nat_cells[3],
+				      .client_cap = 4,
+				      .mapping_cap = 32,
+				      .session_cap = 8,
+				      .tomb_cap = 8}};
 	struct tunnel_resource lan = resource(1, "10.0.0.0/8"), six = resource(2, "fd12::/16"),
 			       all = resource(3, NULL);
 	struct ipaddr own4 = tun(4, 1), own6 = tun(6, 1);
 
+	mem.cell_cap = tgw_cells_for(&mem);
+	require(mem.cell_cap <= 256);
 	tgw_init(&gw, &mem, 1);
 	tgw_set_interface(&gw, &own4, &own6);
 	require(!filter_set_add_ports(&lan.filters, IP_PROTO_TCP, 80, 443));
@@ -85,6 +107,37 @@ static void setup_gateway(void)
 	grant(2, &six, TUNNEL_NEVER_EXPIRES);
 	grant(3, &all, TUNNEL_NEVER_EXPIRES);
 	grant(4, &lan, UNIX_NOW + 5);
+}
+
+/* Client 3 has a name at 100.96.0.1 and fd00:2021:1111:8000::, and has sent to it. */
+static void setup_name(void)
+{
+	struct tunnel_resource r = {
+		.id = {.b = {4}}, .type = TUNNEL_RESOURCE_DNS, .address = "*.example.com"};
+	struct p2p_assigned_ips m = {.resource = {.b = {4}}, .domain = "a.example.com", .count = 2};
+	struct ip_meta first = {.src = tun(4, 3),
+				.dst = ipaddr_v4(100, 96, 0, 1),
+				.family = 4,
+				.proto = IP_PROTO_UDP,
+				.l4 = IP_L4_UDP,
+				.sport = 1024,
+				.dport = 53};
+	struct ipaddr real = ipaddr_v4(10, 0, 0, 9);
+	struct p2p_domain_status reply;
+	struct tunnel_flow_grant g;
+	struct tgw_event ev = {0};
+	uint32_t slot;
+
+	m.ips[0] = ipaddr_v4(100, 96, 0, 1);
+	require(!ipaddr_parse("fd00:2021:1111:8000::", &m.ips[1]));
+	filter_set_init(&r.filters);
+	grant(3, &r, TUNNEL_NEVER_EXPIRES);
+	require(!tgw_assigned_ips(&gw, 1, &m, UNIX_NOW, &reply, 2));
+	while (ev.kind != TGW_EVENT_RESOLVE)
+		require(tgw_poll_event(&gw, &ev));
+	require(tgw_resolved(&gw, ev.domain, ev.ticket, &real, 1, &slot, &reply, 2));
+	require(slot == 1 && reply.active);
+	require(tgw_check_in(&gw, slot, NULL, &first, UNIX_NOW, &g, 2) == PS_R_URX_DELIVERED);
 }
 
 static void setup_client(void)
@@ -134,26 +187,40 @@ static void check_error(enum icmp_error kind, const uint8_t *pkt, const struct i
 	require(!icmp_error_build(kind, out, &e, again, sizeof(again)));
 }
 
+/* What goes to a proxy address is translated, or an ICMP error in its place that parses. */
+static void check_translated(const struct tunnel_flow_grant *g, bool expected)
+{
+	struct ip_meta m;
+
+	require((g->nat.on || g->instead) == (expected || g->instead));
+	if (g->instead)
+		require(!ip_packet_parse(g->instead, g->instead_len, &m) && !g->nat.on &&
+			m.l4 == IP_L4_ICMP_ERROR && !ip_csum_l4(g->instead, &m));
+}
+
 static void check_gateway(uint8_t knob, const uint8_t *pkt, const struct ip_meta *m, bool ctl)
 {
 	uint64_t at = UNIX_NOW + (knob >> 2) % 8;
 	struct tunnel_flow_grant g;
 	uint32_t slot = knob & 3;
 
-	if (tgw_check_in(&gw, slot, m, at, &g) == PS_R_URX_DELIVERED) {
+	if (tgw_check_in(&gw, slot, pkt, m, at, &g, 3) == PS_R_URX_DELIVERED) {
 		const struct tgw_client *c = tgw_client_at(&gw, slot);
 
 		require(g.allowed && !ctl && g.expires_at > at);
+		check_translated(&g, tunnel_in_proxy_range(&m->dst));
 		require(c && ipaddr_eq(&m->src, m->family == 4 ? &c->tun4 : &c->tun6));
 		require(!ipaddr_is_multicast(&m->dst));
 	} else {
 		require(!g.allowed && !g.cacheable);
 		check_error(g.reply, pkt, m);
 	}
-	if (tgw_check_out(&gw, pkt, m, at, &g) == PS_R_UTX_SENT)
+	if (tgw_check_out(&gw, pkt, m, at, &g, 3) == PS_R_UTX_SENT) {
 		require(g.allowed && !ctl && tunnel_in_peer_range(&m->dst));
-	else
+		check_translated(&g, g.nat.on);
+	} else {
 		require(!g.allowed);
+	}
 }
 
 static void check_client(uint8_t knob, const uint8_t *pkt, const struct ip_meta *m, bool ctl)
@@ -190,6 +257,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(m.total_len <= size - 1 && m.l4_off <= m.total_len);
 	(void)ip_packet_parse_quoted(pkt, &m, &again);
 	setup_gateway();
+	setup_name();
 	check_gateway(data[0], pkt, &m, is_ctl);
 	setup_client();
 	connect_client();

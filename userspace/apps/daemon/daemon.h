@@ -161,7 +161,7 @@ struct daemon {
 	bool token_refused; /* logged already */
 	bool captured;	    /* somebody captures on the tunnel device */
 	struct flow_memo *memo;
-	void *role_mem[8];
+	void *role_mem[16];
 
 	/* portal */
 	struct ws *ws;

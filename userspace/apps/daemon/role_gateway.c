@@ -7,14 +7,38 @@
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
+#include "codec/p2p_ctl.h"
 #include "crypto/crypto.h"
 #include "io/entropy.h"
 
-#define RESOURCE_CAP 4096
+#define RESOURCE_CAP	   4096
+#define DOMAIN_CAP	   8192 /* names of all clients together */
+#define CLIENT_DOMAINS_MAX 1024
+#define TOMB_CAP	   16384
 
 static uint64_t now_unix(void)
 {
 	return loop_wall().sec;
+}
+
+/* Memory of the role's; NULL is found at the end. */
+static void *role_alloc(struct daemon *d, size_t *next, size_t count, size_t size)
+{
+	return d->role_mem[(*next)++] = calloc(count, size);
+}
+
+static void nat_alloc(struct daemon *d, struct nat_mem *m, size_t *next)
+{
+	const size_t cell = sizeof(struct idx_cell);
+
+	m->clients = role_alloc(d, next, m->client_cap, sizeof(*m->clients));
+	m->mappings = role_alloc(d, next, m->mapping_cap, sizeof(*m->mappings));
+	m->sessions = role_alloc(d, next, m->session_cap, sizeof(*m->sessions));
+	m->tombs = role_alloc(d, next, m->tomb_cap, sizeof(*m->tombs));
+	m->mapping_cells = role_alloc(d, next, idx_cap_for(m->mapping_cap), cell);
+	m->inside_cells = role_alloc(d, next, idx_cap_for(m->session_cap), cell);
+	m->outside_cells = role_alloc(d, next, idx_cap_for(m->session_cap), cell);
+	m->tomb_cells = role_alloc(d, next, idx_cap_for(m->tomb_cap), cell);
 }
 
 static int gw_init(struct daemon *d)
@@ -23,26 +47,58 @@ static int gw_init(struct daemon *d)
 		.client_cap = d->max_peers,
 		.resource_cap = RESOURCE_CAP,
 		.grant_cap = d->max_peers * 4,
+		.domain_cap = DOMAIN_CAP,
+		.client_domains_max = CLIENT_DOMAINS_MAX,
+		.nat = {.client_cap = d->max_peers,
+			.mapping_cap = DOMAIN_CAP * P2P_PROXIES_MAX,
+			.session_cap = d->max_flows,
+			.tomb_cap = TOMB_CAP},
 	};
 	uint64_t seed;
+	size_t n = 0;
 
-	mem.cell_cap = idx_cap_for(3 * mem.client_cap + mem.resource_cap);
-	mem.clients = d->role_mem[0] = calloc(mem.client_cap, sizeof(*mem.clients));
-	mem.resources = d->role_mem[1] = calloc(mem.resource_cap, sizeof(*mem.resources));
-	mem.grants = d->role_mem[2] = calloc(mem.grant_cap, sizeof(*mem.grants));
-	mem.cells = d->role_mem[3] = calloc(mem.cell_cap, sizeof(*mem.cells));
-	if (!mem.clients || !mem.resources || !mem.grants || !mem.cells)
-		return -ENOMEM;
+	mem.cell_cap = tgw_cells_for(&mem);
+	mem.clients = role_alloc(d, &n, mem.client_cap, sizeof(*mem.clients));
+	mem.resources = role_alloc(d, &n, mem.resource_cap, sizeof(*mem.resources));
+	mem.grants = role_alloc(d, &n, mem.grant_cap, sizeof(*mem.grants));
+	mem.domains = role_alloc(d, &n, mem.domain_cap, sizeof(*mem.domains));
+	mem.cells = role_alloc(d, &n, mem.cell_cap, sizeof(*mem.cells));
+	nat_alloc(d, &mem.nat, &n);
+	for (size_t i = 0; i < n; i++)
+		if (!d->role_mem[i])
+			return -ENOMEM;
 	if (entropy_get(&seed, sizeof(seed)))
 		return -EIO;
 	tgw_init(&d->tgw, &mem, seed);
+	d->nat = &d->tgw.nat;
 	return 0;
 }
 
 static void gw_fini(struct daemon *d)
 {
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < sizeof(d->role_mem) / sizeof(*d->role_mem); i++)
 		free(d->role_mem[i]);
+}
+
+static void gw_send_status(struct daemon *d, uint32_t slot, const struct p2p_domain_status *s,
+			   uint64_t now)
+{
+	uint8_t pkt[P2P_CTL_HEADER_LEN + P2P_CTL_PAYLOAD_CAP];
+	char json[P2P_CTL_PAYLOAD_CAP];
+	size_t len;
+
+	if (!p2p_domain_status_encode(s, json, sizeof(json), &len) &&
+	    !p2p_ctl_encode(P2P_CTL_DOMAIN_STATUS, json, len, pkt, sizeof(pkt), &len))
+		data_send(d, slot, pkt, len, 0, now);
+}
+
+static void gw_resolve(struct daemon *d, const struct tgw_event *ev, uint64_t now)
+{
+	struct p2p_domain_status reply;
+	uint32_t slot;
+
+	if (tgw_resolved(&d->tgw, ev->domain, ev->ticket, NULL, 0, &slot, &reply, now))
+		gw_send_status(d, slot, &reply, now);
 }
 
 static void gw_drain(struct daemon *d, uint64_t now)
@@ -71,6 +127,9 @@ static void gw_drain(struct daemon *d, uint64_t now)
 			LOG_INFO("tunnel", "client removed", LOG_UUID("cid", &ev.client),
 				 LOG_STR("why", why[ev.why]));
 			link_peer_removed(d, ev.slot, now);
+			break;
+		case TGW_EVENT_RESOLVE:
+			gw_resolve(d, &ev, now);
 			break;
 		case TGW_EVENT_NONE:
 			break;
@@ -201,16 +260,13 @@ static enum ps_reason_id gw_check_in(struct daemon *d, uint32_t slot, const uint
 				     const struct ip_meta *m, struct tunnel_flow_grant *out,
 				     uint64_t now)
 {
-	(void)pkt;
-	(void)now;
-	return tgw_check_in(&d->tgw, slot, m, now_unix(), out);
+	return tgw_check_in(&d->tgw, slot, pkt, m, now_unix(), out, now);
 }
 
 static enum ps_reason_id gw_check_out(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
 				      struct tunnel_flow_grant *out, uint64_t now)
 {
-	(void)now;
-	return tgw_check_out(&d->tgw, pkt, m, now_unix(), out);
+	return tgw_check_out(&d->tgw, pkt, m, now_unix(), out, now);
 }
 
 static void gw_established(struct daemon *d, uint32_t slot, uint64_t now)

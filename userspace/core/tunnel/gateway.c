@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include "core/tunnel/dns_pattern.h"
 #include "core/tunnel/tgw_table.h"
 
 static void client_set_state(struct tgw_client *c, enum tgw_client_state to)
@@ -35,6 +36,7 @@ static void grant_end(struct tgw *g, uint32_t i, enum tgw_why why, uint64_t now)
 	e->state = why == TGW_WHY_EXPIRED ? TGW_GRANT_EXPIRED : TGW_GRANT_REVOKED;
 	e->ended_ns = now;
 	g->timed = true;
+	tgw_domains_drop(g, e->client, e->resource, now);
 	tgw_event_queue(g, e->client, TGW_EVENT_PEER_CHANGED);
 	if (--c->live_count)
 		return;
@@ -102,8 +104,9 @@ static bool resource_usable(const struct tunnel_resource *r)
 		return (r->net.ip.family == 4 || r->net.ip.family == 6) &&
 		       !tunnel_in_reserved_range(&r->net.ip);
 	case TUNNEL_RESOURCE_INTERNET:
-	case TUNNEL_RESOURCE_DNS:
 		return ipnet_eq(&r->net, &none);
+	case TUNNEL_RESOURCE_DNS:
+		return ipnet_eq(&r->net, &none) && dns_pattern_valid(r->address);
 	}
 	return false;
 }
@@ -145,7 +148,8 @@ static uint32_t grant_get(struct tgw *g, uint32_t slot, const struct tunnel_reso
 	return i;
 }
 
-/* Live grants of the client under the same resource id that mean another network or type. */
+/* Live grants of the client under the same resource id that mean another network, pattern or type.
+ */
 static void end_other_versions(struct tgw *g, uint32_t slot, uint32_t keep, uint64_t now)
 {
 	const struct uuid *id = &g->mem.resources[g->mem.grants[keep].resource].r.id;
@@ -332,6 +336,24 @@ void tgw_timeout(struct tgw *g, uint64_t now_unix, uint64_t now)
 	}
 }
 
+static bool poll_resolve(struct tgw *g, struct tgw_event *out)
+{
+	uint32_t i = tgw_asked_pop(g);
+	const struct tgw_domain *e;
+
+	if (i == TGW_NONE)
+		return false;
+	e = &g->mem.domains[i];
+	*out = (struct tgw_event){.kind = TGW_EVENT_RESOLVE,
+				  .slot = e->client,
+				  .client = g->mem.clients[e->client].id,
+				  .domain = i,
+				  .ticket = e->ticket,
+				  .resource = g->mem.resources[e->resource].r.id,
+				  .name = e->name};
+	return true;
+}
+
 bool tgw_poll_event(struct tgw *g, struct tgw_event *out)
 {
 	static const enum tgw_event_kind order[] = {TGW_EVENT_PEER_ADDED, TGW_EVENT_PEER_CHANGED,
@@ -358,5 +380,5 @@ bool tgw_poll_event(struct tgw *g, struct tgw_event *out)
 		if (c->state == TGW_CLIENT_LEAVING)
 			tgw_client_free(g, slot);
 	}
-	return false;
+	return poll_resolve(g, out);
 }

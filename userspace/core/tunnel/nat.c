@@ -31,7 +31,7 @@ void nat_init(struct nat *n, const struct nat_mem *mem, uint64_t seed)
 
 /* ---- mappings ---- */
 
-static bool real_usable(const struct ipaddr *a)
+bool nat_real_usable(const struct ipaddr *a)
 {
 	return !a->family ||
 	       (!tunnel_in_reserved_range(a) && !ipaddr_is_loopback(a) &&
@@ -62,7 +62,7 @@ int nat_translate_set(struct nat *n, uint32_t client, const struct ipaddr *proxy
 	int ended = 0;
 	uint32_t i;
 
-	if (client >= n->mem.client_cap || !tunnel_in_proxy_range(proxy) || !real_usable(real))
+	if (client >= n->mem.client_cap || !tunnel_in_proxy_range(proxy) || !nat_real_usable(real))
 		return -EINVAL;
 	i = nat_mapping_find(n, client, proxy);
 	if (i == NAT_NONE)

@@ -163,6 +163,9 @@ struct nat {
 /* seed: of the hashes, unknown to clients. */
 void nat_init(struct nat *n, const struct nat_mem *mem, uint64_t seed);
 
+/* May a name have this address, or none (family 0)? Not tunnel ranges, loopback, link-local,
+ * multicast, unspecified. */
+bool nat_real_usable(const struct ipaddr *a);
 /* The client's proxy address means this real address from now on; real->family is 0, or the other
  * one, when the name has none of that family. A domain is whatever number the caller has for a
  * name: another one ends the sessions. 0; 1: and sessions have ended by it, so that the client's

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The gateway's decision about one packet: a pure function of grants, packet and time. Overlapping
- * resources are additive: any live grant that covers the far address and permits the packet lets it
- * pass; among several the most specific is named (then the larger id), so that attribution is
- * stable. */
+ * The gateway's decision about one packet: a function of grants, names, packet and time.
+ * Overlapping resources are additive: any live grant that covers the far address and permits the
+ * packet lets it pass; among several the most specific is named (then the larger id), so that
+ * attribution is stable. A DNS resource covers the proxy addresses set up for it, and, where the
+ * client holds a network of just one address, that address while a name of the resource has it.
+ *
+ * Policy comes first, on the client's side of the translation; then the translation is asked, which
+ * may make a session or refuse. */
 #include "core/tunnel/gateway.h"
 
 #include <string.h>
+#include "core/tunnel/dns_pattern.h"
 #include "core/tunnel/tgw_table.h"
 
 /* Strongest explanation first: what the operator wants to read when several apply. Expired and
@@ -16,6 +21,7 @@ enum verdict { V_ALLOWED, V_EXPIRED, V_REVOKED, V_FILTERED, V_POLICY };
 struct outcome {
 	enum verdict verdict;
 	const struct tgw_grant *grant; /* V_ALLOWED */
+	uint64_t expires_at;	       /* V_ALLOWED */
 	bool private_refused;	       /* the Internet resource does not reach there */
 };
 
@@ -25,7 +31,12 @@ static bool more_specific(const struct tgw *g, const struct tgw_grant *a, const 
 	const struct tunnel_resource *rb = &g->mem.resources[b->resource].r;
 	uint8_t la = tunnel_resource_prefix_len(ra), lb = tunnel_resource_prefix_len(rb);
 
-	return la != lb ? la > lb : memcmp(ra->id.b, rb->id.b, sizeof(ra->id.b)) > 0;
+	if (la != lb)
+		return la > lb;
+	if (ra->type == TUNNEL_RESOURCE_DNS && rb->type == TUNNEL_RESOURCE_DNS &&
+	    strcmp(ra->address, rb->address) != 0)
+		return dns_pattern_cmp(ra->address, rb->address) < 0;
+	return memcmp(ra->id.b, rb->id.b, sizeof(ra->id.b)) > 0;
 }
 
 static enum verdict judge_grant(const struct tunnel_resource *r, const struct tgw_grant *e,
@@ -40,30 +51,101 @@ static enum verdict judge_grant(const struct tunnel_resource *r, const struct tg
 	return e->state == TGW_GRANT_REVOKED ? V_REVOKED : V_EXPIRED;
 }
 
+/* One more grant that covers the packet. */
+static void consider(const struct tgw *g, const struct tgw_grant *e, const struct ip_meta *m,
+		     enum filter_side side, uint64_t now_unix, struct outcome *out)
+{
+	enum verdict v = judge_grant(&g->mem.resources[e->resource].r, e, m, side, now_unix);
+
+	if (v == V_ALLOWED && (!out->grant || more_specific(g, e, out->grant))) {
+		out->grant = e;
+		out->expires_at = e->expires_at;
+	}
+	if (v < out->verdict)
+		out->verdict = v;
+}
+
+static const struct tgw_grant *grant_of(const struct tgw *g, const struct tgw_domain *d)
+{
+	uint32_t i = tgw_grant_find(g, d->client, d->resource);
+
+	return i == TGW_NONE ? NULL : &g->mem.grants[i];
+}
+
+/* The client holds the network `far` alone, until host_expires: names that have the address add
+ * what they permit. */
+static void consider_names(const struct tgw *g, uint32_t slot, const struct ipaddr *far,
+			   const struct ip_meta *m, enum filter_side side, uint64_t host_expires,
+			   uint64_t now_unix, struct outcome *out)
+{
+	for (uint32_t i = tgw_domain_next(g, slot, TGW_NONE); i != TGW_NONE;
+	     i = tgw_domain_next(g, slot, i)) {
+		const struct tgw_domain *d = &g->mem.domains[i];
+		const struct ipaddr *list = far->family == 4 ? d->real4 : d->real6;
+		uint8_t count = far->family == 4 ? d->real4_count : d->real6_count;
+		const struct tgw_grant *e = grant_of(g, d);
+
+		for (uint8_t k = 0; e && k < count; k++)
+			if (ipaddr_eq(&list[k], far))
+				consider(g, e, m, side, now_unix, out);
+	}
+	if (out->verdict == V_ALLOWED && out->expires_at > host_expires)
+		out->expires_at = host_expires;
+}
+
 /* May the client exchange packet m with the far address? */
-static struct outcome judge(const struct tgw *g, const struct tgw_client *c,
-			    const struct ipaddr *far, const struct ip_meta *m,
-			    enum filter_side side, uint64_t now_unix)
+static struct outcome judge(const struct tgw *g, uint32_t slot, const struct ipaddr *far,
+			    const struct ip_meta *m, enum filter_side side, uint64_t now_unix)
 {
 	struct outcome out = {.verdict = V_POLICY};
+	uint64_t host_expires = 0;
 
 	if (tunnel_in_reserved_range(far) || ipaddr_is_multicast(far) || ipaddr_is_loopback(far) ||
 	    ipaddr_is_unspecified(far) || m->source_routed)
 		return out;
-	for (uint32_t i = c->grants; i != TGW_NONE; i = g->mem.grants[i].next) {
+	for (uint32_t i = g->mem.clients[slot].grants; i != TGW_NONE; i = g->mem.grants[i].next) {
 		const struct tgw_grant *e = &g->mem.grants[i];
 		const struct tunnel_resource *r = &g->mem.resources[e->resource].r;
-		enum verdict v;
 
 		if (r->type == TUNNEL_RESOURCE_INTERNET && e->state == TGW_GRANT_LIVE)
 			out.private_refused |= !tunnel_is_internet(far);
 		if (!tunnel_resource_covers(r, far))
 			continue;
-		v = judge_grant(r, e, m, side, now_unix);
-		if (v == V_ALLOWED && (!out.grant || more_specific(g, e, out.grant)))
-			out.grant = e;
-		if (v < out.verdict)
-			out.verdict = v;
+		consider(g, e, m, side, now_unix, &out);
+		if (r->type == TUNNEL_RESOURCE_CIDR && r->net.len == 8 * ipaddr_size(far) &&
+		    e->state == TGW_GRANT_LIVE && e->expires_at > host_expires)
+			host_expires = e->expires_at;
+	}
+	if (out.verdict != V_ALLOWED && host_expires > now_unix)
+		consider_names(g, slot, far, m, side, host_expires, now_unix, &out);
+	return out;
+}
+
+/* The same for a proxy address. For one that is not (any longer) set up, DNS resources the client
+ * has lost are the likely explanation. */
+static struct outcome judge_proxy(const struct tgw *g, uint32_t slot, const struct ipaddr *proxy,
+				  const struct ip_meta *m, enum filter_side side, uint64_t now_unix)
+{
+	struct outcome out = {.verdict = V_POLICY};
+	uint32_t pos = 0, i;
+	bool known = false;
+
+	if (m->source_routed)
+		return out;
+	while ((i = tgw_proxy_next(g, slot, proxy, &pos)) != TGW_NONE) {
+		const struct tgw_grant *e = grant_of(g, &g->mem.domains[i]);
+
+		known = true;
+		if (e)
+			consider(g, e, m, side, now_unix, &out);
+	}
+	i = known ? TGW_NONE : g->mem.clients[slot].grants;
+	for (; i != TGW_NONE; i = g->mem.grants[i].next) {
+		const struct tgw_grant *e = &g->mem.grants[i];
+
+		if (e->state != TGW_GRANT_LIVE &&
+		    g->mem.resources[e->resource].r.type == TUNNEL_RESOURCE_DNS)
+			consider(g, e, m, side, now_unix, &out);
 	}
 	return out;
 }
@@ -84,8 +166,10 @@ static struct outcome judge_own(const struct tgw *g, const struct tgw_client *c,
 		if (e->state != TGW_GRANT_LIVE || e->expires_at <= now_unix)
 			continue;
 		out.verdict = V_ALLOWED;
-		if (!out.grant || e->expires_at > out.grant->expires_at)
+		if (!out.grant || e->expires_at > out.expires_at) {
 			out.grant = e;
+			out.expires_at = e->expires_at;
+		}
 	}
 	return out;
 }
@@ -110,7 +194,7 @@ static void fill(const struct outcome *o, const struct ip_meta *m, bool own,
 	}
 	out->allowed = true;
 	out->resource = own ? TUNNEL_NO_RESOURCE : o->grant->resource;
-	out->expires_at = o->grant->expires_at;
+	out->expires_at = o->expires_at;
 	out->cacheable = !m->has_ext &&
 			 (m->l4 == IP_L4_TCP || m->l4 == IP_L4_UDP || m->l4 == IP_L4_ICMP_ECHO);
 }
@@ -149,8 +233,75 @@ static enum ps_reason_id out_reason(enum verdict v)
 	return PS_R_UTX_POLICY;
 }
 
-enum ps_reason_id tgw_check_in(const struct tgw *g, uint32_t slot, const struct ip_meta *m,
-			       uint64_t now_unix, struct tunnel_flow_grant *out)
+/* ---- from the client ---- */
+
+static enum ps_reason_id refuse(struct tunnel_flow_grant *out, enum icmp_error reply,
+				enum ps_reason_id why)
+{
+	out->reply = reply;
+	return why;
+}
+
+/* A packet to a proxy address. */
+static enum ps_reason_id check_in_proxy(struct tgw *g, uint32_t slot, const struct ip_meta *m,
+					uint64_t now_unix, struct tunnel_flow_grant *out,
+					uint64_t now)
+{
+	struct outcome o = judge_proxy(g, slot, &m->dst, m, FILTER_TO_RESOURCE, now_unix);
+	struct nat_hit hit;
+
+	if (o.verdict == V_POLICY)
+		return refuse(out, ICMP_ERROR_PROHIBITED, PS_R_URX_NAT_UNKNOWN);
+	if (o.verdict != V_ALLOWED) {
+		fill(&o, m, false, out);
+		return in_reason(o.verdict);
+	}
+	switch (nat_out(&g->nat, slot, m, &hit, now)) {
+	case NAT_OUT_OK:
+		break;
+	case NAT_OUT_NO_MAPPING: /* not resolved yet */
+		return refuse(out, ICMP_ERROR_PROHIBITED, PS_R_URX_NAT_UNKNOWN);
+	case NAT_OUT_UNREACHABLE:
+		return refuse(out, ICMP_ERROR_UNREACHABLE, PS_R_URX_NAT_UNREACHABLE);
+	case NAT_OUT_EXHAUSTED:
+		return refuse(out, ICMP_ERROR_UNREACHABLE, PS_R_URX_NAT_EXHAUSTED);
+	case NAT_OUT_OTHER:
+		return refuse(out, ICMP_ERROR_PROHIBITED, PS_R_URX_NAT_OTHER);
+	}
+	fill(&o, m, false, out);
+	out->nat = hit.nat;
+	return PS_R_URX_DELIVERED;
+}
+
+/* An ICMP error of the client: about a translated flow of its own it is needed (path MTU), about
+ * others it would be an attack or no use. */
+static enum ps_reason_id check_in_error(struct tgw *g, uint32_t slot, const uint8_t *pkt,
+					const struct ip_meta *m, uint64_t now_unix,
+					struct tunnel_flow_grant *out)
+{
+	struct ip_meta quoted;
+	struct nat_hit hit;
+	struct outcome o;
+	size_t len;
+
+	if (!tunnel_in_proxy_range(&m->dst))
+		return PS_R_URX_FILTERED;
+	if (nat_icmp_out(&g->nat, slot, pkt, m, g->instead, sizeof(g->instead), &len, &hit) !=
+		    NAT_ICMP_OK ||
+	    ip_packet_parse_quoted(pkt, m, &quoted))
+		return PS_R_URX_NAT_ERROR;
+	o = judge_proxy(g, slot, &quoted.src, &quoted, FILTER_FROM_RESOURCE, now_unix);
+	if (o.verdict != V_ALLOWED)
+		return in_reason(o.verdict);
+	fill(&o, m, false, out);
+	out->instead = g->instead;
+	out->instead_len = (uint16_t)len;
+	return PS_R_URX_DELIVERED;
+}
+
+enum ps_reason_id tgw_check_in(struct tgw *g, uint32_t slot, const uint8_t *pkt,
+			       const struct ip_meta *m, uint64_t now_unix,
+			       struct tunnel_flow_grant *out, uint64_t now)
 {
 	const struct tgw_client *c = tgw_client_at(g, slot);
 	bool own = is_own(g, &m->dst);
@@ -159,39 +310,95 @@ enum ps_reason_id tgw_check_in(const struct tgw *g, uint32_t slot, const struct 
 	*out = (struct tunnel_flow_grant){.slot = slot, .resource = TUNNEL_NO_RESOURCE};
 	if (!c || c->state == TGW_CLIENT_LEAVING)
 		return PS_R_URX_POLICY;
-	if (!ipaddr_eq(&m->src, client_address(c, m->family))) {
-		out->reply = ICMP_ERROR_PROHIBITED;
-		return PS_R_URX_BAD_SOURCE;
-	}
-	/* An error from a client about a flow of somebody else is an attack, about its own not
-	 * needed. */
+	if (!ipaddr_eq(&m->src, client_address(c, m->family)))
+		return refuse(out, ICMP_ERROR_PROHIBITED, PS_R_URX_BAD_SOURCE);
 	if (m->l4 == IP_L4_ICMP_ERROR && !own)
-		return PS_R_URX_FILTERED;
+		return check_in_error(g, slot, pkt, m, now_unix, out);
+	if (!own && tunnel_in_proxy_range(&m->dst))
+		return check_in_proxy(g, slot, m, now_unix, out, now);
 	o = own ? judge_own(g, c, m, now_unix)
-		: judge(g, c, &m->dst, m, FILTER_TO_RESOURCE, now_unix);
+		: judge(g, slot, &m->dst, m, FILTER_TO_RESOURCE, now_unix);
 	fill(&o, m, own, out);
+	if (out->allowed && !own)
+		nat_direct_out(&g->nat, slot, m);
 	return in_reason(o.verdict);
 }
 
+/* ---- to the client ---- */
+
 /* An ICMP error may come from any router on the way; it passes when it quotes a packet the client
  * may send. */
-static struct outcome judge_error(const struct tgw *g, const struct tgw_client *c,
-				  const uint8_t *pkt, const struct ip_meta *m, uint64_t now_unix)
+static struct outcome judge_error(const struct tgw *g, uint32_t slot, const uint8_t *pkt,
+				  const struct ip_meta *m, uint64_t now_unix)
 {
 	struct ip_meta quoted;
 
 	if (ip_packet_parse_quoted(pkt, m, &quoted) ||
-	    !ipaddr_eq(&quoted.src, client_address(c, m->family)))
+	    !ipaddr_eq(&quoted.src, client_address(&g->mem.clients[slot], m->family)))
 		return (struct outcome){.verdict = V_POLICY};
-	return judge(g, c, &quoted.dst, &quoted, FILTER_TO_RESOURCE, now_unix);
+	return judge(g, slot, &quoted.dst, &quoted, FILTER_TO_RESOURCE, now_unix);
 }
 
-enum ps_reason_id tgw_check_out(const struct tgw *g, const uint8_t *pkt, const struct ip_meta *m,
-				uint64_t now_unix, struct tunnel_flow_grant *out)
+static enum ps_reason_id check_out_error(struct tgw *g, uint32_t slot, const uint8_t *pkt,
+					 const struct ip_meta *m, uint64_t now_unix,
+					 struct tunnel_flow_grant *out)
+{
+	struct outcome o = {.verdict = V_POLICY};
+	struct ip_meta quoted;
+	struct nat_hit hit;
+	size_t len;
+
+	switch (nat_icmp_in(&g->nat, slot, pkt, m, g->instead, sizeof(g->instead), &len, &hit)) {
+	case NAT_ICMP_OK:
+		if (!ip_packet_parse_quoted(pkt, m, &quoted))
+			o = judge_proxy(g, slot, &hit.proxy, &quoted, FILTER_TO_RESOURCE, now_unix);
+		break;
+	case NAT_ICMP_EXPIRED:
+		return PS_R_UTX_NAT_EXPIRED;
+	case NAT_ICMP_REFUSED:
+		return PS_R_UTX_NAT_ERROR;
+	case NAT_ICMP_NONE:
+		o = judge_error(g, slot, pkt, m, now_unix);
+		len = 0;
+		break;
+	}
+	fill(&o, m, false, out);
+	if (out->allowed && len) {
+		out->instead = g->instead;
+		out->instead_len = (uint16_t)len;
+	}
+	return out_reason(o.verdict);
+}
+
+static enum ps_reason_id check_out_data(struct tgw *g, uint32_t slot, const struct ip_meta *m,
+					uint64_t now_unix, struct tunnel_flow_grant *out,
+					uint64_t now)
+{
+	struct nat_hit hit = {0};
+	struct outcome o = {.verdict = V_POLICY};
+
+	switch (nat_in(&g->nat, slot, m, &hit, now)) {
+	case NAT_IN_OK:
+		o = judge_proxy(g, slot, &hit.proxy, m, FILTER_FROM_RESOURCE, now_unix);
+		break;
+	case NAT_IN_EXPIRED:
+		return PS_R_UTX_NAT_EXPIRED;
+	case NAT_IN_NONE:
+		o = judge(g, slot, &m->src, m, FILTER_FROM_RESOURCE, now_unix);
+		break;
+	}
+	fill(&o, m, false, out);
+	if (out->allowed)
+		out->nat = hit.nat;
+	return out_reason(o.verdict);
+}
+
+enum ps_reason_id tgw_check_out(struct tgw *g, const uint8_t *pkt, const struct ip_meta *m,
+				uint64_t now_unix, struct tunnel_flow_grant *out, uint64_t now)
 {
 	uint32_t slot = tgw_find_address(g, &m->dst);
 	const struct tgw_client *c = tgw_client_at(g, slot);
-	bool own = is_own(g, &m->src);
+	enum ps_reason_id reason;
 	struct outcome o;
 
 	*out = (struct tunnel_flow_grant){.slot = slot, .resource = TUNNEL_NO_RESOURCE};
@@ -199,13 +406,15 @@ enum ps_reason_id tgw_check_out(const struct tgw *g, const uint8_t *pkt, const s
 		return PS_R_UTX_IGNORED;
 	if (!c)
 		return PS_R_UTX_NO_PEER;
-	if (own)
+	if (is_own(g, &m->src)) {
 		o = judge_own(g, c, m, now_unix);
-	else if (m->l4 == IP_L4_ICMP_ERROR)
-		o = judge_error(g, c, pkt, m, now_unix);
-	else
-		o = judge(g, c, &m->src, m, FILTER_FROM_RESOURCE, now_unix);
-	fill(&o, m, own, out);
+		fill(&o, m, true, out);
+		reason = out_reason(o.verdict);
+	} else if (m->l4 == IP_L4_ICMP_ERROR) {
+		reason = check_out_error(g, slot, pkt, m, now_unix, out);
+	} else {
+		reason = check_out_data(g, slot, m, now_unix, out, now);
+	}
 	out->reply = ICMP_ERROR_NONE; /* the LAN side is refused silently */
-	return out_reason(o.verdict);
+	return reason;
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tables of the gateway's policy, see tgw_table.h. The index holds three entries a client (id, both
- * addresses) and one a resource (id), told apart by a salt in the hash. */
+ * addresses), one a resource (id) and TGW_DOMAIN_CELLS a domain, told apart by a salt in the hash;
+ * those of domains have higher salts (tgw_domain.c). */
 #include "core/tunnel/tgw_table.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum salt { SALT_CLIENT = 1, SALT_ADDRESS, SALT_RESOURCE };
@@ -18,6 +20,12 @@ static uint32_t hash_address(const struct tgw *g, const struct ipaddr *a)
 	return idx_hash(g->seed + SALT_ADDRESS, a->b, ipaddr_size(a));
 }
 
+uint32_t tgw_cells_for(const struct tgw_mem *mem)
+{
+	return idx_cap_for(3 * mem->client_cap + mem->resource_cap +
+			   TGW_DOMAIN_CELLS * mem->domain_cap);
+}
+
 void tgw_init(struct tgw *g, const struct tgw_mem *mem, uint64_t seed)
 {
 	*g = (struct tgw){
@@ -25,7 +33,10 @@ void tgw_init(struct tgw *g, const struct tgw_mem *mem, uint64_t seed)
 	memset(mem->clients, 0, mem->client_cap * sizeof(*mem->clients));
 	memset(mem->resources, 0, mem->resource_cap * sizeof(*mem->resources));
 	memset(mem->grants, 0, mem->grant_cap * sizeof(*mem->grants));
+	assert(mem->cell_cap == tgw_cells_for(mem) && mem->nat.client_cap == mem->client_cap);
 	idx_init(&g->idx, mem->cells, mem->cell_cap);
+	nat_init(&g->nat, &mem->nat, seed);
+	tgw_domains_init(g);
 	g->free_client = g->free_resource = g->free_grant = TGW_NONE;
 	for (uint32_t i = mem->client_cap; i-- > 0; g->free_client = i)
 		mem->clients[i].next = g->free_client;
@@ -68,6 +79,12 @@ uint32_t tgw_find_address(const struct tgw *g, const struct ipaddr *tun)
 	return TGW_NONE;
 }
 
+static bool same_target(const struct tunnel_resource *a, const struct tunnel_resource *b)
+{
+	return a->type == b->type && ipnet_eq(&a->net, &b->net) &&
+	       (a->type != TUNNEL_RESOURCE_DNS || !strcmp(a->address, b->address));
+}
+
 uint32_t tgw_find_resource(const struct tgw *g, const struct tunnel_resource *r)
 {
 	uint32_t hash = hash_id(g, SALT_RESOURCE, &r->id), pos = 0, slot;
@@ -75,8 +92,7 @@ uint32_t tgw_find_resource(const struct tgw *g, const struct tunnel_resource *r)
 	while ((slot = idx_next(&g->idx, hash, &pos)) != IDX_NONE) {
 		const struct tunnel_resource *have = tgw_resource_at(g, slot);
 
-		if (have && uuid_eq(&have->id, &r->id) && have->type == r->type &&
-		    ipnet_eq(&have->net, &r->net))
+		if (have && uuid_eq(&have->id, &r->id) && same_target(have, r))
 			return slot;
 	}
 	return TGW_NONE;
@@ -103,11 +119,16 @@ uint32_t tgw_client_alloc(struct tgw *g, const struct uuid *id, const struct ipa
 {
 	uint32_t slot = g->free_client;
 
-	if (slot == TGW_NONE || g->idx.used + 4 >= g->idx.cap)
+	if (slot == TGW_NONE)
 		return TGW_NONE;
 	g->free_client = g->mem.clients[slot].next;
-	g->mem.clients[slot] = (struct tgw_client){
-		.id = *id, .tun4 = *tun4, .tun6 = *tun6, .grants = TGW_NONE, .next = TGW_NONE};
+	g->mem.clients[slot] = (struct tgw_client){.id = *id,
+						   .tun4 = *tun4,
+						   .tun6 = *tun6,
+						   .grants = TGW_NONE,
+						   .next = TGW_NONE,
+						   .domains = TGW_NONE,
+						   .domains_last = TGW_NONE};
 	(void)idx_insert(&g->idx, hash_id(g, SALT_CLIENT, id), slot);
 	index_addresses(g, slot);
 	g->client_count++;
@@ -127,6 +148,8 @@ void tgw_client_free(struct tgw *g, uint32_t slot)
 {
 	struct tgw_client *c = &g->mem.clients[slot];
 
+	assert(c->domains == TGW_NONE);
+	nat_client_drop(&g->nat, slot);
 	while (c->grants != TGW_NONE)
 		tgw_grant_free(g, c->grants);
 	unindex_addresses(g, slot);
