@@ -4,22 +4,40 @@
  * rules of who may pass written out anew. Random grants, renewals, revocations, retains, expiries
  * and packets; after each step random packets must be judged alike in both directions, and no
  * decision an executor might have cached may outlive a change that was not announced. The seed is
- * printed on failure. */
+ * printed on failure. Names, their addresses and translations: tests/tgw_names_model.h. */
 #include <errno.h>
 #include "core/tunnel/gateway.h"
 #include "tests/pkt.h"
 #include "tests/t.h"
+#include "tests/tgw_names_model.h"
 
-enum { STEPS = 30000, PROBES = 3, CLIENTS = 8, RESOURCES = 12, GRANTS = 34, NETS = 10, FLOWS = 32 };
+enum {
+	STEPS = 40000,
+	PROBES = 4,
+	CLIENTS = 8,
+	RESOURCES = 12,
+	GRANTS = 34,
+	NETS = 10,
+	FLOWS = 32,
+	DOMAINS = 128, /* never full */
+	SESSIONS = 512,
+	PENDING = 16,
+};
 
 static struct tgw_client clients[CLIENTS];
 static struct tgw_resource resources[RESOURCES];
 static struct tgw_grant grants[GRANTS];
-static struct idx_cell cells[128];
+static struct tgw_domain domains[DOMAINS];
+static struct idx_cell cells[4096];
+static struct nat_client nat_clients[CLIENTS];
+static struct nat_mapping nat_mappings[DOMAINS * P2P_PROXIES_MAX];
+static struct nat_session nat_sessions[SESSIONS];
+static struct nat_tomb nat_tombs[SESSIONS];
+static struct idx_cell nat_cells[4][2 * DOMAINS * P2P_PROXIES_MAX];
 static struct tgw gw;
-static uint64_t rnd, now, unix_now, allowed_count;
+static uint64_t rnd, now, unix_now, allowed_count, translated_count, unreachable_count;
 
-/* The oracle. Resource r of version v has its own network; filters belong to (r, v). */
+/* The oracle. Resource r of version v has its own network or pattern; filters belong to (r, v). */
 enum { O_CLIENTS = 9, O_RESOURCES = 8, O_VERSIONS = 2 };
 struct oracle_grant {
 	bool live;
@@ -55,14 +73,19 @@ static struct ipaddr client_tun(uint32_t n, uint8_t family)
 	return family == 4 ? ipaddr_v4(100, 64, 1, (uint8_t)(10 + n)) : a;
 }
 
-/* Resource 0 is the Internet in both versions, the others are networks. */
+/* Resource 0 is the Internet in both versions, those from N_FIRST are names, the others networks.
+ */
 static struct tunnel_resource resource_of(uint32_t r, uint32_t v)
 {
 	struct tunnel_resource out = {.id = resource_id(r),
 				      .type = r ? TUNNEL_RESOURCE_CIDR : TUNNEL_RESOURCE_INTERNET};
 
-	if (r)
+	if (r >= N_FIRST) {
+		out.type = TUNNEL_RESOURCE_DNS;
+		tunnel_text_copy(out.address, sizeof(out.address), n_patterns[r - N_FIRST][v]);
+	} else if (r) {
 		out.net = pkt_net(nets[(r * 3 + v * 5) % NETS]);
+	}
 	out.filters = o_filters[r][r ? v : 0];
 	return out;
 }
@@ -195,20 +218,43 @@ static bool o_filter_ok(const struct filter_set *f, const struct ip_meta *m, uin
 	return false;
 }
 
+static bool o_live(uint32_t c, uint32_t r, uint32_t v)
+{
+	return o_grants[c][r][v].live && o_grants[c][r][v].expires > unix_now;
+}
+
+/* A name of the client that lists proxy (bit) or has real (bit) permits the packet. */
+static bool o_name_permits(uint32_t c, uint32_t proxy, uint32_t real, const struct ip_meta *m,
+			   uint16_t port)
+{
+	N_EACH_ENTRY(r, v, n)
+	{
+		const struct n_entry *e = &n_entries[c][r][v][n];
+
+		if (e->state && (e->proxies & proxy || e->reals & real) &&
+		    o_live(c, r + N_FIRST, v) && o_filter_ok(&o_filters[r + N_FIRST][v], m, port))
+			return true;
+	}
+	return false;
+}
+
 static bool o_allowed(uint32_t c, const struct ipaddr *far, const struct ip_meta *m, uint16_t port)
 {
 	if ((far->family == 4 && far->b[0] == 100 && (far->b[1] & 0xc0) == 64) ||
 	    (far->family == 6 && !memcmp(far->b, "\xfd\x00\x20\x21\x11\x11", 6)))
 		return false;
-	for (uint32_t r = 0; r < O_RESOURCES; r++)
+	for (uint32_t r = 0; r < N_FIRST; r++)
 		for (uint32_t v = 0; v < O_VERSIONS; v++) {
-			const struct oracle_grant *g = &o_grants[c][r][v];
 			struct ipnet net = r ? pkt_net(nets[(r * 3 + v * 5) % NETS])
 					     : (struct ipnet){0};
 			bool covers = r ? ipnet_contains(&net, far) : !o_private(far);
 
-			if (g->live && g->expires > unix_now && covers &&
-			    o_filter_ok(&o_filters[r][r ? v : 0], m, port))
+			if (!covers || !o_live(c, r, v))
+				continue;
+			if (o_filter_ok(&o_filters[r][r ? v : 0], m, port))
+				return true;
+			if (r && net.len == 8 * ipaddr_size(far) &&
+			    o_name_permits(c, 0, n_real_bit(far), m, port))
 				return true;
 		}
 	return false;
@@ -219,7 +265,7 @@ static struct ipaddr roll_address(void)
 	static const char *const pool[] = {
 		"10.9.9.9",    "10.1.9.9",  "10.1.2.9",		 "10.1.2.3",  "172.16.5.5",
 		"8.8.8.8",     "100.1.1.1", "100.64.1.11",	 "fd12::1",   "fd12:3::1",
-		"2001:db8::1", "2002::1",   "fd00:2021:1111::5", "100.96.0.1"};
+		"2001:db8::1", "2002::1",   "fd00:2021:1111::5", "100.96.7.7"};
 
 	return pkt_ip(pool[roll(sizeof(pool) / sizeof(*pool))]);
 }
@@ -252,12 +298,92 @@ static void drop_flows(uint32_t slot)
 			flows[i].used = false;
 }
 
+/* Resolutions under way; of too many the oldest is never answered. */
+static struct pending {
+	uint32_t domain, ticket, client, resource, name;
+} pending[PENDING];
+static uint32_t pending_at;
+
+static uint32_t live_version(uint32_t c, uint32_t r)
+{
+	return o_grants[c][r][1].live ? 1 : 0;
+}
+
+static void note_resolve(const struct tgw_event *e)
+{
+	struct pending p = {.domain = e->domain,
+			    .ticket = e->ticket,
+			    .client = e->client.b[1],
+			    .resource = e->resource.b[1],
+			    .name = n_name_of(e->name)};
+	struct n_entry *m = &n_entries[p.client][p.resource - N_FIRST]
+				      [live_version(p.client, p.resource)][p.name];
+
+	T_EQ(m->state, N_ASKED);
+	m->state = N_RESOLVING;
+	m->ticket = p.ticket;
+	pending[pending_at++ % PENDING] = p;
+}
+
+static void do_resolved(void)
+{
+	struct pending p = pending[roll(PENDING)];
+	uint32_t reals = roll(1 << N_REALS), slot;
+	struct p2p_domain_status reply;
+	struct ipaddr list[N_REALS];
+	struct n_entry *m;
+	size_t n = 0;
+
+	if (!p.ticket)
+		return;
+	for (uint32_t k = N_REALS; k-- > 0;)
+		if (reals & 1u << k)
+			list[n++] = pkt_ip(n_reals[k]);
+	m = &n_entries[p.client][p.resource - N_FIRST][live_version(p.client, p.resource)][p.name];
+	if (!tgw_resolved(&gw, p.domain, p.ticket, list, n, &slot, &reply, now)) {
+		T(m->state != N_RESOLVING || m->ticket != p.ticket);
+		return;
+	}
+	T(m->state == N_RESOLVING && m->ticket == p.ticket && reply.active);
+	n_resolved(p.client, m, reals);
+}
+
+static void do_assign(void)
+{
+	uint32_t c = roll(O_CLIENTS), r = roll(N_RESOURCES), name = roll(N_NAMES);
+	uint32_t bits = roll(1 << N_PROXIES), v = live_version(c, r + N_FIRST);
+	struct p2p_assigned_ips m = {.resource = resource_id(r + N_FIRST)};
+	struct uuid id = client_id(c);
+	struct p2p_domain_status reply;
+	bool refused = !bits || !o_live(c, r + N_FIRST, v) || !n_matches[r][v][name];
+
+	tunnel_text_copy(m.domain, sizeof(m.domain), n_names[name]);
+	for (uint32_t k = N_PROXIES; k-- > 0;)
+		if (bits & 1u << k)
+			m.ips[m.count++] = pkt_ip(n_proxies[k]);
+	T_EQ(tgw_assigned_ips(&gw, tgw_find_client(&gw, &id), &m, unix_now, &reply, now), refused);
+	if (!refused)
+		n_assign(c, r, v, name, bits);
+}
+
+/* Names go with their grants. */
+static void end_names(void)
+{
+	for (uint32_t c = 0; c < O_CLIENTS; c++)
+		for (uint32_t r = 0; r < N_RESOURCES; r++)
+			for (uint32_t v = 0; v < N_VERSIONS; v++)
+				if (!o_grants[c][r + N_FIRST][v].live)
+					n_end(c, r, v);
+}
+
 static void poll_events(void)
 {
 	struct tgw_event e;
 
 	while (tgw_poll_event(&gw, &e))
-		if (e.kind != TGW_EVENT_PEER_ADDED)
+		if (e.kind == TGW_EVENT_RESOLVE)
+			note_resolve(&e);
+		else if (e.kind != TGW_EVENT_PEER_ADDED)
 			drop_flows(e.slot);
 }
 
@@ -270,11 +396,69 @@ static void check_flows(void)
 		if (!f->used || f->grant.expires_at <= unix_now)
 			continue;
 		if (f->in)
-			T_EQ(tgw_check_in(&gw, f->grant.slot, &f->p.m, unix_now, &g),
+			T_EQ(tgw_check_in(&gw, f->grant.slot, f->p.b, &f->p.m, unix_now, &g, now),
 			     PS_R_URX_DELIVERED);
 		else
-			T_EQ(tgw_check_out(&gw, f->p.b, &f->p.m, unix_now, &g), PS_R_UTX_SENT);
+			T_EQ(tgw_check_out(&gw, f->p.b, &f->p.m, unix_now, &g, now), PS_R_UTX_SENT);
+		T_EQ(g.nat.on, f->grant.nat.on);
+		T(ipaddr_eq(&g.nat.addr, &f->grant.nat.addr));
+		T_EQ(g.nat.port, f->grant.nat.port);
 	}
+}
+
+static void remember(const struct pkt *p, const struct tunnel_flow_grant *g, bool in)
+{
+	allowed_count += g->allowed;
+	if (g->allowed && g->cacheable)
+		flows[roll(FLOWS)] = (struct flow){.p = *p, .grant = *g, .used = true, .in = in};
+}
+
+static bool probe_proxy_in(void)
+{
+	uint32_t c = roll(O_CLIENTS), p = roll(N_PROXIES), kind = roll(N_KINDS), n = roll(N_PORTS);
+	struct ipaddr proxy = pkt_ip(n_proxies[p]), near = client_tun(c, proxy.family);
+	uint16_t port = (uint16_t)roll(8);
+	struct pkt pkt = n_packet(&near, &proxy, kind, true, (uint16_t)(N_PORT + n), port);
+	const struct n_mapping *m = &n_mappings[c][p];
+	bool permitted = o_name_permits(c, 1u << p, 0, &pkt.m, port) && m->set;
+	bool reachable = n_sessions[c][p][kind][n].live || m->real != N_NO_REAL;
+	struct uuid id = client_id(c);
+	struct tunnel_flow_grant g;
+	enum ps_reason_id why = tgw_check_in(&gw, tgw_find_client(&gw, &id), pkt.b, &pkt.m,
+					     unix_now, &g, now);
+
+	remember(&pkt, &g, true);
+	if (permitted && !reachable) {
+		unreachable_count++;
+		return T_EQ(why, PS_R_URX_NAT_UNREACHABLE) && T_EQ(g.reply, ICMP_ERROR_UNREACHABLE);
+	}
+	if (!T_EQ(g.allowed, permitted))
+		return false;
+	translated_count += g.allowed;
+	return !g.allowed || n_translated(c, p, kind, n, &g.nat);
+}
+
+static bool probe_proxy_out(void)
+{
+	uint32_t c = roll(O_CLIENTS), p = roll(N_PROXIES), kind = roll(N_KINDS), n = roll(N_PORTS);
+	struct ipaddr proxy = pkt_ip(n_proxies[p]), real, near = client_tun(c, proxy.family);
+	const struct n_session *s = &n_sessions[c][p][kind][n];
+	uint16_t port = (uint16_t)roll(8);
+	struct tunnel_flow_grant g;
+	struct pkt pkt;
+	bool want;
+
+	if (!s->live)
+		return true;
+	real = pkt_ip(n_reals[s->real]);
+	pkt = n_packet(&real, &near, kind, false, s->outside, port);
+	(void)tgw_check_out(&gw, pkt.b, &pkt.m, unix_now, &g, now);
+	want = o_name_permits(c, 1u << p, 0, &pkt.m, port);
+	remember(&pkt, &g, false);
+	if (!T_EQ(g.allowed, want))
+		return false;
+	return !want ||
+	       (T(g.nat.on && ipaddr_eq(&g.nat.addr, &proxy)) && T_EQ(g.nat.port, N_PORT + n));
 }
 
 static bool probe(void)
@@ -289,13 +473,12 @@ static bool probe(void)
 
 	slot = tgw_find_client(&gw, &id);
 	if (in)
-		(void)tgw_check_in(&gw, slot, &p.m, unix_now, &g);
+		(void)tgw_check_in(&gw, slot, p.b, &p.m, unix_now, &g, now);
 	else
-		(void)tgw_check_out(&gw, p.b, &p.m, unix_now, &g);
-	allowed_count += g.allowed;
-	if (g.allowed && g.cacheable)
-		flows[roll(FLOWS)] = (struct flow){.p = p, .grant = g, .used = true, .in = in};
-	return T_EQ(g.allowed, slot != TUNNEL_NO_SLOT && o_allowed(c, &far, &p.m, port));
+		(void)tgw_check_out(&gw, p.b, &p.m, unix_now, &g, now);
+	remember(&p, &g, in);
+	return T(!g.nat.on) &&
+	       T_EQ(g.allowed, slot != TUNNEL_NO_SLOT && o_allowed(c, &far, &p.m, port));
 }
 
 /* What has expired when the sweep comes is over: a later expiry no longer revives it. */
@@ -322,26 +505,47 @@ static void step(void)
 		do_update_filters();
 	else if (r < 73)
 		do_retain();
-	else if (r < 85)
+	else if (r < 82)
 		unix_now += roll(2), now += NS_PER_SEC;
-	else if (r < 95)
+	else if (r < 88)
 		do_sweep();
+	end_names();
+	for (uint32_t n = roll(3); n; n--)
+		do_assign();
+	for (uint32_t n = roll(4); n; n--)
+		do_resolved();
 	if (roll(8)) /* sometimes several changes before the shell polls */
 		poll_events();
 }
 
 static void test_against_oracle(void)
 {
-	struct tgw_mem mem = {
-		.clients = clients, .resources = resources, .grants = grants, .cells = cells};
+	struct tgw_mem mem = {.clients = clients,
+			      .resources = resources,
+			      .grants = grants,
+			      .domains = domains,
+			      .cells = cells,
+			      .client_cap = CLIENTS,
+			      .resource_cap = RESOURCES,
+			      .grant_cap = GRANTS,
+			      .domain_cap = DOMAINS,
+			      .nat = {.clients = nat_clients,
+				      .mappings = nat_mappings,
+				      .sessions = nat_sessions,
+				      .tombs = nat_tombs,
+				      .mapping_cells = nat_cells[0],
+				      .inside_cells = nat_cells[1],
+				      .outside_cells = nat_cells[2],
+				      .tomb_cells = nat_cells[3],
+				      .client_cap = CLIENTS,
+				      .mapping_cap = DOMAINS * P2P_PROXIES_MAX,
+				      .session_cap = SESSIONS,
+				      .tomb_cap = SESSIONS}};
 	struct ipaddr own4 = pkt_ip("100.64.0.1"), own6 = pkt_ip("fd00:2021:1111::1");
 	uint64_t refused;
 
-	mem.client_cap = CLIENTS;
-	mem.resource_cap = RESOURCES;
-	mem.grant_cap = GRANTS;
-	mem.cell_cap = idx_cap_for(3 * CLIENTS + RESOURCES);
-	T(mem.cell_cap <= 128);
+	mem.cell_cap = tgw_cells_for(&mem);
+	T(mem.cell_cap <= sizeof(cells) / sizeof(*cells));
 	rnd = t_seed();
 	now = NS_PER_SEC;
 	unix_now = 1900000000;
@@ -352,7 +556,7 @@ static void test_against_oracle(void)
 
 		step();
 		for (int i = 0; i < PROBES; i++)
-			ok &= probe();
+			ok &= probe() && probe_proxy_in() && probe_proxy_out();
 		poll_events();
 		check_flows();
 		if (!ok) {
@@ -362,9 +566,13 @@ static void test_against_oracle(void)
 	}
 	refused = gw.counters.grant_table_full + gw.counters.resource_table_full +
 		  gw.counters.client_table_full;
-	T(refused > 100 && allowed_count > STEPS / 2); /* both kinds of outcome were tried */
-	t_note("steps=%d allowed=%llu seed=%llu refused for room=%llu", STEPS,
-	       (unsigned long long)allowed_count, (unsigned long long)t_seed(),
+	/* every kind of outcome was tried */
+	T(refused > 100 && allowed_count > STEPS / 2);
+	T(translated_count > STEPS / 10 && unreachable_count > STEPS / 100);
+	t_note("steps=%d allowed=%llu translated=%llu unreachable=%llu seed=%llu refused for "
+	       "room=%llu",
+	       STEPS, (unsigned long long)allowed_count, (unsigned long long)translated_count,
+	       (unsigned long long)unreachable_count, (unsigned long long)t_seed(),
 	       (unsigned long long)refused);
 }
 
