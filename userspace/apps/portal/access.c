@@ -57,13 +57,26 @@ json_t *access_gateway_init(struct portal *p, struct session *s, uint64_t wall)
 	return render_gateway_init(p->cfg, s->dev, &p->flows, relays_for_init(p, s), wall);
 }
 
-/* Old clients cannot move a resource to another site in place. */
+static bool in_group(const json_t *groups, const json_t *id)
+{
+	for (size_t i = 0; i < json_array_size(groups); i++)
+		if (json_equal(json_object_get(json_array_get(groups, i), "id"), id))
+			return true;
+	return false;
+}
+
+/* Old clients cannot attach a resource to other sites in place. */
 static bool site_moved(const json_t *a, const json_t *b)
 {
-	const json_t *ga = json_array_get(json_object_get(a, "gateway_groups"), 0);
-	const json_t *gb = json_array_get(json_object_get(b, "gateway_groups"), 0);
+	const json_t *ga = json_object_get(a, "gateway_groups");
+	const json_t *gb = json_object_get(b, "gateway_groups");
 
-	return !json_equal(json_object_get(ga, "id"), json_object_get(gb, "id"));
+	if (json_array_size(ga) != json_array_size(gb))
+		return true;
+	for (size_t i = 0; i < json_array_size(ga); i++)
+		if (!in_group(gb, json_object_get(json_array_get(ga, i), "id")))
+			return true;
+	return false;
 }
 
 void access_sync(struct portal *p, struct session *s, uint64_t wall)
@@ -104,7 +117,7 @@ static void mark_flap(const struct flow *f)
 		t->flap = true;
 }
 
-void access_revoke(struct portal *p, struct flow *f, uint64_t wall)
+void access_withdraw(struct portal *p, struct flow *f, uint64_t wall)
 {
 	struct session *gateway = f->gateway->session;
 
@@ -115,11 +128,16 @@ void access_revoke(struct portal *p, struct flow *f, uint64_t wall)
 	if (gateway)
 		session_push(p, gateway, "reject_access",
 			     render_reject_access(f->client->id, f->resource_id));
+}
+
+void access_revoke(struct portal *p, struct flow *f, uint64_t wall)
+{
+	access_withdraw(p, f, wall);
 	mark_flap(f);
 }
 
 /* Would the flow be granted today, unchanged? A later end than the gateway knows of is no reason to
- * take it back: the client asks again when it runs out. */
+ * take it back; an earlier one is, as not every gateway can be told one. */
 static bool flow_holds(const struct portal *p, const struct flow *f, uint64_t wall)
 {
 	const struct config_token *tok = config_known_token(p->cfg, ROLE_CLIENT, f->token);
@@ -127,8 +145,8 @@ static bool flow_holds(const struct portal *p, const struct flow *f, uint64_t wa
 	uint64_t expires_at;
 
 	return tok && res && !strcmp(tok->actor, f->client->owner) &&
-	       !strcmp(p->cfg->sites[res->site].id, f->site_id) &&
-	       !strcmp(f->gateway->owner, f->site_id) && ipnet_eq(&res->address, &f->address) &&
+	       config_serves(p->cfg, res, f->site_id) && !strcmp(f->gateway->owner, f->site_id) &&
+	       !strcmp(res->target, f->target) &&
 	       config_grant(p->cfg, tok, res, wall, &expires_at) && expires_at >= f->expires_at;
 }
 
@@ -139,6 +157,27 @@ void access_revoke_invalid(struct portal *p, uint64_t wall)
 
 		if (!f->revoked_at && !flow_holds(p, f, wall))
 			access_revoke(p, f, wall);
+	}
+}
+
+void access_prolong(struct portal *p, uint64_t wall)
+{
+	for (size_t i = 0; i < p->flows.n; i++) {
+		struct flow *f = &p->flows.f[i];
+		const struct config_token *tok = config_known_token(p->cfg, ROLE_CLIENT, f->token);
+		const struct config_resource *res = config_find_resource(p->cfg, f->resource_id);
+		uint64_t expires_at;
+
+		if (f->revoked_at || !tok || !res ||
+		    !config_grant(p->cfg, tok, res, wall, &expires_at) ||
+		    expires_at <= f->expires_at)
+			continue;
+		f->expires_at = expires_at;
+		p->dirty = true;
+		if (f->gateway->session)
+			session_push(
+				p, f->gateway->session, "access_authorization_expiry_updated",
+				render_expiry_updated(f->client->id, f->resource_id, expires_at));
 	}
 }
 

@@ -154,6 +154,28 @@ const struct config_resource *config_find_resource(const struct config *cfg, con
 	return NULL;
 }
 
+bool config_serves(const struct config *cfg, const struct config_resource *res, const char *site_id)
+{
+	for (size_t i = 0; i < res->n_sites; i++)
+		if (!strcmp(cfg->sites[res->sites[i]].id, site_id))
+			return true;
+	return false;
+}
+
+const char *config_type_name(enum resource_type type)
+{
+	static const char *const names[] = {"cidr", "dns", "internet"};
+
+	return names[type];
+}
+
+const char *config_stack_name(enum resource_stack stack)
+{
+	static const char *const names[] = {"dual", "ipv4_only", "ipv6_only"};
+
+	return names[stack];
+}
+
 static bool policy_names(const struct config_policy *p, const struct config_token *client)
 {
 	if (p->actor)

@@ -17,12 +17,15 @@
 #include "apps/portal/token.h"
 #include "base/addr.h"
 
-#define CONFIG_FILE_MAX	  (8u << 20) /* bytes; 10,000 clients take about 2 MB */
-#define CONFIG_LIST_MAX	  65536	     /* entries in any one list */
-#define CONFIG_NAME_MAX	  255
-#define CONFIG_DNS_MAX	  16
-#define CONFIG_FILTER_MAX 256
-#define CONFIG_RELAYS_MAX 64
+#define CONFIG_FILE_MAX	   (8u << 20) /* bytes; 10,000 clients take about 2 MB */
+#define CONFIG_LIST_MAX	   65536      /* entries in any one list */
+#define CONFIG_NAME_MAX	   255
+#define CONFIG_DNS_MAX	   16
+#define CONFIG_FILTER_MAX  256
+#define CONFIG_RELAYS_MAX  64
+#define CONFIG_SITES_EACH  16 /* of one resource */
+#define CONFIG_PATTERN_MAX 253
+#define CONFIG_TARGET_CAP  (CONFIG_PATTERN_MAX + 16)
 
 enum portal_role { ROLE_CLIENT, ROLE_GATEWAY, ROLE_RELAY, ROLE_N };
 
@@ -71,11 +74,21 @@ struct config_filter {
 	uint16_t start, end;
 };
 
+enum resource_type { RESOURCE_CIDR, RESOURCE_DNS, RESOURCE_INTERNET };
+enum resource_stack { STACK_DUAL, STACK_V4, STACK_V6 };
+
 struct config_resource {
+	enum resource_type type;
 	char id[UUID_STRLEN];
 	const char *name, *description; /* description may be NULL */
-	struct ipnet address;
-	size_t site;
+	struct ipnet address;		/* cidr; else family 0 */
+	const char *pattern;		/* dns; else NULL */
+	enum resource_stack stack;	/* dns: families its names have */
+	/* What it is for traffic: type, address and stack as one text. A flow of another target is
+	 * a flow to something else. */
+	char target[CONFIG_TARGET_CAP];
+	size_t sites[CONFIG_SITES_EACH];
+	size_t n_sites; /* at least 1 */
 	struct config_filter *filters;
 	size_t n_filters;
 	size_t first_policy, n_policies; /* its slice of the policies */
@@ -129,6 +142,10 @@ const struct config_token *config_known_token(const struct config *cfg, enum por
 					      const uint8_t hash[TOKEN_HASH_LEN]);
 const struct config_resource *config_find_resource(const struct config *cfg, const char *id);
 
+/* Do gateways of the site with this id serve the resource? */
+bool config_serves(const struct config *cfg, const struct config_resource *res,
+		   const char *site_id);
+
 /* Until when this client token may use the resource: the latest expiry among its enabled, unexpired
  * policies, but not beyond the token's own. False when there is none. */
 bool config_grant(const struct config *cfg, const struct config_token *client,
@@ -136,6 +153,9 @@ bool config_grant(const struct config *cfg, const struct config_token *client,
 /* The next time after wall at which some policy ends. */
 uint64_t config_next_expiry(const struct config *cfg, uint64_t wall);
 
+/* "cidr" and so on, "dual" and so on, as on the wire. */
+const char *config_type_name(enum resource_type type);
+const char *config_stack_name(enum resource_stack stack);
 /* "gateway" and so on, as in URL paths and topics. */
 const char *portal_role_name(enum portal_role role);
 #endif

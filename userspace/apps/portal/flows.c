@@ -75,20 +75,20 @@ json_t *flows_save(const struct flows *t)
 
 	for (size_t i = 0; list && i < t->n; i++) {
 		const struct flow *f = &t->f[i];
-		char net[IPNET_STRLEN], token[TOKEN_HASH_STRLEN];
+		char token[TOKEN_HASH_STRLEN];
 		json_t *expires = f->expires_at == EXPIRY_NEVER
 					  ? json_null()
 					  : json_integer((json_int_t)f->expires_at);
 
 		token_hash_fmt(f->token, token);
-		if (json_array_append_new(
-			    list, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}", "client_id",
-					    f->client->id, "gateway_id", f->gateway->id,
-					    "resource_id", f->resource_id, "site_id", f->site_id,
-					    "address", ipnet_fmt(&f->address, net), "token_sha256",
-					    token, "expires_at", expires, "created_at",
-					    (json_int_t)f->created_at, "revoked_at",
-					    (json_int_t)f->revoked_at))) {
+		if (json_array_append_new(list,
+					  json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}",
+						    "client_id", f->client->id, "gateway_id",
+						    f->gateway->id, "resource_id", f->resource_id,
+						    "site_id", f->site_id, "address", f->target,
+						    "token_sha256", token, "expires_at", expires,
+						    "created_at", (json_int_t)f->created_at,
+						    "revoked_at", (json_int_t)f->revoked_at))) {
 			json_decref(list);
 			list = NULL;
 		}
@@ -98,14 +98,14 @@ json_t *flows_save(const struct flows *t)
 
 static const char *load_one(struct flows *t, const struct registry *reg, const json_t *v)
 {
-	const char *client, *gateway, *resource, *site, *net, *token;
+	const char *client, *gateway, *resource, *site, *target, *token;
 	json_int_t created, revoked;
 	json_t *expires;
 	struct flow f = {0}, *slot;
 
 	if (json_unpack((json_t *)(uintptr_t)v, "{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}",
 			"client_id", &client, "gateway_id", &gateway, "resource_id", &resource,
-			"site_id", &site, "address", &net, "token_sha256", &token, "expires_at",
+			"site_id", &site, "address", &target, "token_sha256", &token, "expires_at",
 			&expires, "created_at", &created, "revoked_at", &revoked))
 		return "is not a flow";
 	if (!ident_uuid_normalise(resource, f.resource_id) ||
@@ -117,8 +117,9 @@ static const char *load_one(struct flows *t, const struct registry *reg, const j
 		return "client_id names no client in \"devices\"";
 	if (!f.gateway || f.gateway->role != ROLE_GATEWAY)
 		return "gateway_id names no gateway in \"devices\"";
-	if (ipnet_parse(net, &f.address))
-		return "address is not a network";
+	if (!*target || strlen(target) >= sizeof(f.target))
+		return "address is empty or too long";
+	memcpy(f.target, target, strlen(target) + 1);
 	if (!token_hash_parse(token, f.token))
 		return "token_sha256 is not 64 hexadecimal digits";
 	if (!json_is_null(expires) && !json_is_integer(expires))

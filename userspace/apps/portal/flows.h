@@ -17,7 +17,7 @@ struct flow {
 	struct device *client, *gateway; /* devices are never freed while flows exist */
 	char resource_id[UUID_STRLEN];
 	char site_id[UUID_STRLEN];
-	struct ipnet address; /* of the resource when it was authorised */
+	char target[CONFIG_TARGET_CAP]; /* of the resource when it was authorised */
 	uint8_t token[TOKEN_HASH_LEN];
 	uint64_t expires_at, created_at;
 	uint64_t revoked_at; /* 0: in force */

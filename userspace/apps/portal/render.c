@@ -79,23 +79,55 @@ static json_t *filters(const struct config_resource *res)
 	return list;
 }
 
+static json_t *groups(const struct config *cfg, const struct config_resource *res)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < res->n_sites; i++) {
+		const struct config_site *site = &cfg->sites[res->sites[i]];
+
+		json_array_append_new(list,
+				      json_pack("{s:s,s:s}", "id", site->id, "name", site->name));
+	}
+	return list;
+}
+
+static const char *address(const struct config_resource *res, char net[IPNET_STRLEN])
+{
+	return res->type == RESOURCE_DNS ? res->pattern : ipnet_fmt(&res->address, net);
+}
+
 json_t *render_client_resource(const struct config *cfg, const struct config_resource *res)
 {
-	const struct config_site *site = &cfg->sites[res->site];
+	json_t *v = json_pack("{s:s,s:s,s:o}", "id", res->id, "type", config_type_name(res->type),
+			      "gateway_groups", groups(cfg, res));
 	char net[IPNET_STRLEN];
 
-	return json_pack("{s:s,s:s,s:s,s:s?,s:s,s:[{s:s,s:s}],s:o}", "id", res->id, "type", "cidr",
-			 "address", ipnet_fmt(&res->address, net), "address_description",
-			 res->description, "name", res->name, "gateway_groups", "id", site->id,
-			 "name", site->name, "filters", filters(res));
+	if (!v)
+		return NULL;
+	if (res->type == RESOURCE_INTERNET) {
+		json_object_set_new(v, "can_be_disabled", json_true());
+		return v;
+	}
+	json_object_set_new(v, "name", json_string(res->name));
+	json_object_set_new(v, "address", json_string(address(res, net)));
+	json_object_set_new(v, "address_description",
+			    res->description ? json_string(res->description) : json_null());
+	json_object_set_new(v, "filters", filters(res));
+	if (res->type == RESOURCE_DNS)
+		json_object_set_new(v, "ip_stack", json_string(config_stack_name(res->stack)));
+	return v;
 }
 
 json_t *render_gateway_resource(const struct config_resource *res)
 {
+	const char *type = config_type_name(res->type);
 	char net[IPNET_STRLEN];
 
-	return json_pack("{s:s,s:s,s:s,s:s,s:o}", "id", res->id, "type", "cidr", "address",
-			 ipnet_fmt(&res->address, net), "name", res->name, "filters", filters(res));
+	if (res->type == RESOURCE_INTERNET)
+		return json_pack("{s:s,s:s}", "id", res->id, "type", type);
+	return json_pack("{s:s,s:s,s:s,s:s,s:o}", "id", res->id, "type", type, "address",
+			 address(res, net), "name", res->name, "filters", filters(res));
 }
 
 json_t *render_client_init(const struct config *cfg, const struct device *dev, json_t *resources,
@@ -197,6 +229,12 @@ json_t *render_flow_failed(const char *resource_id, const char *reason, const ch
 json_t *render_reject_access(const char *client_id, const char *resource_id)
 {
 	return json_pack("{s:s,s:s}", "client_id", client_id, "resource_id", resource_id);
+}
+
+json_t *render_expiry_updated(const char *client_id, const char *resource_id, uint64_t expires_at)
+{
+	return json_pack("{s:s,s:s,s:I}", "client_id", client_id, "resource_id", resource_id,
+			 "expires_at", (json_int_t)expiry_min(expires_at, EXPIRY_MAX));
 }
 
 json_t *render_candidates(const char *id_key, const char *id, json_t *candidates)

@@ -38,6 +38,8 @@ json_t *render_authorize_flow(const struct flow_view *v, const char *ref);
 json_t *render_flow_created(const struct flow_view *v);
 json_t *render_flow_failed(const char *resource_id, const char *reason, const char *violated);
 json_t *render_reject_access(const char *client_id, const char *resource_id);
+/* The end cannot be null here: one that never comes is EXPIRY_MAX. */
+json_t *render_expiry_updated(const char *client_id, const char *resource_id, uint64_t expires_at);
 /* {"<id_key>": id, "candidates": candidates}; candidates is borrowed. */
 json_t *render_candidates(const char *id_key, const char *id, json_t *candidates);
 #endif

@@ -180,7 +180,7 @@ void session_close(struct portal *p, struct session *s, int code)
 	if (s->phase == SESSION_CLOSING)
 		return;
 	if (s->role == ROLE_GATEWAY)
-		channel_pending_drop(p, s->id);
+		flows_pending_orphan(p, s->id);
 	session_set_phase(p, s, SESSION_CLOSING);
 	queue(p, s->id, NULL, code);
 }
@@ -220,7 +220,7 @@ void portal_disconnect(struct portal *p, uint64_t session)
 		LOG_INFO("portal", "disconnected", LOG_STR("role", portal_role_name(s->role)),
 			 LOG_STR("id", s->dev ? s->dev->id : ""), LOG_U64("session", s->id));
 		if (s->role == ROLE_GATEWAY)
-			channel_pending_drop(p, s->id);
+			flows_pending_orphan(p, s->id);
 		session_set_phase(p, s, SESSION_CLOSING);
 		p->sessions[i] = p->sessions[--p->n_sessions];
 		session_free(s);
@@ -253,7 +253,7 @@ void portal_tick(struct portal *p, uint64_t now, uint64_t wall)
 		}
 	}
 	relays_tick(p, now);
-	channel_pending_expire(p, now, wall);
+	flows_pending_tick(p, now, wall);
 	access_expire(p, wall);
 	if (wall >= p->next_policy_expiry) {
 		p->next_policy_expiry = config_next_expiry(p->cfg, wall);
@@ -379,6 +379,7 @@ void portal_reload(struct portal *p, struct config *cfg, uint64_t wall)
 	for (size_t i = 0; i < p->n_sessions; i++)
 		if (p->sessions[i]->token)
 			rebind_token(p, p->sessions[i], old, cfg, wall);
+	access_prolong(p, wall);
 	push_filters(p, old);
 	push_settings(p, old, wall);
 	relays_reloaded(p);

@@ -24,7 +24,10 @@
 #define PORTAL_PENDING_EACH 64	 /* …and of one client */
 #define PORTAL_RELAYS_MAX   256	 /* online at once */
 #define PORTAL_TARGETS_MAX  128	 /* ids in one broadcast */
-#define PORTAL_PENDING_SEC  15	 /* a gateway that takes longer counts as offline */
+#define PORTAL_PENDING_SEC  15	 /* a gateway that takes longer counts as offline… */
+#define PORTAL_PATIENCE_SEC 5	 /* …and this long is enough if another one can be asked */
+#define PORTAL_TRIES_MAX    4	 /* gateways asked for one request */
+#define PORTAL_STICKY_MAX   8	 /* of one request that serve its resource */
 
 /* WebSocket close codes we use (RFC 6455 §7.4). */
 #define CLOSE_NORMAL   1000
@@ -73,12 +76,17 @@ struct session {
 	size_t n_known;
 };
 
+/* A client waits for a gateway to confirm. One per client's session and resource. */
 struct pending {
 	char ref[33];		  /* 128 random bits in hex, unguessable for the gateway */
-	uint64_t client, gateway; /* sessions */
+	uint64_t client, gateway; /* sessions; gateway 0: gone */
+	struct device *asked;	  /* the gateway */
+	uint64_t asked_at;
 	char resource_id[UUID_STRLEN];
-	uint64_t deadline;
-	bool answered; /* by a later request of the same client: do not report a failure */
+	uint64_t tried[PORTAL_TRIES_MAX]; /* sessions of gateways, the one being asked included */
+	size_t n_tried;
+	struct device *sticky[PORTAL_STICKY_MAX]; /* gateways the client is connected to */
+	size_t n_sticky;
 };
 
 struct out_msg {
