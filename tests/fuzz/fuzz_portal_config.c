@@ -22,7 +22,9 @@ static void walk(const struct config *cfg)
 	uint64_t until;
 
 	for (size_t i = 0; i < cfg->n_resources; i++) {
-		check(cfg->resources[i].site < cfg->n_sites);
+		check(cfg->resources[i].n_sites > 0);
+		for (size_t k = 0; k < cfg->resources[i].n_sites; k++)
+			check(cfg->resources[i].sites[k] < cfg->n_sites);
 		check(config_find_resource(cfg, cfg->resources[i].id) == &cfg->resources[i]);
 	}
 	for (size_t i = 0; i < cfg->n_policies; i++)

@@ -30,7 +30,8 @@
 struct fx_config {
 	const char *resources, *policies, *dns, *slug, *bob, *alice_expiry, *gateway_site,
 		*gateway_token;
-	const char *relays, *static_relays, *alice_place; /* with commas where needed */
+	/* with commas where needed */
+	const char *relays, *static_relays, *alice_place, *gateway_place, *other_place;
 };
 
 #define FX_LAN                                                                     \
@@ -62,7 +63,7 @@ static inline void fx_hash(const char *token, char hex[TOKEN_HASH_STRLEN])
 
 static inline struct config *fx_config(const struct fx_config *v)
 {
-	static char text[16384];
+	static char text[32768];
 	char g[65], a[65], b[65], r[65], g2[65];
 	struct config_error err;
 	struct config *cfg;
@@ -75,15 +76,17 @@ static inline struct config *fx_config(const struct fx_config *v)
 	snprintf(text, sizeof(text),
 		 "{'account_slug':'%s','listen':[{'address':'127.0.0.1:1'}],'dns':%s,"
 		 "'sites':[{'name':'a','id':'" SITE_A "'},{'name':'b','id':'" SITE_B "'}],"
-		 "'gateways':[{'name':'g','site':'%s','token_sha256':'%s'},"
-		 "{'name':'g2','site':'b','token_sha256':'%s'}],"
+		 "'gateways':[{'name':'g','site':'%s','token_sha256':'%s'%s},"
+		 "{'name':'g2','site':'b','token_sha256':'%s'%s}],"
 		 "'clients':[{'name':'alice','groups':['staff'],'token_sha256':'%s',"
 		 "'expires_at':%s%s}%s%s%s],"
 		 "'relays':[{'name':'r','token_sha256':'%s'}%s],'static_relays':[%s],"
 		 "'resources':[%s],'policies':[%s]}",
 		 v->slug ? v->slug : "acme", v->dns ? v->dns : "null",
-		 v->gateway_site ? v->gateway_site : "a", g, g2, a,
-		 v->alice_expiry ? v->alice_expiry : "null", v->alice_place ? v->alice_place : "",
+		 v->gateway_site ? v->gateway_site : "a", g,
+		 v->gateway_place ? v->gateway_place : "", g2, v->other_place ? v->other_place : "",
+		 a, v->alice_expiry ? v->alice_expiry : "null",
+		 v->alice_place ? v->alice_place : "",
 		 v->bob ? "" : ",{'name':'bob','token_sha256':'", v->bob ? v->bob : b,
 		 v->bob ? "" : "'}", r, v->relays ? v->relays : "",
 		 v->static_relays ? v->static_relays : "", v->resources ? v->resources : FX_LAN,

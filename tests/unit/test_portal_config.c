@@ -105,7 +105,9 @@ static void test_good_file(void)
 	T(c->resources[0].filters[0].has_ports && !c->resources[0].filters[1].has_ports);
 	T_STR(ipnet_fmt(&c->resources[1].address, buf), "2001:db8::1/128");
 	T_STR(c->resources[1].description, "the host");
-	T_EQ(c->resources[1].site, 1);
+	T_EQ(c->resources[1].sites[0], 1);
+	T_EQ(c->resources[1].n_sites, 1);
+	T_STR(c->resources[0].target, "10.20.0.0/16");
 	T_EQ(c->n_policies, 2);
 	T_EQ(c->limits.max_connections, 4096);
 	config_free(c);
@@ -173,8 +175,13 @@ static const struct {
 	{"2000000000", "\"tomorrow\"", 21, "clients[0].expires_at", "RFC 3339"},
 	{"[{\"name\": \"r\"", "[{\"site\": \"lab\", \"name\": \"r\"", 23, "relays[0].site",
 	 "known"},
-	{"\"type\": \"cidr\"", "\"type\": \"dns\"", 25, "resources[0].type", "cidr"},
-	{"\"type\": \"cidr\"", "\"type\": \"internet\"", 25, "resources[0].type", "supported"},
+	{"\"type\": \"cidr\"", "\"type\": \"dns\"", 25, "resources[0].address", "name"},
+	{"\"type\": \"cidr\"", "\"type\": \"cdir\"", 25, "resources[0].type", "\"dns\""},
+	{"\"type\": \"cidr\"", "\"type\": \"internet\"", 25, "resources[0].address", "internet"},
+	{"\"type\": \"cidr\"", "\"type\": \"cidr\", \"ip_stack\": \"dual\"", 25,
+	 "resources[0].ip_stack", "dns"},
+	{"\"type\": \"cidr\"", "\"type\": \"cidr\", \"sites\": [\"hq\"]", 26, "resources[0].site",
+	 "not both"},
 	{"10.20.0.0/16", "10.20.0.1/16", 25, "resources[0].address", "host bits"},
 	{"10.20.0.0/16", "10.20.0.0/33", 25, "resources[0].address", "network"},
 	{"10.20.0.0/16", "0.0.0.0/0", 25, "resources[0].address", "internet"},

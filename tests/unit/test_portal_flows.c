@@ -130,6 +130,8 @@ static void test_sticky_then_least_loaded(void)
 	fx_flow(a, g1, RES_LAN);
 	ask(b, RES_LAN, ""); /* g1 has one already */
 	take_authorize(g2, ref);
+	confirm(g2, ref);
+	fx_drain();
 	snprintf(quoted, sizeof(quoted), "'x','%s'", fx_id(g1));
 	ask(b, RES_LAN, quoted); /* but a connected one wins */
 	take_authorize(g1, ref);
@@ -189,21 +191,21 @@ static void test_silent_gateway_counts_as_offline(void)
 	fx_stop();
 }
 
-static void test_repeated_request_answered_once_does_not_fail_later(void)
+static void test_repeated_requests_are_one(void)
 {
 	uint64_t a, g;
-	char first[64], second[64];
+	char ref[64];
 
 	fx_start(NULL);
 	a = fx_join(ROLE_CLIENT, TOK_A, "a");
 	g = fx_join(ROLE_GATEWAY, TOK_G, "g");
+	fx_join(ROLE_GATEWAY, TOK_G, "g1"); /* has no flow yet, but the first is being asked */
 	ask(a, RES_LAN, "");
-	take_authorize(g, first);
+	take_authorize(g, ref);
 	fx_pass(2);
 	ask(a, RES_LAN, "");
-	take_authorize(g, second);
-	T(strcmp(first, second) != 0);
-	confirm(g, second);
+	T(fx_quiet());
+	confirm(g, ref);
 	T(expect_reply(g, ok_reply));
 	json_decref(fx_frame(a));
 	fx_pass(PORTAL_PENDING_SEC);
@@ -225,11 +227,156 @@ static void test_gateway_vanishes_while_asked(void)
 	ask(a, RES_LAN, "");
 	take_authorize(g, ref);
 	portal_disconnect(&fx, g);
-	fx_pass(PORTAL_PENDING_SEC);
-	T(fx_quiet()); /* the client asks again by itself every 2 s */
+	fx_pass(PORTAL_PATIENCE_SEC - 1);
+	T(fx_quiet()); /* it may come back, or another one may come */
+	fx_pass(1);
+	T(expect_failed(a, RES_LAN, "offline"));
 	T_EQ(fx.n_pending, 0);
+	T(fx.flows.f[0].revoked_at != 0);
 	ask(a, RES_LAN, "");
 	T(expect_failed(a, RES_LAN, "offline"));
+	T(fx_quiet());
+	fx_stop();
+}
+
+static bool expect_reject(uint64_t gateway, uint64_t client, const char *resource)
+{
+	char want[256];
+
+	snprintf(want, sizeof(want),
+		 "{'topic':'gateway','event':'reject_access','ref':null,"
+		 "'payload':{'client_id':'%s','resource_id':'%s'}}",
+		 fx_id(client), resource);
+	return fx_expect(gateway, want);
+}
+
+static void test_gateway_comes_back_while_asked(void)
+{
+	uint64_t a, g;
+	char ref[64];
+
+	fx_start(NULL);
+	a = fx_join(ROLE_CLIENT, TOK_A, "a");
+	g = fx_join(ROLE_GATEWAY, TOK_G, "g");
+	ask(a, RES_LAN, "");
+	take_authorize(g, ref);
+	portal_disconnect(&fx, g);
+	fx_pass(1);
+	g = fx_join(ROLE_GATEWAY, TOK_G, "g"); /* it had no relays, say */
+	fx_pass(1);
+	take_authorize(g, ref);
+	confirm(g, ref);
+	T(expect_reply(g, ok_reply));
+	json_decref(fx_frame(a));
+	T(fx_quiet());
+	T_EQ(fx.flows.n, 1);
+	fx_stop();
+}
+
+static void test_next_gateway_when_one_vanishes(void)
+{
+	uint64_t a, g1, g2;
+	char ref[64];
+	json_t *v;
+
+	fx_start(NULL);
+	a = fx_join(ROLE_CLIENT, TOK_A, "a");
+	g1 = fx_join(ROLE_GATEWAY, TOK_G, "g1");
+	g2 = fx_join(ROLE_GATEWAY, TOK_G, "g2");
+	ask(a, RES_LAN, "");
+	take_authorize(g1, ref);
+	portal_disconnect(&fx, g1);
+	fx_pass(1);
+	take_authorize(g2, ref);
+	confirm(g2, ref);
+	T(expect_reply(g2, ok_reply));
+	v = fx_frame(a);
+	T_STR(json_string_value(json_object_get(json_object_get(v, "payload"), "gateway_id")),
+	      fx_id(g2));
+	json_decref(v);
+	fx_pass(20);
+	T(fx_quiet());
+	g1 = fx_connect(ROLE_GATEWAY, TOK_G, "g1");
+	fx_sayf(g1, "{'topic':'gateway','event':'phx_join','payload':null,'ref':0}");
+	json_decref(fx_frame(g1));
+	v = fx_frame(g1);
+	T_EQ(json_array_size(json_object_get(json_object_get(v, "payload"), "authorizations")), 0);
+	json_decref(v);
+	T(expect_reject(g1, a, RES_LAN)); /* whatever it still has */
+	T(fx_quiet());
+	fx_stop();
+}
+
+static void test_next_gateway_when_one_is_silent(void)
+{
+	uint64_t a, g[3];
+	char ref[64], first[64];
+
+	fx_start(NULL);
+	a = fx_join(ROLE_CLIENT, TOK_A, "a");
+	for (size_t i = 0; i < 3; i++)
+		g[i] = fx_join(ROLE_GATEWAY, TOK_G, (const char *[]){"g1", "g2", "g3"}[i]);
+	ask(a, RES_LAN, "");
+	take_authorize(g[0], first);
+	fx_pass(PORTAL_PATIENCE_SEC - 1);
+	T(fx_quiet());
+	fx_pass(1);
+	take_authorize(g[1], ref);
+	T(expect_reject(g[0], a, RES_LAN));
+	confirm(g[0], first);
+	T(expect_reply(g[0], bad_ref)); /* too late */
+	fx_pass(PORTAL_PATIENCE_SEC);
+	take_authorize(g[2], ref);
+	T(expect_reject(g[1], a, RES_LAN));
+	fx_pass(PORTAL_PENDING_SEC - 1); /* nobody is left: it gets the whole time */
+	T(fx_quiet());
+	fx_pass(1);
+	T(expect_reject(g[2], a, RES_LAN));
+	T(expect_failed(a, RES_LAN, "offline"));
+	T(fx_quiet());
+	T_EQ(fx.n_pending, 0);
+	fx_reload(&(struct fx_config){0});
+	T(fx_quiet()); /* no resource flaps: the client was never told of a flow */
+	fx_stop();
+}
+
+/* Alice in Berlin; a resource at two sites: one gateway in Frankfurt, one in Tokyo. */
+static void test_nearest_then_least_loaded(void)
+{
+	struct fx_config v = {
+		.resources = "{'name':'lan','id':'" RES_LAN "','type':'cidr',"
+			     "'address':'10.20.0.0/16','sites':['b','a']}",
+		.alice_place = ",'location':[52.5,13.4]",
+		.gateway_place = ",'location':[50.1,8.7]",
+		.other_place = ",'location':[35.7,139.7]",
+		.policies = "{'actor':'alice','resource':'lan'},{'actor':'bob','resource':'lan'}"};
+	uint64_t a, b, tokyo, frankfurt;
+	char ref[64];
+	json_t *f;
+
+	fx_start(&v);
+	tokyo = fx_join(ROLE_GATEWAY, TOK_G2, "tokyo");
+	frankfurt = fx_join(ROLE_GATEWAY, TOK_G, "frankfurt");
+	a = fx_join(ROLE_CLIENT, TOK_A, "a");
+	b = fx_join(ROLE_CLIENT, TOK_B, "b");
+	for (size_t i = 0; i < 2; i++) { /* load does not count against distance */
+		ask(a, RES_LAN, "");
+		take_authorize(frankfurt, ref);
+		confirm(frankfurt, ref);
+		T(expect_reply(frankfurt, ok_reply));
+		f = fx_frame(a);
+		T_STR(json_string_value(
+			      json_object_get(json_object_get(f, "payload"), "gateway_group_id")),
+		      SITE_A);
+		json_decref(f);
+	}
+	ask(b, RES_LAN, ""); /* from nowhere in particular */
+	take_authorize(tokyo, ref);
+	T_STR(fx.flows.f[1].site_id, SITE_B);
+	portal_disconnect(&fx, frankfurt);
+	ask(a, RES_LAN, "");
+	take_authorize(tokyo, ref);
+	T(fx_quiet());
 	fx_stop();
 }
 
@@ -274,22 +421,32 @@ static void test_revoked_while_waiting(void)
 
 static void test_pending_requests_are_bounded(void)
 {
+	static char resources[PORTAL_PENDING_EACH * 128 + 256], policies[sizeof(resources)];
+	struct fx_config v = {.resources = resources, .policies = policies};
+	char id[40], ref[64];
+	size_t rn = 0, pn = 0;
 	uint64_t a, g;
-	unsigned asked = 0;
-	char ref[64];
 
-	fx_start(NULL);
+	for (unsigned i = 0; i <= PORTAL_PENDING_EACH; i++) {
+		rn += (size_t)snprintf(resources + rn, sizeof(resources) - rn,
+				       "%s{'name':'r%u','id':'5f1c0000-0000-4000-8000-%012u',"
+				       "'type':'cidr','address':'10.1.%u.0/24','site':'a'}",
+				       i ? "," : "", i, i, i);
+		pn += (size_t)snprintf(policies + pn, sizeof(policies) - pn,
+				       "%s{'actor':'alice','resource':'r%u'}", i ? "," : "", i);
+	}
+	fx_start(&v);
 	a = fx_join(ROLE_CLIENT, TOK_A, "a");
 	g = fx_join(ROLE_GATEWAY, TOK_G, "g");
-	for (unsigned i = 0; i < PORTAL_PENDING_EACH; i++) {
-		ask(a, RES_LAN, "");
-		take_authorize(g, ref);
-		asked++;
+	for (unsigned i = 0; i <= PORTAL_PENDING_EACH; i++) {
+		snprintf(id, sizeof(id), "5f1c0000-0000-4000-8000-%012u", i);
+		ask(a, id, "");
+		if (i < PORTAL_PENDING_EACH)
+			take_authorize(g, ref);
 	}
-	ask(a, RES_LAN, "");
-	T(expect_failed(a, RES_LAN, "offline"));
+	T(expect_failed(a, id, "offline"));
 	T(fx_quiet());
-	T_EQ(asked, fx.n_pending);
+	T_EQ(PORTAL_PENDING_EACH, fx.n_pending);
 	T_EQ(fx.count.table_full, 1);
 	fx_stop();
 }
@@ -369,6 +526,9 @@ static void test_credentials_are_stable_until_a_key_changes(void)
 		}
 		ask(a, RES_LAN, "");
 		v = fx_frame(g);
+		confirm(g,
+			json_string_value(json_object_get(json_object_get(v, "payload"), "ref")));
+		fx_drain();
 		snprintf(psk[i], sizeof(psk[i]), "%s",
 			 json_string_value(json_object_get(
 				 json_object_get(json_object_get(v, "payload"), "client"),
@@ -389,8 +549,12 @@ int main(int argc, char **argv)
 	T_RUN(test_sticky_then_least_loaded);
 	T_RUN(test_confirmation_is_bound_to_gateway_and_used_once);
 	T_RUN(test_silent_gateway_counts_as_offline);
-	T_RUN(test_repeated_request_answered_once_does_not_fail_later);
+	T_RUN(test_repeated_requests_are_one);
 	T_RUN(test_gateway_vanishes_while_asked);
+	T_RUN(test_gateway_comes_back_while_asked);
+	T_RUN(test_next_gateway_when_one_vanishes);
+	T_RUN(test_next_gateway_when_one_is_silent);
+	T_RUN(test_nearest_then_least_loaded);
 	T_RUN(test_client_vanishes_while_waiting);
 	T_RUN(test_revoked_while_waiting);
 	T_RUN(test_pending_requests_are_bounded);
