@@ -194,6 +194,33 @@ void access_drop_gateway(struct portal *p, struct device *gateway, uint64_t wall
 	}
 }
 
+/* One push is for all clients that have the resource. */
+static void mark_told(struct portal *p, const struct device *gateway,
+		      const struct config_resource *res)
+{
+	for (size_t i = 0; i < p->flows.n; i++)
+		if (p->flows.f[i].gateway == gateway && !strcmp(p->flows.f[i].resource_id, res->id))
+			p->flows.f[i].filters_mark = res->filters_mark;
+	p->dirty = true;
+}
+
+void access_sync_filters(struct portal *p, struct session *gateway)
+{
+	for (size_t i = 0; i < p->flows.n; i++) {
+		const struct flow *f = &p->flows.f[i];
+		const struct config_resource *res;
+
+		if (f->revoked_at || f->gateway != gateway->dev)
+			continue;
+		res = config_find_resource(p->cfg, f->resource_id);
+		if (!res || res->filters_mark == f->filters_mark)
+			continue;
+		if (res->type != RESOURCE_INTERNET)
+			session_push(p, gateway, "resource_updated", render_gateway_resource(res));
+		mark_told(p, gateway->dev, res);
+	}
+}
+
 /* When the client was last heard of; for one that is here, now. */
 static uint64_t last_sign(const struct flow *f, uint64_t wall)
 {

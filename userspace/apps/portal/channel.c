@@ -103,6 +103,7 @@ static void join(struct portal *p, struct session *s, const struct frame *f, uin
 	case ROLE_GATEWAY:
 		session_push(p, s, "init", access_gateway_init(p, s, wall));
 		access_repeat_revocations(p, s);
+		access_sync_filters(p, s);
 		break;
 	case ROLE_RELAY:
 		session_push(p, s, "init", json_object());

@@ -173,6 +173,7 @@ static bool ask(struct portal *p, struct pending *q, struct session *client,
 	memcpy(f->site_id, gateway->dev->owner, UUID_STRLEN);
 	memcpy(f->token, client->token->hash, TOKEN_HASH_LEN);
 	memcpy(f->target, res->target, sizeof(f->target));
+	f->filters_mark = res->filters_mark;
 	f->expires_at = expires_at;
 	f->created_at = wall;
 	f->revoked_at = 0;

@@ -91,6 +91,7 @@ struct config_resource {
 	size_t n_sites; /* at least 1 */
 	struct config_filter *filters;
 	size_t n_filters;
+	uint64_t filters_mark;		 /* equal for equal filters */
 	size_t first_policy, n_policies; /* its slice of the policies */
 };
 

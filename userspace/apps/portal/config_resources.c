@@ -46,6 +46,22 @@ static bool filter_one(struct dec *d, const json_t *v, struct config_filter *f)
 	return true;
 }
 
+/* FNV-1a; the configuration is no adversary of itself. */
+static uint64_t mark_of(const struct config_resource *r)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < r->n_filters; i++) {
+		const struct config_filter *f = &r->filters[i];
+		const uint64_t parts[] = {(uint64_t)f->proto << 1 | f->has_ports, f->start >> 8,
+					  f->start & 0xff, f->end >> 8, f->end & 0xff};
+
+		for (size_t k = 0; k < 5; k++)
+			h = (h ^ parts[k]) * UINT64_C(0x100000001b3);
+	}
+	return h;
+}
+
 static bool filters(struct dec *d, const json_t *v, struct config_resource *r)
 {
 	json_t *list;
@@ -64,6 +80,8 @@ static bool filters(struct dec *d, const json_t *v, struct config_resource *r)
 		dec_leave(d);
 	}
 	dec_leave(d);
+	if (ok)
+		r->filters_mark = mark_of(r);
 	return ok;
 }
 

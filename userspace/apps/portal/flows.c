@@ -81,14 +81,15 @@ json_t *flows_save(const struct flows *t)
 					  : json_integer((json_int_t)f->expires_at);
 
 		token_hash_fmt(f->token, token);
-		if (json_array_append_new(list,
-					  json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}",
-						    "client_id", f->client->id, "gateway_id",
-						    f->gateway->id, "resource_id", f->resource_id,
-						    "site_id", f->site_id, "address", f->target,
-						    "token_sha256", token, "expires_at", expires,
-						    "created_at", (json_int_t)f->created_at,
-						    "revoked_at", (json_int_t)f->revoked_at))) {
+		if (json_array_append_new(
+			    list,
+			    json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:o,s:I,s:I}", "client_id",
+				      f->client->id, "gateway_id", f->gateway->id, "resource_id",
+				      f->resource_id, "site_id", f->site_id, "address", f->target,
+				      "token_sha256", token, "filters_mark",
+				      (json_int_t)f->filters_mark, "expires_at", expires,
+				      "created_at", (json_int_t)f->created_at, "revoked_at",
+				      (json_int_t)f->revoked_at))) {
 			json_decref(list);
 			list = NULL;
 		}
@@ -99,14 +100,15 @@ json_t *flows_save(const struct flows *t)
 static const char *load_one(struct flows *t, const struct registry *reg, const json_t *v)
 {
 	const char *client, *gateway, *resource, *site, *target, *token;
-	json_int_t created, revoked;
+	json_int_t created, revoked, mark = 0; /* 0: not known, to be told again */
 	json_t *expires;
 	struct flow f = {0}, *slot;
 
-	if (json_unpack((json_t *)(uintptr_t)v, "{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:I}",
+	if (json_unpack((json_t *)(uintptr_t)v, "{s:s,s:s,s:s,s:s,s:s,s:s,s?I,s:o,s:I,s:I}",
 			"client_id", &client, "gateway_id", &gateway, "resource_id", &resource,
-			"site_id", &site, "address", &target, "token_sha256", &token, "expires_at",
-			&expires, "created_at", &created, "revoked_at", &revoked))
+			"site_id", &site, "address", &target, "token_sha256", &token,
+			"filters_mark", &mark, "expires_at", &expires, "created_at", &created,
+			"revoked_at", &revoked))
 		return "is not a flow";
 	if (!ident_uuid_normalise(resource, f.resource_id) ||
 	    !ident_uuid_normalise(site, f.site_id))
@@ -127,6 +129,7 @@ static const char *load_one(struct flows *t, const struct registry *reg, const j
 	if (created < 0 || revoked < 0 || json_integer_value(expires) < 0)
 		return "has a negative time";
 	f.expires_at = json_is_null(expires) ? EXPIRY_NEVER : (uint64_t)json_integer_value(expires);
+	f.filters_mark = (uint64_t)mark;
 	f.created_at = (uint64_t)created;
 	f.revoked_at = (uint64_t)revoked;
 	slot = flows_upsert(t, f.client, f.gateway, f.resource_id);

@@ -18,6 +18,7 @@ struct flow {
 	char resource_id[UUID_STRLEN];
 	char site_id[UUID_STRLEN];
 	char target[CONFIG_TARGET_CAP]; /* of the resource when it was authorised */
+	uint64_t filters_mark;		/* of the filters its gateway was told */
 	uint8_t token[TOKEN_HASH_LEN];
 	uint64_t expires_at, created_at;
 	uint64_t revoked_at; /* 0: in force */

@@ -300,49 +300,6 @@ static void rebind_token(struct portal *p, struct session *s, const struct confi
 	}
 }
 
-static bool has_flow(const struct portal *p, const struct device *gateway, const char *resource_id)
-{
-	for (size_t i = 0; i < p->flows.n; i++)
-		if (!p->flows.f[i].revoked_at && p->flows.f[i].gateway == gateway &&
-		    !strcmp(p->flows.f[i].resource_id, resource_id))
-			return true;
-	return false;
-}
-
-static bool filters_equal(const struct config_resource *a, const struct config_resource *b)
-{
-	if (a->n_filters != b->n_filters)
-		return false;
-	for (size_t i = 0; i < a->n_filters; i++) {
-		const struct config_filter *x = &a->filters[i], *y = &b->filters[i];
-
-		if (x->proto != y->proto || x->has_ports != y->has_ports || x->start != y->start ||
-		    x->end != y->end)
-			return false;
-	}
-	return true;
-}
-
-/* Gateways only care for new filters, and only of resources they forward for. */
-static void push_filters(struct portal *p, const struct config *old)
-{
-	for (size_t i = 0; i < p->cfg->n_resources; i++) {
-		const struct config_resource *res = &p->cfg->resources[i];
-		const struct config_resource *was = config_find_resource(old, res->id);
-
-		if (!was || filters_equal(was, res))
-			continue;
-		for (size_t k = 0; k < p->n_sessions; k++) {
-			struct session *s = p->sessions[k];
-
-			if (s->role == ROLE_GATEWAY && s->phase == SESSION_JOINED &&
-			    has_flow(p, s->dev, res->id))
-				session_push(p, s, "resource_updated",
-					     render_gateway_resource(res));
-		}
-	}
-}
-
 static void push_settings(struct portal *p, const struct config *old, uint64_t wall)
 {
 	bool dns = !dns_equal(old, p->cfg);
@@ -380,7 +337,9 @@ void portal_reload(struct portal *p, struct config *cfg, uint64_t wall)
 		if (p->sessions[i]->token)
 			rebind_token(p, p->sessions[i], old, cfg, wall);
 	access_prolong(p, wall);
-	push_filters(p, old);
+	for (size_t i = 0; i < p->n_sessions; i++)
+		if (p->sessions[i]->role == ROLE_GATEWAY && p->sessions[i]->phase == SESSION_JOINED)
+			access_sync_filters(p, p->sessions[i]);
 	push_settings(p, old, wall);
 	relays_reloaded(p);
 	sync_clients(p, wall);

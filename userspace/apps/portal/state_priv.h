@@ -63,6 +63,8 @@ void access_prolong(struct portal *p, uint64_t wall);
 void access_drop_gateway(struct portal *p, struct device *gateway, uint64_t wall);
 /* Removes expired flows and old tombstones. */
 void access_expire(struct portal *p, uint64_t wall);
+/* Tells a gateway of new filters; only of resources it forwards for. */
+void access_sync_filters(struct portal *p, struct session *gateway);
 /* After a gateway's init: repeat what was revoked lately, for those that keep what is not listed.
  */
 void access_repeat_revocations(struct portal *p, struct session *gateway);
