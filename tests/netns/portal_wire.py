@@ -360,6 +360,78 @@ def test_reload():
     time.sleep(0.3)
 
 
+def test_resources():
+    def names(address="**.corp.example", sites=("lab",), filters=(), **more):
+        return {"name": "corp", "type": "dns", "address": address, "sites": list(sites), "filters": list(filters), **more}
+    everything = {"name": "everything", "type": "internet", "site": "lab"}
+    pol = [{"group": "staff", "resource": "corp"}, {"actor": "alice", "resource": "everything"}]
+    dns = {"upstream": ["192.0.2.53", "[2001:db8::53]:5353"], "search_domain": "corp.example"}
+    by_rename(config(resources=[names(), everything], policies=pol, dns=dns))
+    time.sleep(0.4)
+    g1, c = gateway("gw-1"), client()
+    g1.join()
+    init = c.join()
+    corp, net = init["resources"]
+    check("the client's resolvers", init["interface"]["upstream_dns"] == [
+        {"protocol": "ip_port", "address": a} for a in ("192.0.2.53:53", "[2001:db8::53]:5353")] and
+        init["interface"]["search_domain"] == "corp.example", init["interface"])
+    check("a DNS resource", {k: v for k, v in corp.items() if k not in ("id", "gateway_groups")} == {
+        "type": "dns", "address": "**.corp.example", "address_description": None, "name": "corp", "filters": [],
+        "ip_stack": "dual"} and [s["name"] for s in corp["gateway_groups"]] == ["lab"], corp)
+    check("the Internet resource", net == {"id": net["id"], "type": "internet", "can_be_disabled": True,
+                                           "gateway_groups": net["gateway_groups"]}, net)
+    auth, made = flow(c, g1, net["id"])
+    check("as its gateway sees it", auth["resource"] == {"id": net["id"], "type": "internet"}, auth["resource"])
+    g2 = gateway("gw-2")
+    g2.join()
+    c.send("create_flow", {"resource_id": corp["id"], "connected_gateway_ids": [made["gateway_id"]]})
+    auth = g1.frame()["payload"]
+    check("the gateway she is connected to is asked for the names", auth["resource"] == {
+        "id": corp["id"], "type": "dns", "address": "**.corp.example", "name": "corp", "filters": []}, auth["resource"])
+    g1.close()
+    auth = g2.frame(8)
+    check("gone, it is passed over for the next", auth["event"] == "authorize_flow", auth)
+    g2.send("flow_authorized", {"ref": auth["payload"]["ref"]})
+    g2.frame()
+    check("and that one it is", c.frame()["event"] == "flow_created")
+    by_rename(config(resources=[names(filters=[{"protocol": "icmp"}]), everything], policies=pol, dns=dns))
+    got = g2.frame()
+    check("filters are updated", got["event"] == "resource_updated" and got["payload"]["filters"] == [
+        {"protocol": "icmp"}], got)
+    check("at the client too", c.frame()["payload"]["filters"] == [{"protocol": "icmp"}])
+    by_rename(config(resources=[names("*.corp.example", filters=[{"protocol": "icmp"}]), everything], policies=pol, dns=dns))
+    check("another pattern revokes", g2.frame()["event"] == "reject_access")
+    check("and flaps", [c.frame()["event"] for _ in range(2)] == ["resource_deleted", "resource_created_or_updated"])
+    t = time.time()
+    c.send("create_flow", {"resource_id": corp["id"], "connected_gateway_ids": []})
+    g2.frame()
+    g3 = gateway("gw-3")
+    g3.join()
+    auth = g3.frame(10)
+    check("a silent one is passed over", auth["event"] == "authorize_flow" and 4 < time.time() - t < 8, time.time() - t)
+    check("and loses what it was told", g2.frame()["event"] == "reject_access")
+    soon = int(time.time()) + 2
+    g3.send("flow_authorized", {"ref": auth["payload"]["ref"]})
+    g3.frame()
+    c.frame()
+    short = [dict(pol[0], expires_at=soon), pol[1]]
+    res = [names("*.corp.example", filters=[{"protocol": "icmp"}]), everything]
+    by_rename(config(resources=res, policies=short, dns=dns))
+    check("an earlier end revokes", g3.frame()["event"] == "reject_access")
+    check("and flaps again", [c.frame()["event"] for _ in range(2)] == ["resource_deleted", "resource_created_or_updated"])
+    flow_to = flow(c, g3, corp["id"])[0] if g2.close() is None and not time.sleep(0.3) else None
+    check("until then", flow_to["expires_at"] == soon, flow_to)
+    later = [dict(pol[0], expires_at=soon + 3600), pol[1]]
+    by_rename(config(resources=res, policies=later, dns=dns))
+    got = g3.frame()
+    check("a later end is told", got["event"] == "access_authorization_expiry_updated" and
+          got["payload"]["expires_at"] == soon + 3600, got)
+    for s in (g3, c):
+        s.close()
+    by_rename(config())
+    time.sleep(0.4)
+
+
 def test_restart():
     g, c = gateway("gw-restart"), client()
     g.join()
@@ -481,6 +553,7 @@ def main():
     test_header_token()
     test_frames()
     test_reload()
+    test_resources()
     test_slow_reader()
     test_hostile()
     idle_code = idle.closed(45)

@@ -221,6 +221,20 @@ void access_sync_filters(struct portal *p, struct session *gateway)
 	}
 }
 
+void access_drop_elsewhere(struct portal *p, const struct device *gateway, uint64_t wall)
+{
+	for (size_t i = 0; i < p->flows.n; i++) {
+		struct flow *f = &p->flows.f[i];
+
+		if (f->revoked_at || f->gateway == gateway || f->gateway->session ||
+		    strcmp(f->gateway->external_id, gateway->external_id) != 0)
+			continue;
+		access_revoke(p, f, wall);
+		if (f->client->session)
+			access_sync(p, f->client->session, wall);
+	}
+}
+
 /* When the client was last heard of; for one that is here, now. */
 static uint64_t last_sign(const struct flow *f, uint64_t wall)
 {

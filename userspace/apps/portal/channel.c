@@ -101,6 +101,7 @@ static void join(struct portal *p, struct session *s, const struct frame *f, uin
 		session_push(p, s, "init", access_client_init(p, s, wall));
 		break;
 	case ROLE_GATEWAY:
+		access_drop_elsewhere(p, s->dev, wall);
 		session_push(p, s, "init", access_gateway_init(p, s, wall));
 		access_repeat_revocations(p, s);
 		access_sync_filters(p, s);

@@ -61,6 +61,9 @@ void access_revoke_invalid(struct portal *p, uint64_t wall);
 void access_prolong(struct portal *p, uint64_t wall);
 /* Revokes all flows through a gateway that must not come back; its clients will ask for another. */
 void access_drop_gateway(struct portal *p, struct device *gateway, uint64_t wall);
+/* Revokes the flows through what this gateway was at another site, unless that is still here: a
+ * token that changed sites while its gateway was away. */
+void access_drop_elsewhere(struct portal *p, const struct device *gateway, uint64_t wall);
 /* Removes expired flows and old tombstones. */
 void access_expire(struct portal *p, uint64_t wall);
 /* Tells a gateway of new filters; only of resources it forwards for. */
