@@ -122,7 +122,7 @@ static inline uint32_t world_flow(uint8_t resource, uint8_t gateway)
 	struct tcl_flow f = world_flow_of(resource, gateway);
 	uint32_t slot = TUNNEL_NO_SLOT;
 
-	T_EQ(tcl_flow_created(&c, &f, &slot), 0);
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), 0);
 	return slot;
 }
 

@@ -170,7 +170,7 @@ static void connect_client(void)
 	uint32_t slot;
 
 	cl_resources[0].pending = true;
-	require(!tcl_flow_created(&cl, &f, &slot));
+	require(!tcl_flow_created(&cl, &f, &slot, 1));
 	tcl_gateway_established(&cl, slot, 1);
 }
 

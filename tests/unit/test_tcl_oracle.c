@@ -219,7 +219,7 @@ static void do_flow(void)
 {
 	uint32_t n = roll(NETS), g = 1 + roll(2), slot;
 	struct tcl_flow f = world_flow_of((uint8_t)(n + 1), (uint8_t)g);
-	int rc = tcl_flow_created(&c, &f, &slot);
+	int rc = tcl_flow_created(&c, &f, &slot, now);
 
 	T_EQ(rc == 0, o[n].present && o[n].pending);
 	if (rc)

@@ -338,22 +338,22 @@ static void test_flow_created_errors(void)
 	uint32_t slot;
 
 	world_setup();
-	T_EQ(tcl_flow_created(&c, &f, &slot), -ENOENT);
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), -ENOENT);
 	world_add_cidr(1, "10.0.0.0/8", 1);
-	T_EQ(tcl_flow_created(&c, &f, &slot), -EALREADY); /* nobody asked */
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), -EALREADY); /* nobody asked */
 	world_out("10.0.0.1", 1);
 	f.tun4 = pkt_ip(ME4);
-	T_EQ(tcl_flow_created(&c, &f, &slot), -EINVAL);
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), -EINVAL);
 	f.tun4 = pkt_ip("10.0.0.1");
-	T_EQ(tcl_flow_created(&c, &f, &slot), -EINVAL);
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), -EINVAL);
 	f = world_flow_of(1, 1);
-	T_EQ(tcl_flow_created(&c, &f, &slot), 0);
-	T_EQ(tcl_flow_created(&c, &f, &slot), -EALREADY);
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), 0);
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), -EALREADY);
 	world_add_cidr(2, "172.16.0.0/12", 1);
 	world_out("172.16.0.1", 1);
 	f = world_flow_of(2, 2);
 	f.tun4 = world_flow_of(1, 1).tun4;
-	T_EQ(tcl_flow_created(&c, &f, &slot), -EADDRINUSE);
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), -EADDRINUSE);
 	for (uint8_t i = 2; i <= WORLD_GATEWAYS; i++) {
 		T_EQ(world_flow(2, i), (uint32_t)(i - 1));
 		tcl_remove_resource(&c, &f.resource, now);
@@ -362,7 +362,7 @@ static void test_flow_created_errors(void)
 		world_out("172.16.0.1", 1);
 	}
 	f = world_flow_of(2, WORLD_GATEWAYS + 1);
-	T_EQ(tcl_flow_created(&c, &f, &slot), -ENOSPC);
+	T_EQ(tcl_flow_created(&c, &f, &slot, now), -ENOSPC);
 	T_EQ(c.counters.gateway_table_full, 1);
 }
 
@@ -481,7 +481,7 @@ static void test_recent_gateways(void)
 		world_add_cidr(1, "10.0.0.0/8", 1);
 		world_out("10.0.0.1", 1);
 		f.gateway.b[1] = (uint8_t)i;
-		T_EQ(tcl_flow_created(&c, &f, &slot), 0);
+		T_EQ(tcl_flow_created(&c, &f, &slot, now), 0);
 		tcl_gateway_gone(&c, slot, now);
 		tcl_remove_resource(&c, &f.resource, now);
 		world_drain();

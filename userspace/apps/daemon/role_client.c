@@ -201,7 +201,7 @@ static void on_flow_created(struct daemon *d, const struct pmsg_flow_created *m,
 			 LOG_UUID("cid", &m->gateway_id));
 		return;
 	}
-	rc = tcl_flow_created(&d->tcl, &f, &slot);
+	rc = tcl_flow_created(&d->tcl, &f, &slot, now);
 	cl_drain(d, now);
 	if (rc) {
 		LOG_DEBUG("tunnel", "flow ignored", LOG_UUID("resource", &m->resource_id),

@@ -29,14 +29,18 @@ static void active_changed(struct tcl *c)
 
 static void remember_gone(struct tcl *c, const struct tcl_resource *r, uint64_t now)
 {
-	c->gone[c->gone_next] = (struct tcl_gone){
-		.net = r->r.net, .gateway = r->gateway, .until_ns = time_add(now, TCL_GONE_NS)};
+	c->gone[c->gone_next] = (struct tcl_gone){.id = r->r.id,
+						  .type = r->r.type,
+						  .net = r->r.net,
+						  .gateway = r->gateway,
+						  .until_ns = time_add(now, TCL_GONE_NS)};
 	c->gone_next = (c->gone_next + 1) % TCL_GONE_CAP;
 }
 
 /* No gateway serves it any more; its pending flow goes with what was held for it. */
 static void resource_unmap(struct tcl *c, struct tcl_resource *r)
 {
+	tcl_dns_unserved(c, r);
 	r->gateway = TCL_NONE;
 	r->pending = r->want_intent = r->want_flush = false;
 	tcl_held_discard(c, r);
@@ -47,6 +51,7 @@ static void resource_deactivate(struct tcl *c, struct tcl_resource *r, uint64_t 
 	if (r->gateway != TCL_NONE)
 		remember_gone(c, r, now);
 	resource_unmap(c, r);
+	tcl_dns_deactivate(c, r);
 	r->enabled = false;
 	active_changed(c);
 }
@@ -61,7 +66,8 @@ static bool is_disabled(const struct tcl *c, const struct uuid *id)
 
 static void resource_activate(struct tcl *c, struct tcl_resource *r)
 {
-	if (r->enabled || r->r.type == TUNNEL_RESOURCE_DNS || is_disabled(c, &r->r.id))
+	if (r->enabled || is_disabled(c, &r->r.id) ||
+	    (r->r.type == TUNNEL_RESOURCE_DNS && !tcl_dns_activate(c, r)))
 		return;
 	r->enabled = true;
 	active_changed(c);
@@ -105,7 +111,8 @@ static bool same_place(const struct tcl *c, const struct tcl_resource *r,
 		       const struct tcl_resource_spec *s)
 {
 	return r->r.type == s->r.type && ipnet_eq(&r->r.net, &s->r.net) &&
-	       (s->r.type != TUNNEL_RESOURCE_DNS || !strcmp(r->r.address, s->r.address)) &&
+	       (s->r.type != TUNNEL_RESOURCE_DNS ||
+		(!strcmp(r->r.address, s->r.address) && r->stack == s->stack)) &&
 	       same_sites(c, r, s);
 }
 
@@ -161,6 +168,7 @@ int tcl_add_resource(struct tcl *c, const struct tcl_resource_spec *s, uint64_t 
 	else if (!filter_set_eq(&r->r.filters, &s->r.filters))
 		active_changed(c);
 	r->r = s->r;
+	r->stack = s->stack;
 	tunnel_text_copy(r->r.name, sizeof(r->r.name), s->r.name);
 	tunnel_text_copy(r->r.address, sizeof(r->r.address), s->r.address);
 	r->listed = true;
@@ -280,7 +288,7 @@ static int gateway_get(struct tcl *c, const struct tcl_flow *f, uint32_t *slot)
 	return 0;
 }
 
-int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot)
+int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot, uint64_t now)
 {
 	uint32_t i = tcl_find_resource(c, &f->resource);
 	struct tcl_resource *r;
@@ -300,6 +308,7 @@ int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot)
 	r->mapped_seq = ++c->mapped_seq;
 	r->pending = r->want_intent = false;
 	r->want_flush = c->mem.gateways[*slot].state == TCL_GATEWAY_ESTABLISHED;
+	tcl_dns_served(c, r, now);
 	recent_push(c, &f->gateway);
 	c->resources_dirty = c->wake = true;
 	return 0;
@@ -332,7 +341,10 @@ void tcl_gateway_established(struct tcl *c, uint32_t slot, uint64_t now)
 	for (uint32_t i = 0; i < c->resource_high; i++) {
 		struct tcl_resource *r = &c->mem.resources[i];
 
-		if (r->used && r->gateway == slot && r->held.count)
+		if (!r->used || r->gateway != slot)
+			continue;
+		tcl_dns_served(c, r, now);
+		if (r->held.count || r->r.type == TUNNEL_RESOURCE_DNS)
 			r->want_flush = c->wake = true;
 	}
 }
@@ -343,6 +355,8 @@ static void gateway_leave(struct tcl *c, uint32_t slot, uint64_t now)
 
 	tcl_site_set_status(c, tcl_find_site(c, &g->site), TCL_STATUS_UNKNOWN, now);
 	tcl_gateway_set_state(g, TCL_GATEWAY_LEAVING);
+	if (c->mem.stub)
+		dns_nat_gateway_gone(&c->nat, slot);
 	g->removed = c->wake = c->resources_dirty = true;
 }
 
@@ -460,14 +474,15 @@ static bool poll_resources(struct tcl *c, struct tcl_event *out, enum tcl_event_
 bool tcl_poll_event(struct tcl *c, struct tcl_event *out)
 {
 	*out = (struct tcl_event){.slot = TCL_NONE, .resource = TCL_NONE};
-	if (!c->wake)
+	if (!c->wake && !c->nat.wake)
 		return false;
-	if (poll_gateways(c, out) || poll_resources(c, out, TCL_EVENT_FLUSH) ||
-	    poll_resources(c, out, TCL_EVENT_INTENT))
+	if (poll_gateways(c, out) || tcl_dns_poll(c, out) ||
+	    poll_resources(c, out, TCL_EVENT_FLUSH) || poll_resources(c, out, TCL_EVENT_INTENT))
 		return true;
 	*out = (struct tcl_event){.slot = TCL_NONE, .resource = TCL_NONE};
 	if (c->routes_dirty) {
 		c->routes_dirty = false;
+		tcl_dns_cover(c);
 		if (tcl_routes_update(c)) {
 			out->kind = TCL_EVENT_ROUTES_CHANGED;
 			return true;

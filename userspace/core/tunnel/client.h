@@ -17,11 +17,22 @@
  *  - held packets per resource are bounded by TCL_HELD_CAP, altogether by the pool; the oldest go
  * first
  *
- * Source: spec tunnel §1.1, §1.10–1.15. DNS resources are listed as unsupported and carry nothing;
- * the proxy and sentinel ranges are not routed before a resolver answers with them: routing them
- * would only blackhole addresses nobody was given. */
+ * DNS resources: with a stub resolver (tcl_mem.stub) they are active by their patterns, which this
+ * module puts in the stub and takes out; packets to proxy addresses belong to the resource of the
+ * name and wait, once a gateway serves it, until that has confirmed the name (dns_nat: AssignedIps
+ * out, DomainStatus in). Life of a name's traffic:
+ *     dns_stub_query → tcl_dns_answered → first packet → held, INTENT → … → established →
+ *     CONTROL (AssignedIps) and FLUSH → tcl_route_out holds it for the name → tcl_domain_status →
+ *     NAME_FLUSH → packets go straight out
+ * Without a stub DNS resources are listed and carry nothing, and the proxy and sentinel ranges are
+ * not routed: that would only blackhole addresses nobody was given.
+ *
+ * Source: spec tunnel §1.1, §1.7, §1.9–1.15. */
 #ifndef PENSTOCK_CORE_TUNNEL_CLIENT_H
 #define PENSTOCK_CORE_TUNNEL_CLIENT_H
+#include "codec/p2p_ctl.h"
+#include "core/tunnel/dns_nat.h"
+#include "core/tunnel/dns_stub.h"
 #include "core/tunnel/held.h"
 #include "core/tunnel/tunnel.h"
 
@@ -34,7 +45,7 @@
 #define TCL_GONE_NS \
 	(30 * NS_PER_SEC) /* how long a removed resource is remembered to name the drop */
 #define TCL_OFFLINE_DECAY_NS (300 * NS_PER_SEC) /* an offline site is unknown again */
-#define TCL_FIXED_ROUTES     4			/* peer range v4 + v6, Internet v4 + v6 */
+#define TCL_FIXED_ROUTES     8 /* peers, proxies, sentinels and Internet, each v4 + v6 */
 
 enum tcl_status { TCL_STATUS_UNKNOWN, TCL_STATUS_ONLINE, TCL_STATUS_OFFLINE };
 enum tcl_gateway_state {
@@ -52,6 +63,7 @@ struct tcl_site_ref {
 /* A resource as the portal sends it to clients. */
 struct tcl_resource_spec {
 	struct tunnel_resource r;
+	enum dns_stack stack; /* DNS; else zero */
 	uint32_t site_count;
 	struct tcl_site_ref sites[TCL_RESOURCE_SITES_CAP];
 };
@@ -67,6 +79,7 @@ struct tcl_site {
 
 struct tcl_resource {
 	struct tunnel_resource r;
+	enum dns_stack stack;
 	uint32_t sites[TCL_RESOURCE_SITES_CAP]; /* slots */
 	uint32_t site_count;
 	uint32_t gateway; /* slot, TUNNEL_NO_SLOT */
@@ -75,7 +88,7 @@ struct tcl_resource {
 	uint64_t mapped_seq; /* order of the mappings: of equal networks the first one stays in
 				charge */
 	bool used;
-	bool enabled;		      /* not switched off by the user, and of a supported type */
+	bool enabled;		      /* not switched off by the user, and usable */
 	bool pending;		      /* an intent is unanswered */
 	bool want_intent, want_flush; /* events to deliver */
 	bool listed;		      /* scratch of tcl_set_resources */
@@ -90,6 +103,8 @@ struct tcl_gateway {
 };
 
 struct tcl_gone {
+	struct uuid id;
+	enum tunnel_resource_type type;
 	struct ipnet net;
 	uint32_t gateway;
 	uint64_t until_ns;
@@ -102,14 +117,20 @@ struct tcl_mem {
 	struct held_packet *held;
 	struct ipnet *routes; /* 2 * (resource_cap + TCL_FIXED_ROUTES) of them */
 	uint32_t resource_cap, site_cap, gateway_cap, held_cap;
+	/* The caller's, initialised before tcl_init; NULL: no DNS resources, nat is unused. Queries
+	 * are the caller's to give to it, its resources are this module's. */
+	struct dns_stub *stub;
+	struct dns_nat_mem nat;
 };
 
 struct tcl_counters {
 	uint64_t resource_table_full, site_table_full, gateway_table_full;
-	uint64_t held_overflow;	 /* oldest packet of a full ring gave way */
-	uint64_t held_pool_full; /* the pool had no cell: a packet was lost */
-	uint64_t held_duplicate; /* retransmission of a held packet, not stored twice */
-	uint64_t held_discarded; /* held packets whose flow never came to be */
+	uint64_t held_overflow;	  /* oldest packet of a full ring gave way */
+	uint64_t held_pool_full;  /* the pool had no cell: a packet was lost */
+	uint64_t held_duplicate;  /* retransmission of a held packet, not stored twice */
+	uint64_t held_discarded;  /* held packets whose flow never came to be */
+	uint64_t pattern_refused; /* DNS resource not activated: pattern unusable, or no room */
+	uint64_t control_refused; /* a name that cannot be said in AssignedIps */
 };
 
 struct tcl {
@@ -122,7 +143,9 @@ struct tcl {
 	uint32_t resource_high, site_high, gateway_high; /* slots in use lie below */
 	uint32_t resource_count, gateway_count;
 	struct held_pool held;
-	uint64_t mapped_seq;   /* last one given */
+	struct dns_nat nat;
+	uint8_t control[P2P_CTL_HEADER_LEN + P2P_CTL_PAYLOAD_CAP]; /* of the last CONTROL event */
+	uint64_t mapped_seq;					   /* last one given */
 	uint32_t routes_count; /* of mem.routes, as last announced */
 	bool routes_dirty, routes_known, resources_dirty, wake; /* something to poll */
 	struct tcl_counters counters;
@@ -133,8 +156,11 @@ enum tcl_event_kind {
 	TCL_EVENT_PEER_ADDED,	  /* slot: a new gateway; its connection is the shell's to start */
 	TCL_EVENT_PEER_CHANGED,	  /* slot: bump its generation */
 	TCL_EVENT_PEER_REMOVED,	  /* slot: bump, close the connection, free the peer */
+	TCL_EVENT_CONTROL,	  /* slot: send pkt through the tunnel (AssignedIps) */
+	TCL_EVENT_NAME_FLUSH,	  /* slot, name: take its held packets now: tcl_name_pop */
 	TCL_EVENT_INTENT,	  /* ask the portal for a flow: resource_id, connected ids */
-	TCL_EVENT_FLUSH,	  /* take the held packets of resource now: tcl_held_pop */
+	TCL_EVENT_FLUSH,	  /* take the held packets of resource now: tcl_held_pop; and, of a
+				     DNS resource, the in-site queries: tcl_in_site */
 	TCL_EVENT_ROUTES_CHANGED, /* tcl_routes differs from what was last announced */
 	TCL_EVENT_RESOURCES_CHANGED, /* list or statuses, for the view */
 };
@@ -146,6 +172,9 @@ struct tcl_event {
 	struct uuid id;	   /* of the resource (INTENT, FLUSH) or of the gateway (PEER_*) */
 	const struct uuid *connected; /* INTENT: most recent first; valid until the next call */
 	uint32_t connected_count;
+	uint32_t name;	    /* CONTROL, NAME_FLUSH: slot in the stub's names */
+	const uint8_t *pkt; /* CONTROL: a whole control packet; valid until the next call */
+	size_t pkt_len;
 };
 
 /* `flow_created` without what belongs to the connection (keys, ICE credentials). */
@@ -186,11 +215,31 @@ enum ps_reason_id tcl_check_in(const struct tcl *c, uint32_t slot, const uint8_t
  * the next call. */
 uint16_t tcl_held_pop(struct tcl *c, uint32_t resource, const uint8_t **pkt);
 
+/* The same for a name's packets after NAME_FLUSH. Judge each anew with tcl_route_out. */
+uint16_t tcl_name_pop(struct tcl *c, uint32_t slot, uint32_t name, const uint8_t **pkt);
+/* Is the resource served, so that its held packets can go? Flush while it is. */
+bool tcl_resource_served(const struct tcl *c, uint32_t resource);
+
+/* ---- names: to be called by whoever asks the stub ---- */
+/* dns_stub_query answered with proxy addresses (dns_action.name is not DNS_NAMES_NONE): the
+ * gateway that serves the resource, if one does, hears of the name anew. Poll events. */
+void tcl_dns_answered(struct tcl *c, uint32_t name, uint64_t now);
+/* DNS_ACT_IN_SITE of that resource, or one that is held at FLUSH. 0 and *gateway, its address of
+ * that family: dns_stub_in_site now. -EAGAIN: wait for FLUSH, an intent was raised if one is due.
+ * -ENOENT: no such active resource: dns_stub_failed. Poll events. */
+int tcl_in_site(struct tcl *c, const struct uuid *resource, uint8_t family, struct ipaddr *gateway,
+		uint64_t now);
+/* After dns_stub_set_upstreams: which of them are reached through the tunnel. (After changes of
+ * resources this happens by itself.) */
+void tcl_dns_cover(struct tcl *c);
+/* DomainStatus from gateway `slot`. Poll events before the next packet. */
+void tcl_domain_status(struct tcl *c, uint32_t slot, const struct p2p_domain_status *status);
+
 /* 0 and *slot: the shell now starts or reuses the connection to that gateway. -ENOENT: unknown
  * resource; -EALREADY: no flow is pending for it (ignore the message); -EINVAL: addresses unusable;
  * -EADDRINUSE: another gateway has them; -ENOSPC (counted; the flow stays pending). If the
  * connection cannot be started, call tcl_gateway_gone. */
-int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot);
+int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot, uint64_t now);
 void tcl_flow_failed(struct tcl *c, const struct uuid *resource, enum tcl_failure why,
 		     uint64_t now);
 /* From the connection: usable; or failed, closed or said goodbye (its mappings and held packets
@@ -202,7 +251,8 @@ void tcl_reset(struct tcl *c, uint64_t now);
 
 struct deadline tcl_deadline(const struct tcl *c);
 void tcl_timeout(struct tcl *c, uint64_t now);
-/* Next event; false when there is none. Order: peers, flushes, intents, routes, resources. */
+/* Next event; false when there is none. Order: peers, names, flushes, intents,
+ * routes, resources. */
 bool tcl_poll_event(struct tcl *c, struct tcl_event *out);
 
 /* What to route into the TUN device, sorted and without duplicates; as of the last ROUTES_CHANGED.

@@ -51,24 +51,50 @@ static bool has_internet(const struct tcl *c)
 	return false;
 }
 
-static enum ps_reason_id hold(struct tcl *c, struct tcl_resource *r, const uint8_t *pkt,
-			      const struct ip_meta *m, uint64_t now)
+void tcl_ask(struct tcl *c, struct tcl_resource *r, uint64_t now)
 {
-	if (r->gateway == TCL_NONE &&
-	    (!r->intent_ns || time_since(r->intent_ns, now) >= TCL_INTENT_GAP_NS)) {
+	if (r->gateway != TCL_NONE)
+		return;
+	if (!r->intent_ns || time_since(r->intent_ns, now) >= TCL_INTENT_GAP_NS) {
 		r->intent_ns = now ? now : 1;
 		r->want_intent = c->wake = true;
 	}
-	if (r->gateway == TCL_NONE)
-		r->pending = true;
+	r->pending = true;
+}
+
+static enum ps_reason_id hold(struct tcl *c, struct tcl_resource *r, const uint8_t *pkt,
+			      const struct ip_meta *m, uint64_t now)
+{
+	tcl_ask(c, r, now);
 	return tcl_held_add(c, r, pkt, m);
+}
+
+/* A packet to a name of resource i waits until the gateway knows the name. Cacheable is only what
+ * nothing but an announced change can stop. */
+static enum ps_reason_id route_to_name(struct tcl *c, uint32_t i, uint32_t name, const uint8_t *pkt,
+				       const struct ip_meta *m, struct tunnel_flow_grant *out,
+				       uint64_t now)
+{
+	uint32_t slot = c->mem.resources[i].gateway;
+
+	switch (dns_nat_out(&c->nat, slot, name, pkt, m, now)) {
+	case DNS_NAT_PASS:
+		break;
+	case DNS_NAT_HELD:
+		return PS_R_UTX_BUFFERED;
+	case DNS_NAT_LOST:
+		return PS_R_UTX_BUFFER_FULL;
+	}
+	allow(m, slot, i, out);
+	out->cacheable = out->cacheable && dns_nat_state(&c->nat, slot, name) == DNS_NAT_CONFIRMED;
+	return PS_R_UTX_SENT;
 }
 
 enum ps_reason_id tcl_route_out(struct tcl *c, const uint8_t *pkt, const struct ip_meta *m,
 				struct tunnel_flow_grant *out, uint64_t now)
 {
+	uint32_t i, name = DNS_NAMES_NONE;
 	struct tcl_resource *r;
-	uint32_t i;
 
 	*out = (struct tunnel_flow_grant){.slot = TUNNEL_NO_SLOT, .resource = TUNNEL_NO_RESOURCE};
 	if (ipaddr_is_multicast(&m->dst) || ipaddr_is_unspecified(&m->dst) ||
@@ -76,9 +102,12 @@ enum ps_reason_id tcl_route_out(struct tcl *c, const uint8_t *pkt, const struct 
 		return PS_R_UTX_IGNORED;
 	if (!is_own(c, &m->src))
 		return PS_R_UTX_BAD_SOURCE;
-	if (tunnel_in_reserved_range(&m->dst))
-		return route_to_gateway(c, m, out);
-	i = tcl_resource_match(c, &m->dst, m, TCL_NONE);
+	i = tcl_dns_match(c, &m->dst, &name);
+	if (i == TCL_NONE) {
+		if (tunnel_in_reserved_range(&m->dst))
+			return route_to_gateway(c, m, out);
+		i = tcl_resource_match(c, &m->dst, m, TCL_NONE);
+	}
 	if (i == TCL_NONE) {
 		out->reply = has_internet(c) ? ICMP_ERROR_UNREACHABLE : ICMP_ERROR_NONE;
 		return PS_R_UTX_NO_PEER;
@@ -92,10 +121,25 @@ enum ps_reason_id tcl_route_out(struct tcl *c, const uint8_t *pkt, const struct 
 		out->reply = ICMP_ERROR_PROHIBITED;
 		return PS_R_UTX_FILTERED;
 	}
-	if (r->gateway == TCL_NONE || c->mem.gateways[r->gateway].state != TCL_GATEWAY_ESTABLISHED)
+	if (!tcl_resource_served(c, i))
 		return hold(c, r, pkt, m, now);
+	if (name != DNS_NAMES_NONE)
+		return route_to_name(c, i, name, pkt, m, out, now);
 	allow(m, r->gateway, i, out);
 	return PS_R_UTX_SENT;
+}
+
+static bool gone_covers(const struct tcl *c, const struct tcl_gone *g, const struct ipaddr *a)
+{
+	switch (g->type) {
+	case TUNNEL_RESOURCE_CIDR:
+		return ipnet_contains(&g->net, a);
+	case TUNNEL_RESOURCE_INTERNET:
+		return tunnel_is_internet(a);
+	case TUNNEL_RESOURCE_DNS:
+		return tcl_dns_is_of(c, a, &g->id);
+	}
+	return false;
 }
 
 /* Was the address reachable through that gateway until a moment ago? */
@@ -104,8 +148,7 @@ static bool recently_gone(const struct tcl *c, uint32_t slot, const struct ipadd
 	for (uint32_t i = 0; i < TCL_GONE_CAP; i++) {
 		const struct tcl_gone *g = &c->gone[i];
 
-		if (g->until_ns > now && g->gateway == slot &&
-		    (g->net.ip.family ? ipnet_contains(&g->net, a) : tunnel_is_internet(a)))
+		if (g->until_ns > now && g->gateway == slot && gone_covers(c, g, a))
 			return true;
 	}
 	return false;
@@ -132,7 +175,7 @@ enum ps_reason_id tcl_check_in(const struct tcl *c, uint32_t slot, const uint8_t
 {
 	const struct tcl_gateway *g = tcl_gateway_at(c, slot);
 	struct ipaddr far;
-	uint32_t i;
+	uint32_t i, name;
 
 	*out = (struct tunnel_flow_grant){.slot = slot, .resource = TUNNEL_NO_RESOURCE};
 	if (!g || g->state == TCL_GATEWAY_LEAVING || !is_own(c, &m->dst) || m->source_routed)
@@ -143,9 +186,13 @@ enum ps_reason_id tcl_check_in(const struct tcl *c, uint32_t slot, const uint8_t
 		allow(m, slot, TUNNEL_NO_RESOURCE, out);
 		return PS_R_URX_DELIVERED;
 	}
-	if (ipaddr_is_multicast(&m->src) || tunnel_in_reserved_range(&far))
+	if (ipaddr_is_multicast(&m->src))
 		return PS_R_URX_BAD_SOURCE;
-	i = tcl_resource_match(c, &far, m, slot);
+	i = tcl_dns_match(c, &far, &name);
+	if (i != TCL_NONE && c->mem.resources[i].gateway != slot)
+		i = TCL_NONE;
+	if (i == TCL_NONE && !tunnel_in_reserved_range(&far))
+		i = tcl_resource_match(c, &far, m, slot);
 	if (i == TCL_NONE)
 		return recently_gone(c, slot, &far, now) ? PS_R_URX_REVOKED : PS_R_URX_BAD_SOURCE;
 	allow(m, slot, i, out);
@@ -181,6 +228,15 @@ bool tcl_routes_update(struct tcl *c)
 		{.ip = {.family = 4, .b = {100, 64}}, .len = 11},
 		{.ip = {.family = 6, .b = {0xfd, 0x00, 0x20, 0x21, 0x11, 0x11}}, .len = 107},
 	};
+	static const struct ipnet names[] = {
+		/* proxies, sentinels */
+		{.ip = {.family = 4, .b = {100, 96}}, .len = 11},
+		{.ip = {.family = 6, .b = {0xfd, 0x00, 0x20, 0x21, 0x11, 0x11, 0x80}}, .len = 107},
+		{.ip = {.family = 4, .b = {100, 100, 111}}, .len = 24},
+		{.ip = {.family = 6,
+			.b = {0xfd, 0x00, 0x20, 0x21, 0x11, 0x11, 0x80, 0, 1, 0, 1, 0, 1, 0x11}},
+		 .len = 120},
+	};
 	static const struct ipnet all[] = {{.ip = {.family = 4}}, {.ip = {.family = 6}}};
 	struct ipnet *fresh = c->mem.routes + c->mem.resource_cap + TCL_FIXED_ROUTES;
 	uint32_t count = 0;
@@ -188,6 +244,8 @@ bool tcl_routes_update(struct tcl *c)
 
 	for (int f = 0; f < 2; f++)
 		net_insert(fresh, &count, &peers[f]);
+	for (int n = 0; n < 4 && c->mem.stub; n++)
+		net_insert(fresh, &count, &names[n]);
 	for (uint32_t i = 0; i < c->resource_high; i++) {
 		const struct tcl_resource *r = &c->mem.resources[i];
 

@@ -15,6 +15,8 @@ void tcl_init(struct tcl *c, const struct tcl_mem *mem)
 	memset(mem->sites, 0, mem->site_cap * sizeof(*mem->sites));
 	memset(mem->gateways, 0, mem->gateway_cap * sizeof(*mem->gateways));
 	tcl_held_init(c);
+	if (mem->stub)
+		dns_nat_init(&c->nat, &mem->nat, rng_u64(&mem->stub->rng));
 }
 
 uint32_t tcl_find_resource(const struct tcl *c, const struct uuid *id)

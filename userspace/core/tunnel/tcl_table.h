@@ -34,6 +34,23 @@ enum ps_reason_id tcl_held_add(struct tcl *c, struct tcl_resource *r, const uint
 void tcl_held_discard(struct tcl *c, struct tcl_resource *r);
 void tcl_held_init(struct tcl *c);
 
+/* A packet or query that no connected gateway serves: an intent is pending, raised now if due. */
+void tcl_ask(struct tcl *c, struct tcl_resource *r, uint64_t now);
+
+/* ---- tcl_dns.c; without a stub all of them do nothing and find nothing ---- */
+/* The resource's pattern goes into the stub; false (counted): it cannot be active. */
+bool tcl_dns_activate(struct tcl *c, const struct tcl_resource *r);
+void tcl_dns_deactivate(struct tcl *c, const struct tcl_resource *r);
+/* A gateway serves the resource now: it must hear of the names that were given out. */
+void tcl_dns_served(struct tcl *c, const struct tcl_resource *r, uint64_t now);
+/* No gateway does any more. Before r->gateway changes. */
+void tcl_dns_unserved(struct tcl *c, const struct tcl_resource *r);
+/* The active resource and the name (slot of the stub's) of a proxy address; TCL_NONE: none. */
+uint32_t tcl_dns_match(const struct tcl *c, const struct ipaddr *a, uint32_t *name);
+/* Is it an address of one of the resource's names, active or not? */
+bool tcl_dns_is_of(const struct tcl *c, const struct ipaddr *a, const struct uuid *resource);
+bool tcl_dns_poll(struct tcl *c, struct tcl_event *out);
+
 /* Recompute what should be routed; true when it differs from what was announced, which it then
  * replaces. */
 bool tcl_routes_update(struct tcl *c);
