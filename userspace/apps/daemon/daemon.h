@@ -26,6 +26,7 @@
 
 #include "apps/daemon/opt.h"
 #include "base/log.h"
+#include "codec/p2p_ctl.h"
 #include "codec/portal_msg.h"
 #include "core/node/node.h"
 #include "core/phx/cand_hold.h"
@@ -64,6 +65,8 @@ struct role {
 				       const struct ip_meta *m, struct tunnel_flow_grant *out,
 				       uint64_t now);
 	void (*drain)(struct daemon *d, uint64_t now);
+	/* A control packet of the peer, but goodbye. */
+	void (*control)(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now);
 	void (*established)(struct daemon *d, uint32_t slot, uint64_t now);
 	void (*gone)(struct daemon *d, uint32_t slot, uint64_t now);
 	struct deadline (*deadline)(const struct daemon *d);
@@ -148,7 +151,8 @@ struct daemon {
 		struct tgw tgw;
 		struct tcl tcl;
 	};
-	struct nat *nat; /* gateway: translations of DNS resources; NULL: none */
+	struct nat *nat;       /* gateway: translations of DNS resources; NULL: none */
+	struct dns_stub *stub; /* client: names of its DNS resources; NULL: none */
 	uint32_t max_peers, n_sessions, max_flows, max_channels;
 	struct ipaddr tun4, tun6; /* family 0 before the portal's init */
 	char id[FILE_ID_LEN_MAX];

@@ -89,8 +89,11 @@ static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const st
 
 static void rx_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
 {
-	if (ctl->type != P2P_CTL_GOODBYE)
+	if (ctl->type != P2P_CTL_GOODBYE) {
+		if (d->role->control)
+			d->role->control(d, slot, ctl, now);
 		return;
+	}
 	LOG_INFO("tunnel", "peer said goodbye", LOG_UUID("cid", &d->node.mem.conns[slot].cid));
 	link_close(d, slot, now);
 	d->role->gone(d, slot, now);

@@ -8,10 +8,41 @@
 
 #include "apps/daemon/daemon.h"
 #include "crypto/crypto.h"
+#include "io/entropy.h"
 
 #define RESOURCE_CAP 4096
 #define SITE_CAP     1024
 #define HELD_CAP     1024
+#define NAME_CAP     16384 /* names of DNS resources resolved since the start */
+#define CACHED_CAP   1024  /* answers of upstream resolvers */
+/* Packets that wait for a gateway to know a name. */
+#define NAME_HELD_CAP 1024
+
+static void *take(struct daemon *d, size_t *next, size_t count, size_t size)
+{
+	return d->role_mem[(*next)++] = calloc(count, size);
+}
+
+static void stub_alloc(struct daemon *d, struct dns_stub_mem *m, struct dns_nat_mem *nat,
+		       size_t *next)
+{
+	*m = (struct dns_stub_mem){.pattern_cap = RESOURCE_CAP,
+				   .name_cap = NAME_CAP,
+				   .cell_cap = DNS_NAMES_CELLS(NAME_CAP),
+				   .pending_cap = DNS_PENDING_CAP,
+				   .cached_cap = CACHED_CAP};
+	m->patterns = take(d, next, m->pattern_cap, sizeof(*m->patterns));
+	m->names = take(d, next, m->name_cap, sizeof(*m->names));
+	m->cells = take(d, next, m->cell_cap, sizeof(*m->cells));
+	m->pending = take(d, next, m->pending_cap, sizeof(*m->pending));
+	m->cached = take(d, next, m->cached_cap, sizeof(*m->cached));
+	*nat = (struct dns_nat_mem){.entry_cap = NAME_CAP,
+				    .cell_cap = idx_cap_for(NAME_CAP),
+				    .held_cap = NAME_HELD_CAP};
+	nat->entries = take(d, next, nat->entry_cap, sizeof(*nat->entries));
+	nat->cells = take(d, next, nat->cell_cap, sizeof(*nat->cells));
+	nat->held = take(d, next, nat->held_cap, sizeof(*nat->held));
+}
 
 static int cl_init(struct daemon *d)
 {
@@ -21,22 +52,32 @@ static int cl_init(struct daemon *d)
 		.gateway_cap = d->max_peers,
 		.held_cap = HELD_CAP,
 	};
+	struct dns_stub_mem stub;
+	uint8_t seed[32];
+	size_t n = 0;
 
-	mem.resources = d->role_mem[0] = calloc(mem.resource_cap, sizeof(*mem.resources));
-	mem.sites = d->role_mem[1] = calloc(mem.site_cap, sizeof(*mem.sites));
-	mem.gateways = d->role_mem[2] = calloc(mem.gateway_cap, sizeof(*mem.gateways));
-	mem.held = d->role_mem[3] = calloc(mem.held_cap, sizeof(*mem.held));
-	mem.routes = d->role_mem[4] = calloc(2 * (mem.resource_cap + TCL_FIXED_ROUTES),
-					     sizeof(*mem.routes));
-	if (!mem.resources || !mem.sites || !mem.gateways || !mem.held || !mem.routes)
-		return -ENOMEM;
+	mem.resources = take(d, &n, mem.resource_cap, sizeof(*mem.resources));
+	mem.sites = take(d, &n, mem.site_cap, sizeof(*mem.sites));
+	mem.gateways = take(d, &n, mem.gateway_cap, sizeof(*mem.gateways));
+	mem.held = take(d, &n, mem.held_cap, sizeof(*mem.held));
+	mem.routes = take(d, &n, 2 * (mem.resource_cap + TCL_FIXED_ROUTES), sizeof(*mem.routes));
+	mem.stub = take(d, &n, 1, sizeof(*mem.stub));
+	stub_alloc(d, &stub, &mem.nat, &n);
+	for (size_t i = 0; i < n; i++)
+		if (!d->role_mem[i])
+			return -ENOMEM;
+	if (entropy_get(seed, sizeof(seed)))
+		return -EIO;
+	dns_stub_init(mem.stub, &stub, seed);
+	crypto_wipe(seed, sizeof(seed));
+	d->stub = mem.stub;
 	tcl_init(&d->tcl, &mem);
 	return 0;
 }
 
 static void cl_fini(struct daemon *d)
 {
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < sizeof(d->role_mem) / sizeof(*d->role_mem); i++)
 		free(d->role_mem[i]);
 }
 
@@ -54,25 +95,39 @@ static void send_intent(struct daemon *d, const struct tcl_event *ev, uint64_t n
 	portal_send(d, PMSG_EV_CREATE_FLOW, payload, now);
 }
 
-/* Packets that waited for this gateway, in order, judged anew. */
+/* A packet that waited is judged anew: it goes out, waits for something else, or is counted. */
+static void send_held(struct daemon *d, const uint8_t *pkt, uint16_t len, uint64_t now)
+{
+	enum ps_reason_id reason = PS_R_UTX_MALFORMED;
+	struct tunnel_flow_grant grant;
+	struct ip_meta m;
+
+	if (!ip_packet_parse(pkt, len, &m))
+		reason = tcl_route_out(&d->tcl, pkt, &m, &grant, now);
+	if (reason == PS_R_UTX_SENT)
+		reason = data_send(d, grant.slot, pkt, len, m.ecn, now);
+	if (reason != PS_R_UTX_BUFFERED) /* it was counted so once */
+		data_count(d, reason, len);
+}
+
+/* Packets that waited for a gateway, in order; if it went away again they wait on. */
 static void flush_held(struct daemon *d, const struct tcl_event *ev, uint64_t now)
 {
-	struct tunnel_flow_grant grant;
 	const uint8_t *pkt;
-	struct ip_meta m;
 	uint16_t len;
 
-	while ((len = tcl_held_pop(&d->tcl, ev->resource, &pkt))) {
-		enum ps_reason_id reason = PS_R_UTX_MALFORMED;
+	while (tcl_resource_served(&d->tcl, ev->resource) &&
+	       (len = tcl_held_pop(&d->tcl, ev->resource, &pkt)))
+		send_held(d, pkt, len, now);
+}
 
-		if (!ip_packet_parse(pkt, len, &m))
-			reason = tcl_route_out(&d->tcl, pkt, &m, &grant, now);
-		if (reason == PS_R_UTX_BUFFERED)
-			break; /* the gateway went away again: they wait on */
-		if (reason == PS_R_UTX_SENT)
-			reason = data_send(d, grant.slot, pkt, len, m.ecn, now);
-		data_count(d, reason, len);
-	}
+static void flush_name(struct daemon *d, const struct tcl_event *ev, uint64_t now)
+{
+	const uint8_t *pkt;
+	uint16_t len;
+
+	while ((len = tcl_name_pop(&d->tcl, ev->slot, ev->name, &pkt)))
+		send_held(d, pkt, len, now);
 }
 
 static void cl_drain(struct daemon *d, uint64_t now)
@@ -98,6 +153,12 @@ static void cl_drain(struct daemon *d, uint64_t now)
 		case TCL_EVENT_PEER_REMOVED:
 			link_peer_removed(d, ev.slot, now);
 			break;
+		case TCL_EVENT_CONTROL:
+			data_send(d, ev.slot, ev.pkt, ev.pkt_len, 0, now);
+			break;
+		case TCL_EVENT_NAME_FLUSH:
+			flush_name(d, &ev, now);
+			break;
 		case TCL_EVENT_INTENT:
 			send_intent(d, &ev, now);
 			break;
@@ -121,6 +182,19 @@ static void cl_drain(struct daemon *d, uint64_t now)
 
 /* ---- portal messages ---- */
 
+static enum dns_stack to_stack(enum pmsg_ip_stack in)
+{
+	switch (in) {
+	case PMSG_STACK_DUAL:
+		break;
+	case PMSG_STACK_V4:
+		return DNS_STACK_V4;
+	case PMSG_STACK_V6:
+		return DNS_STACK_V6;
+	}
+	return DNS_STACK_DUAL;
+}
+
 static int to_spec(const struct pmsg_resource *in, struct tcl_resource_spec *out)
 {
 	size_t n = pmsg_count(in->sites);
@@ -130,6 +204,7 @@ static int to_spec(const struct pmsg_resource *in, struct tcl_resource_spec *out
 		return -E2BIG;
 	if (n > TCL_RESOURCE_SITES_CAP)
 		n = TCL_RESOURCE_SITES_CAP;
+	out->stack = in->type == PMSG_RESOURCE_DNS ? to_stack(in->ip_stack) : DNS_STACK_DUAL;
 	out->site_count = (uint32_t)n;
 	for (size_t i = 0; i < n; i++) {
 		struct pmsg_site s = pmsg_site_at(in->sites, i);
@@ -285,6 +360,17 @@ static enum ps_reason_id cl_check_out(struct daemon *d, const uint8_t *pkt, cons
 	return tcl_route_out(&d->tcl, pkt, m, out, now);
 }
 
+static void cl_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
+{
+	struct p2p_domain_status status;
+
+	if (ctl->type != P2P_CTL_DOMAIN_STATUS ||
+	    p2p_domain_status_decode(ctl->payload, ctl->payload_len, &status))
+		return;
+	tcl_domain_status(&d->tcl, slot, &status);
+	cl_drain(d, now);
+}
+
 static void cl_established(struct daemon *d, uint32_t slot, uint64_t now)
 {
 	tcl_gateway_established(&d->tcl, slot, now);
@@ -363,6 +449,8 @@ static void cl_view_resources(const struct daemon *d, json_t *out)
 		}
 		json_object_set_new(o, "status",
 				    json_string(status[tcl_resource_status(&d->tcl, i)]));
+		json_object_set_new(o, "supported",
+				    json_boolean(tcl_resource_supported(&d->tcl, i)));
 		json_object_set_new(o, "enabled", json_boolean(r->enabled));
 		json_object_set_new(o, "sites", sites);
 		json_object_set_new(o, "gateway",
@@ -383,6 +471,7 @@ const struct role role_client = {
 	.check_in = cl_check_in,
 	.check_out = cl_check_out,
 	.drain = cl_drain,
+	.control = cl_control,
 	.established = cl_established,
 	.gone = cl_gone,
 	.deadline = cl_deadline,

@@ -152,6 +152,14 @@ bool tcl_resource_served(const struct tcl *c, uint32_t resource)
 	return r && serving_gateway(c, r) != TCL_NONE;
 }
 
+bool tcl_resource_supported(const struct tcl *c, uint32_t resource)
+{
+	const struct tcl_resource *r = tcl_resource_at(c, resource);
+
+	return r && (r->r.type != TUNNEL_RESOURCE_DNS ||
+		     (c->mem.stub && dns_pattern_valid(r->r.address)));
+}
+
 /* AssignedIps as the packet the gateway takes; false (counted): the name cannot be said. */
 static bool say_name(struct tcl *c, uint32_t name, size_t *len)
 {
