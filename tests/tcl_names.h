@@ -107,4 +107,23 @@ static inline void names_status(uint32_t slot, uint8_t resource, const char *nam
 	tunnel_text_copy(s.domain, sizeof(s.domain), name);
 	tcl_domain_status(&c, slot, &s);
 }
+/* No cell of a pool is lost. */
+static inline void names_check_pools(void)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = c.held.free; i != TUNNEL_NO_SLOT; i = held_pool[i].next)
+		n++;
+	for (uint32_t i = tcl_resource_next(&c, TUNNEL_NO_SLOT); i != TUNNEL_NO_SLOT;
+	     i = tcl_resource_next(&c, i))
+		n += resources[i].held.count;
+	T_EQ(n, WORLD_HELD);
+	n = 0;
+	for (uint32_t i = c.nat.held.free; i != HELD_NONE; i = nat_held[i].next)
+		n++;
+	for (uint32_t i = 0; i < c.nat.high; i++)
+		if (nat_entries[i].state != DNS_NAT_FREE)
+			n += nat_entries[i].held.count;
+	T_EQ(n, NAMES_HELD);
+}
 #endif

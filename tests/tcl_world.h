@@ -9,7 +9,10 @@
 #include "tests/pkt.h"
 #include "tests/t.h"
 
-enum { WORLD_RESOURCES = 6, WORLD_SITES = 5, WORLD_GATEWAYS = 3, WORLD_HELD = 150 };
+#ifndef WORLD_RESOURCES
+#define WORLD_RESOURCES 6
+#endif
+enum { WORLD_SITES = 5, WORLD_GATEWAYS = 3, WORLD_HELD = 150 };
 
 #define ME4 "100.64.1.1"
 #define ME6 "fd00:2021:1111::1:1"

@@ -23,7 +23,7 @@
 enum tunnel_resource_type {
 	TUNNEL_RESOURCE_CIDR,
 	TUNNEL_RESOURCE_INTERNET,
-	TUNNEL_RESOURCE_DNS, /* known and listed; carries no packets yet */
+	TUNNEL_RESOURCE_DNS,
 };
 
 struct tunnel_resource {
