@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "io/bpf_load.h"
+#include "io/dns_control.h"
 #include "io/file.h"
 
 #define OPT_TOKEN_CAP	2048
@@ -31,6 +32,7 @@ struct opt {
 	enum log_format log_format;
 	enum opt_mode mode;
 	enum bpf_xdp_mode xdp_mode;
+	enum dns_method dns_method; /* client */
 	bool allow_plaintext;
 	bool check;	    /* validate and exit */
 	bool has_token;	    /* token came from the environment or, on a gateway, the command line */

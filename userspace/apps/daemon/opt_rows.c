@@ -188,6 +188,12 @@ static int set_partition(struct opt *o, const char *v, const char **why)
 	return -EINVAL;
 }
 
+static int set_dns_control(struct opt *o, const char *v, const char **why)
+{
+	*why = "must be systemd-resolved, etc-resolv-conf or disabled";
+	return dns_method_parse(v, &o->dns_method);
+}
+
 static int set_plaintext(struct opt *o, const char *v, const char **why)
 {
 	(void)why;
@@ -350,6 +356,13 @@ const struct opt_row opt_rows[] = {
 	 set_loopback,
 	 "offer loopback addresses too (tests on one host)",
 	 BOTH},
+	{"dns-control",
+	 0,
+	 {"PENSTOCK_DNS_CONTROL", "FIREZONE_DNS_CONTROL"},
+	 "METHOD",
+	 set_dns_control,
+	 "systemd-resolved, etc-resolv-conf or disabled (default: systemd-resolved)",
+	 2},
 	{"check", 0, {NULL}, NULL, set_check, "validate the configuration and exit", BOTH},
 	/* Firezone's, accepted so that its unit and compose files work; named in the log, without
 	   effect. */
@@ -369,7 +382,7 @@ const struct opt_row opt_rows[] = {
 	{"flow-logs", 0, {"FIREZONE_FLOW_LOGS"}, NULL, opt_set_ignored, NULL, BOTH},
 	{"inc-buf", 0, {"FIREZONE_INC_BUF"}, NULL, opt_set_ignored, NULL, BOTH},
 	{"no-inc-buf", 0, {"FIREZONE_NO_INC_BUF"}, NULL, opt_set_ignored, NULL, BOTH},
-	{"dns-control", 0, {"FIREZONE_DNS_CONTROL"}, "VALUE", opt_set_ignored, NULL, BOTH},
+	{"dns-control", 0, {"FIREZONE_DNS_CONTROL"}, "VALUE", opt_set_ignored, NULL, 1},
 	{"log-dir", 0, {"LOG_DIR"}, "VALUE", opt_set_ignored, NULL, BOTH},
 	{"activate-internet-resource",
 	 0,
