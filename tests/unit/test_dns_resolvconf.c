@@ -311,6 +311,8 @@ static void test_concurrent(void)
 		}
 		T_EQ(st, 0);
 		T_EQ(dns_file_restore(&f, &err), 0);
+		if (strcmp(get(path), "nameserver 10.0.0.20\n") != 0)
+			t_note("left: %s", get(path));
 		T_STR(get(path), "nameserver 10.0.0.20\n");
 		T(clean());
 	}

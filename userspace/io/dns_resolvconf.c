@@ -163,23 +163,32 @@ static int still(const struct dns_file *f, const struct doc *judged)
 	return rc;
 }
 
-/* After an exchange the temporary holds what the file was. */
-static int exchange_check(const struct dns_file *f, const struct doc *judged)
+/* After an exchange the temporary holds what the file was. What is not what we last put or saw
+ * there is newer than what we put in its place, and goes back; so does what came in between, and so
+ * on. */
+static int exchange_check(const struct dns_file *f, const struct doc *d, const struct doc *judged)
 {
-	struct doc out;
-	int rc = doc_init(&out);
+	struct doc out[3]; /* two are still compared with when the third is filled */
+	const struct doc *want = judged, *in_place = d;
+	int rc = doc_init(&out[0]) | doc_init(&out[1]) | doc_init(&out[2]);
 
-	if (rc == 0)
-		rc = doc_load(&out, f->tmp, O_NOFOLLOW);
-	if (rc == 0 && same_text(&out, judged)) {
-		unlink(f->tmp);
-	} else {
-		renameat2(AT_FDCWD, f->tmp, AT_FDCWD, f->path, RENAME_EXCHANGE);
-		unlink(f->tmp);
-		rc = -EAGAIN;
+	for (int i = 0; rc == 0; i = (i + 1) % 3) {
+		int got = doc_load(&out[i], f->tmp, O_NOFOLLOW);
+
+		if (got == 0 && same_text(&out[i], want)) {
+			rc = want == judged ? 1 : -EAGAIN;
+			break;
+		}
+		if (renameat2(AT_FDCWD, f->tmp, AT_FDCWD, f->path, RENAME_EXCHANGE) < 0 || got < 0)
+			rc = -EAGAIN; /* removed meanwhile, or a link: theirs */
+		want = in_place;
+		in_place = &out[i];
 	}
-	free(out.text);
-	return rc;
+	unlink(f->tmp);
+	free(out[0].text);
+	free(out[1].text);
+	free(out[2].text);
+	return rc == 1 ? 0 : rc;
 }
 
 /* One write that covers all of the old contents; only empty lines are cut afterwards. */
@@ -217,7 +226,7 @@ static int replace(const struct dns_file *f, const struct doc *d, const struct d
 		return rc;
 	close(fd);
 	if (renameat2(AT_FDCWD, f->tmp, AT_FDCWD, f->path, how) == 0)
-		rc = judged->missing ? 0 : exchange_check(f, judged);
+		rc = judged->missing ? 0 : exchange_check(f, d, judged);
 	else if (errno == EBUSY)
 		rc = write_in_place(f, d, judged);
 	else if (errno == EEXIST || errno == ENOENT)
