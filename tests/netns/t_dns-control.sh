@@ -60,7 +60,12 @@ start()
 }
 tell() { echo "$*" >&9; }
 wait_for() { for _ in $(seq "${2:-100}"); do grep -q -- "$1" "$out" && return 0; sleep 0.1; done; cat "$out"; return 1; }
-stop() { tell exit; exec 9>&-; wait "$pid"; }
+stop()
+{
+	tell exit
+	exec 9>&-
+	wait "$pid" || { cat "$out"; check "clean exit" false; }
+}
 short() { awk '/^closed/ { exit !($3 < 900 && $7 < 500) }' "$out"; }
 
 # ---- etc-resolv-conf ----
