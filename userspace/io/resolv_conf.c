@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/tunnel/dns_sentinel.h"
 
 #define HEADER	 "# BEGIN Penstock DNS configuration"
 #define NOTE	 "# Penstock: "
@@ -41,21 +42,9 @@ bool resolv_name_ok(const char *name)
 	return true;
 }
 
-bool resolv_is_sentinel(const struct ipaddr *a)
-{
-	static const struct ipnet range[] = {
-		{.ip = {.family = 4, .b = {100, 100, 111}}, .len = 24},
-		{.ip = {.family = 6,
-			.b = {0xfd, 0, 0x20, 0x21, 0x11, 0x11, 0x80, 0, 1, 0, 1, 0, 1, 0x11}},
-		 .len = 120},
-	};
-
-	return ipnet_contains(&range[0], a) || ipnet_contains(&range[1], a);
-}
-
 void resolv_server_add(struct resolv_conf *c, const struct resolv_server *s)
 {
-	if (resolv_is_sentinel(&s->at.ip))
+	if (dns_in_sentinel_range(&s->at.ip))
 		return;
 	for (uint32_t i = 0; i < c->n_servers; i++)
 		if (endpoint_eq(&c->server[i].at, &s->at) && c->server[i].ifindex == s->ifindex)
@@ -364,7 +353,7 @@ static bool is_our_server(const struct line *l)
 	size_t n;
 
 	return keyword(l, "nameserver", &p, &n) && server_parse(p, word_len(p, n), &s) &&
-	       resolv_is_sentinel(&s.at.ip);
+	       dns_in_sentinel_range(&s.at.ip);
 }
 
 size_t resolv_conf_strip(char *out, size_t cap, const char *text, size_t len, const char *before,

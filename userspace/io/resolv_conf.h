@@ -43,8 +43,6 @@ struct resolv_header {
 
 /* Labels of letters, digits, '-' and '_', at most 253 characters; a dot at the end is allowed. */
 bool resolv_name_ok(const char *name);
-/* One of the addresses our resolver has. */
-bool resolv_is_sentinel(const struct ipaddr *a);
 /* Add unless it is there already, a sentinel, unspecified or one too many. */
 void resolv_server_add(struct resolv_conf *c, const struct resolv_server *s);
 void resolv_search_add(struct resolv_conf *c, const char *name, size_t len);
