@@ -42,7 +42,7 @@ CFLAGS := -std=gnu17 -O2 -g -fstack-protector-strong $(WARN) $(SANFLAGS) $(if $(
 LDFLAGS := $(SANFLAGS) -Wl,--as-needed
 PURE_LIBS := -lsodium -lcrypto -ljansson -lz -lm
 TEST_LIBS := -lldns
-IO_LIBS := -lbpf -lxdp -lelf -luv -lwebsockets -lssl -lmnl -lnftables -lsystemd
+IO_LIBS := -lcares -lbpf -lxdp -lelf -luv -lwebsockets -lssl -lmnl -lnftables -lsystemd
 
 PURE_SRCS := $(sort $(wildcard userspace/base/*.c userspace/crypto/*.c userspace/codec/*.c \
 	userspace/core/*/*.c userspace/fwd/*.c))

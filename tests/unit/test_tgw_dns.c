@@ -99,6 +99,10 @@ static void test_names_refused(void)
 	T_EQ(gw.counters.names_refused, 10);
 	T_EQ(gw.domain_count, 0);
 	T_EQ(authorize_until(1, &bad, TUNNEL_NEVER_EXPIRES, &other), -EINVAL);
+	late = dns(14, "**");
+	authorize(1, &late);
+	T(assign(slot, 14, "10.0.0.1", P1, NULL)); /* a name, not an address */
+	T(!assign(slot, 14, "10.0.0.1.test", P1, NULL));
 	late = dns(13, "late.test");
 	T_EQ(authorize_until(1, &late, unix_now + 5, &other), 0);
 	T(!assign(slot, 13, "late.test", P1, NULL));

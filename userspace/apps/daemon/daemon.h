@@ -43,6 +43,7 @@
 #include "io/nl_addr.h"
 #include "io/nl_link.h"
 #include "io/nl_route.h"
+#include "io/resolver.h"
 #include "io/tun.h"
 #include "io/udp.h"
 #include "io/websocket.h"
@@ -151,8 +152,9 @@ struct daemon {
 		struct tgw tgw;
 		struct tcl tcl;
 	};
-	struct nat *nat;       /* gateway: translations of DNS resources; NULL: none */
-	struct dns_stub *stub; /* client: names of its DNS resources; NULL: none */
+	struct nat *nat;	   /* gateway: translations of DNS resources; NULL: none */
+	struct dns_stub *stub;	   /* client: names of its DNS resources; NULL: none */
+	struct resolver *resolver; /* gateway: the host's names; else NULL */
 	uint32_t max_peers, n_sessions, max_flows, max_channels;
 	struct ipaddr tun4, tun6; /* family 0 before the portal's init */
 	char id[FILE_ID_LEN_MAX];

@@ -15,10 +15,47 @@
 #define DOMAIN_CAP	   8192 /* names of all clients together */
 #define CLIENT_DOMAINS_MAX 1024
 #define TOMB_CAP	   16384
+#define QUESTIONS_MAX	   1000 /* names being resolved at a time */
 
 static uint64_t now_unix(void)
 {
 	return loop_wall().sec;
+}
+
+static void gw_send_status(struct daemon *d, uint32_t slot, const struct p2p_domain_status *s,
+			   uint64_t now)
+{
+	uint8_t pkt[P2P_CTL_HEADER_LEN + P2P_CTL_PAYLOAD_CAP];
+	char json[P2P_CTL_PAYLOAD_CAP];
+	size_t len;
+
+	if (!p2p_domain_status_encode(s, json, sizeof(json), &len) &&
+	    !p2p_ctl_encode(P2P_CTL_DOMAIN_STATUS, json, len, pkt, sizeof(pkt), &len))
+		data_send(d, slot, pkt, len, 0, now);
+}
+
+/* The cookie is domain and ticket of the event. */
+static void on_resolved(void *ctx, uint64_t cookie, const struct ipaddr *addrs, size_t n,
+			uint64_t now)
+{
+	struct daemon *d = ctx;
+	struct p2p_domain_status reply;
+	uint32_t slot;
+
+	if (!tgw_resolved(&d->tgw, (uint32_t)(cookie >> 32), (uint32_t)cookie, addrs, n, &slot,
+			  &reply, now))
+		return;
+	LOG_DEBUG("tunnel", "name set up", LOG_STR("name", reply.domain), LOG_U64("addresses", n),
+		  LOG_BOOL("active", reply.active));
+	gw_send_status(d, slot, &reply, now);
+}
+
+static void gw_resolve(struct daemon *d, const struct tgw_event *ev, uint64_t now)
+{
+	char name[P2P_DOMAIN_CAP];
+
+	memcpy(name, ev->name, strlen(ev->name) + 1);
+	resolver_ask(d->resolver, name, (uint64_t)ev->domain << 32 | ev->ticket, now);
 }
 
 /* Memory of the role's; NULL is found at the end. */
@@ -54,6 +91,8 @@ static int gw_init(struct daemon *d)
 			.session_cap = d->max_flows,
 			.tomb_cap = TOMB_CAP},
 	};
+	const struct resolver_cfg cfg = {
+		.questions_max = QUESTIONS_MAX, .fwmark = NL_FWMARK, .done = on_resolved, .ctx = d};
 	uint64_t seed;
 	size_t n = 0;
 
@@ -71,34 +110,13 @@ static int gw_init(struct daemon *d)
 		return -EIO;
 	tgw_init(&d->tgw, &mem, seed);
 	d->nat = &d->tgw.nat;
-	return 0;
+	return resolver_open(&d->resolver, &d->loop, &cfg);
 }
 
 static void gw_fini(struct daemon *d)
 {
 	for (size_t i = 0; i < sizeof(d->role_mem) / sizeof(*d->role_mem); i++)
 		free(d->role_mem[i]);
-}
-
-static void gw_send_status(struct daemon *d, uint32_t slot, const struct p2p_domain_status *s,
-			   uint64_t now)
-{
-	uint8_t pkt[P2P_CTL_HEADER_LEN + P2P_CTL_PAYLOAD_CAP];
-	char json[P2P_CTL_PAYLOAD_CAP];
-	size_t len;
-
-	if (!p2p_domain_status_encode(s, json, sizeof(json), &len) &&
-	    !p2p_ctl_encode(P2P_CTL_DOMAIN_STATUS, json, len, pkt, sizeof(pkt), &len))
-		data_send(d, slot, pkt, len, 0, now);
-}
-
-static void gw_resolve(struct daemon *d, const struct tgw_event *ev, uint64_t now)
-{
-	struct p2p_domain_status reply;
-	uint32_t slot;
-
-	if (tgw_resolved(&d->tgw, ev->domain, ev->ticket, NULL, 0, &slot, &reply, now))
-		gw_send_status(d, slot, &reply, now);
 }
 
 static void gw_drain(struct daemon *d, uint64_t now)
@@ -256,6 +274,19 @@ static void gw_message(struct daemon *d, const struct pmsg *m, uint64_t now)
 	gw_drain(d, now);
 }
 
+static void gw_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
+{
+	struct p2p_assigned_ips m;
+	struct p2p_domain_status reply;
+
+	if (ctl->type != P2P_CTL_ASSIGNED_IPS ||
+	    p2p_assigned_ips_decode(ctl->payload, ctl->payload_len, &m))
+		return;
+	if (tgw_assigned_ips(&d->tgw, slot, &m, now_unix(), &reply, now))
+		gw_send_status(d, slot, &reply, now);
+	gw_drain(d, now);
+}
+
 static enum ps_reason_id gw_check_in(struct daemon *d, uint32_t slot, const uint8_t *pkt,
 				     const struct ip_meta *m, struct tunnel_flow_grant *out,
 				     uint64_t now)
@@ -379,6 +410,7 @@ const struct role role_gateway = {
 	.check_in = gw_check_in,
 	.check_out = gw_check_out,
 	.drain = gw_drain,
+	.control = gw_control,
 	.established = gw_established,
 	.gone = gw_gone,
 	.deadline = gw_deadline,

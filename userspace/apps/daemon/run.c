@@ -342,6 +342,7 @@ static void teardown(struct daemon *d)
 		PS_WRITE_ONCE(bpf_load_tables(d->bpf)->config->flags, 0);
 	portal_fini(d);
 	ctl_server_close(d->ctl);
+	resolver_close(d->resolver);
 	loop_fini(&d->loop);
 	if (d->node.mem.conns)
 		node_fini(&d->node);

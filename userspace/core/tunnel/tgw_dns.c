@@ -72,6 +72,14 @@ static uint8_t proxies_of(const struct p2p_assigned_ips *m, struct ipaddr list[P
 	return count;
 }
 
+/* A name, and not an address in a name's place: no resolver is asked for those. */
+static bool is_name(const char *domain)
+{
+	struct ipaddr address;
+
+	return p2p_domain_valid(domain) && ipaddr_parse(domain, &address);
+}
+
 static void reply_set(struct p2p_domain_status *reply, const struct uuid *resource,
 		      const char *name, bool active)
 {
@@ -87,7 +95,7 @@ bool tgw_assigned_ips(struct tgw *g, uint32_t slot, const struct p2p_assigned_ip
 	uint8_t count = proxies_of(m, list);
 
 	reply_set(reply, &m->resource, m->domain, false);
-	if (grant == TGW_NONE || !count || !p2p_domain_valid(m->domain) ||
+	if (grant == TGW_NONE || !count || !is_name(m->domain) ||
 	    !dns_pattern_match(g->mem.resources[g->mem.grants[grant].resource].r.address,
 			       m->domain)) {
 		g->counters.names_refused++;
