@@ -40,7 +40,9 @@ static void on_done(void *ctx, uint64_t cookie, const struct ipaddr *addrs, size
 		return;
 	got[got_len].cookie = cookie;
 	got[got_len].n = n;
-	memcpy(got[got_len++].addrs, addrs, n * sizeof(*addrs));
+	for (size_t i = 0; i < n; i++)
+		got[got_len].addrs[i] = addrs[i];
+	got_len++;
 }
 
 /* The answer to the query in p[len]; its length, 0: none. */
