@@ -383,6 +383,39 @@ static json_t *view_grants(const struct daemon *d, uint32_t resource, uint64_t u
 	return list;
 }
 
+static json_t *view_addresses(json_t *list, const struct ipaddr *a, uint8_t count)
+{
+	char text[IPADDR_STRLEN];
+
+	for (uint8_t i = 0; i < count; i++)
+		json_array_append_new(list, json_string(ipaddr_fmt(&a[i], text)));
+	return list;
+}
+
+/* {"client","name","resolving","proxies","addresses"} of every name set up for the resource. */
+static json_t *view_names(const struct daemon *d, uint32_t resource)
+{
+	json_t *list = json_array();
+	char id[UUID_STRLEN];
+
+	for (uint32_t i = 0; i < d->tgw.mem.domain_cap; i++) {
+		const struct tgw_domain *e = tgw_domain_at(&d->tgw, i);
+		json_t *reals;
+
+		if (!e || e->resource != resource)
+			continue;
+		reals = view_addresses(json_array(), e->real4, e->real4_count);
+		json_array_append_new(
+			list,
+			json_pack("{s:s,s:s,s:b,s:o,s:o}", "client",
+				  uuid_fmt(&tgw_client_at(&d->tgw, e->client)->id, id), "name",
+				  e->name, "resolving", e->state != TGW_DOMAIN_READY, "proxies",
+				  view_addresses(json_array(), e->proxies, e->proxy_count),
+				  "addresses", view_addresses(reals, e->real6, e->real6_count)));
+	}
+	return list;
+}
+
 static void gw_view_resources(const struct daemon *d, json_t *out)
 {
 	uint64_t unix_now = now_unix();
@@ -395,6 +428,10 @@ static void gw_view_resources(const struct daemon *d, json_t *out)
 			continue;
 		o = view_resource(r);
 		json_object_set_new(o, "authorizations", view_grants(d, i, unix_now));
+		if (r->type == TUNNEL_RESOURCE_DNS) {
+			json_object_set_new(o, "supported", json_true());
+			json_object_set_new(o, "names", view_names(d, i));
+		}
 		json_array_append_new(out, o);
 	}
 }
