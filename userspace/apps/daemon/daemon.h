@@ -15,6 +15,7 @@
  * who may do what                    role_gateway.c, role_client.c around core/tunnel
  * cached flows of the kernel         flow.c
  * once a second                      tick.c   counters of both executors -> timers
+ * names                              dns.c    sockets <-> stub resolver
  * devices, made and undone           dev.c
  * options, operator's view, life     opt.c, view.c, run.c
  */
@@ -39,6 +40,7 @@
 #include "io/bpf_load.h"
 #include "io/bpf_sync.h"
 #include "io/ctl_socket.h"
+#include "io/dns_resolver.h"
 #include "io/loop.h"
 #include "io/nl_addr.h"
 #include "io/nl_link.h"
@@ -152,7 +154,11 @@ struct daemon {
 		struct tgw tgw;
 		struct tcl tcl;
 	};
-	struct nat *nat;	   /* gateway: translations of DNS resources; NULL: none */
+	struct nat *nat;	      /* gateway: translations of DNS resources; NULL: none */
+	struct dns_resolver *stub_io; /* client: its sockets */
+	struct endpoint dns_portal[DNS_UPSTREAMS_CAP]; /* resolvers the portal names */
+	struct ipaddr dns_system[DNS_UPSTREAMS_CAP];   /* those the host had before us */
+	uint32_t dns_portal_count, dns_system_count;
 	struct dns_stub *stub;	   /* client: names of its DNS resources; NULL: none */
 	struct resolver *resolver; /* gateway: the host's names; else NULL */
 	uint32_t max_peers, n_sessions, max_flows, max_channels;
@@ -272,6 +278,14 @@ void dev_close(struct daemon *d);
  * the old ones (the gateway's are set again); 0: nothing changed; -errno. */
 int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ipaddr *v6);
 int dev_set_routes(struct daemon *d, const struct ipnet *nets, uint32_t n);
+
+/* ---- dns.c: the client's resolver ---- */
+int dns_open(struct daemon *d);
+/* What the portal says: own addresses and its resolvers. fresh: the device lost its addresses. */
+void dns_set_interface(struct daemon *d, const struct pmsg_interface *i, bool fresh, uint64_t now);
+/* The host's own resolvers, without ours. */
+void dns_set_system(struct daemon *d, const struct ipaddr *list, uint32_t n, uint64_t now);
+json_t *dns_view(const struct daemon *d); /* null on a gateway */
 
 /* ---- tick.c ---- */
 void tick(void *ctx, uint64_t now);

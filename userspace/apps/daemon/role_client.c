@@ -72,11 +72,12 @@ static int cl_init(struct daemon *d)
 	crypto_wipe(seed, sizeof(seed));
 	d->stub = mem.stub;
 	tcl_init(&d->tcl, &mem);
-	return 0;
+	return dns_open(d);
 }
 
 static void cl_fini(struct daemon *d)
 {
+	dns_resolver_close(d->stub_io);
 	for (size_t i = 0; i < sizeof(d->role_mem) / sizeof(*d->role_mem); i++)
 		free(d->role_mem[i]);
 }
@@ -164,6 +165,7 @@ static void cl_drain(struct daemon *d, uint64_t now)
 			break;
 		case TCL_EVENT_FLUSH:
 			flush_held(d, &ev, now);
+			dns_resolver_in_site(d->stub_io, &ev.id, now);
 			break;
 		case TCL_EVENT_ROUTES_CHANGED: {
 			const struct ipnet *nets = tcl_routes(&d->tcl, &n);
@@ -215,13 +217,16 @@ static int to_spec(const struct pmsg_resource *in, struct tcl_resource_spec *out
 	return 0;
 }
 
-static void set_interface(struct daemon *d, const struct pmsg_interface *i)
+static void set_interface(struct daemon *d, const struct pmsg_interface *i, uint64_t now)
 {
 	const struct ipnet *nets;
+	bool fresh;
 	uint32_t n;
 
 	tcl_set_interface(&d->tcl, &i->v4, &i->v6);
-	if (dev_set_interface(d, &i->v4, &i->v6) <= 0)
+	fresh = dev_set_interface(d, &i->v4, &i->v6) > 0;
+	dns_set_interface(d, i, fresh, now);
+	if (!fresh)
 		return;
 	/* With a device's last address the kernel drops its routes. */
 	nets = tcl_routes(&d->tcl, &n);
@@ -238,7 +243,7 @@ static void on_init(struct daemon *d, const struct pmsg_client_init *m, uint64_t
 		daemon_stop(d, 1);
 		return;
 	}
-	set_interface(d, &m->interface);
+	set_interface(d, &m->interface, now);
 	for (size_t i = 0; i < n; i++) {
 		struct pmsg_resource r;
 		struct pmsg_err err;
@@ -301,7 +306,7 @@ static void cl_message(struct daemon *d, const struct pmsg *m, uint64_t now)
 		on_init(d, &m->client_init, now);
 		break;
 	case PMSG_CONFIG_CHANGED:
-		set_interface(d, &m->config_changed);
+		set_interface(d, &m->config_changed, now);
 		break;
 	case PMSG_RESOURCE_CHANGED:
 		spec = malloc(sizeof(*spec));

@@ -169,6 +169,7 @@ static void reset(struct daemon *d, uint64_t now)
 
 	LOG_INFO("daemon", "resetting connections");
 	tcl_reset(&d->tcl, now);
+	dns_resolver_reset(d->stub_io, now);
 	d->role->drain(d, now);
 	for (uint32_t slot = 0; slot < d->max_peers; slot++)
 		link_close(d, slot, now);

@@ -140,6 +140,7 @@ static json_t *view_status(const struct daemon *d, uint64_t now)
 	    json_pack("{s:s,s:o,s:o,s:i}", "iface", d->opt.tun, "ipv4", ip(&d->tun4), "ipv6",
 		      ip(&d->tun6), "mtu", IP_PACKET_MTU));
 	put(o, "listen", view_listen(d));
+	put(o, "dns", dns_view(d));
 	put(o, "tables", tables);
 	put(o, "memory_bytes", num(memory));
 	put(o, "peers",
