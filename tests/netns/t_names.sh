@@ -14,15 +14,6 @@ done
 SENTINEL=100.100.111.1
 web=
 
-# The portal's file through jq, put in place by rename.
-portal_set()
-{
-	local f
-
-	f=$(lab path portal.json)
-	jq "$@" "$f" >"$f.new" && mv "$f.new" "$f"
-}
-
 ask() { on client dig +short +time=2 +tries=1 @$SENTINEL "$@"; }
 resolves() { [ "$(ask app.example A | head -n 1)" = 100.96.0.1 ]; }
 fetches() { [ "$(on client curl -s -m 5 --resolve "app.example:8080:$1" "http://app.example:8080/")" = "hello, app.example:8080" ]; }
@@ -35,7 +26,7 @@ translated()
 
 for mode in $(modes); do
 	lab_up MODE=$mode
-	portal_set '.resources += [{"name":"app","type":"dns","address":"*.example","site":"lab"}] |
+	portal_edit '.resources += [{"name":"app","type":"dns","address":"*.example","site":"lab"}] |
 		.policies += [{"group":"staff","resource":"app"}] | .dns = {"upstream":["192.0.2.10"],"search_domain":null}'
 	on gateway sh -c "echo '$SERVER_V4 app.example' >>/etc/hosts"
 	"$root/tools/lab/lab" exec server timeout 120 python3 -c "
@@ -55,7 +46,7 @@ http.server.HTTPServer(('$SERVER_V4', 8080), H).serve_forever()" &
 	check "$mode: echoes through the translation, none lost" on client ping -q -c 40 -i 0.02 -W 2 100.96.0.1
 	[ $mode != kernel ] || check "kernel: both directions of the flow were translated in the kernel" wait_for 3 translated
 	check "$mode: a proxy address nobody was given is unreachable" fails on client ping -q -c 1 -W 1 100.96.9.9
-	portal_set '.policies |= map(select(.resource != "app"))'
+	portal_edit '.policies |= map(select(.resource != "app"))'
 	gone() { ! fetches 100.96.0.1; }
 	check "$mode: taken out of policy, it is not reached any more" wait_for 5 gone
 	kill $web 2>/dev/null
