@@ -74,6 +74,9 @@ static void update(struct daemon *d, bool fresh, uint64_t now)
 		LOG_INFO("dns", "resolver", LOG_IP("address", &d->stub->sentinels.list[i].sentinel),
 			 LOG_ENDPOINT("upstream", &d->stub->sentinels.list[i].at),
 			 LOG_BOOL("from_portal", d->stub->sentinels.from_portal));
+	if (changed && d->stub->sentinels.count)
+		LOG_INFO("dns", "the host's own DNS settings are left as they are, --dns-control "
+				"or not: point it at the resolver");
 }
 
 void dns_set_interface(struct daemon *d, const struct pmsg_interface *i, bool fresh, uint64_t now)

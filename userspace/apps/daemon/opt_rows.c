@@ -361,7 +361,7 @@ const struct opt_row opt_rows[] = {
 	 {"PENSTOCK_DNS_CONTROL", "FIREZONE_DNS_CONTROL"},
 	 "METHOD",
 	 set_dns_control,
-	 "systemd-resolved, etc-resolv-conf or disabled (default: systemd-resolved)",
+	 "systemd-resolved, etc-resolv-conf or disabled; checked, without effect yet",
 	 2},
 	{"check", 0, {NULL}, NULL, set_check, "validate the configuration and exit", BOTH},
 	/* Firezone's, accepted so that its unit and compose files work; named in the log, without
