@@ -38,7 +38,7 @@ cleanup()
 	local f ns
 
 	for f in "$tmp"/*.pid; do
-		[ -e "$f" ] && kill "$(cat "$f")" 2>/dev/null
+		[ -e "$f" ] && kill -KILL "$(cat "$f")" 2>/dev/null
 	done
 	sleep 0.3
 	for ns in cl rl pe sw; do
@@ -75,7 +75,8 @@ setup()
 # start NS NAME CMD…: in the background, its pid remembered
 start()
 {
-	in_ns "$1" "${@:3}" >"$tmp/$2.log" 2>&1 &
+	# not through in_ns(): the pid is to be the command's, not that of a shell around it
+	ip netns exec "turn-$id-$1" "${@:3}" >"$tmp/$2.log" 2>&1 &
 	echo $! >"$tmp/$2.pid"
 }
 
@@ -159,7 +160,10 @@ if [ -n "$python" ]; then
 else
 	echo "# aioice is not installed: left out"
 fi
+# The first SIGTERM drains: uclient leaves allocations behind. The second one ends it.
 kill "$(cat "$tmp/relay.pid")"
+sleep 0.5
+kill "$(cat "$tmp/relay.pid")" 2>/dev/null
 wait "$(cat "$tmp/relay.pid")" 2>/dev/null
 check "no sanitizer report" bash -c "! grep -E 'Sanitizer|runtime error' '$tmp/relay.log'"
 echo "1..$n"
