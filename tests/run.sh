@@ -8,7 +8,9 @@
 #   tests/run.sh revoke         one test by name: tests/netns/t_revoke.sh, test_addr or addr, …
 #   tests/run.sh list           the names
 #
-# Environment: SAN=1 runs the sanitizer build (build/san). T_TIMEOUT=seconds overrides every limit.
+# Environment: SAN=1 runs the sanitizer build (build/san). T_TIMEOUT=seconds overrides every limit. T_JOBS=N: how
+# many tests without namespaces or kernel (unit sim fuzz-replay) run at a time, by default one a core; the others
+# have the machine to themselves.
 #
 # Tests are derived from their sources, so one that was not built is a failure, not an absence. A test
 # passes with exit 0, is skipped with exit 77 (its last line says why) and fails otherwise; a script
@@ -22,11 +24,13 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=99
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 
 GROUPS_KNOWN="unit sim fuzz-replay bpf interop netns vm"
+T_JOBS=${T_JOBS:-$(nproc)}
 passed=0 failed=0 skipped=0
 failed_names=()
-out=$(mktemp /tmp/penstock-test.XXXXXX) || exit 2
-trap 'rm -f "$out"' EXIT
-trap 'exit 130' INT TERM
+work=$(mktemp -d /tmp/penstock-test.XXXXXX) || exit 2
+trap 'rm -rf "$work"' EXIT
+# timeout(1) leads a process group of its own: what runs is ended through it.
+trap 'jobs -p | xargs -r kill 2>/dev/null; wait; exit 130' INT TERM
 
 # One line a test: "group name seconds command…" on stdout.
 inventory()
@@ -72,22 +76,32 @@ answers_to()
 	[ "$want" = "$group" ] || [ "$want" = "$name" ] || [ "$want" = "${name#*_}" ]
 }
 
-run_one()
+# execute N NAME LIMIT CMD…: leaves $work/N.out and, last, $work/N.rc with "status seconds".
+execute()
 {
-	local group=$1 name=$2 limit=$3 start end rc why inner
-	shift 3
+	local n=$1 limit=${T_TIMEOUT:-$3} start rc
 
-	limit=${T_TIMEOUT:-$limit}
+	shift 3
 	start=$(date +%s%N)
 	if [ "$1" != bash ] && [ ! -x "$1" ]; then
-		echo "not built: $1" >"$out"
+		echo "not built: $1" >"$work/$n.out"
 		rc=1
 	else
-		timeout -k 20 "$limit" "$@" >"$out" 2>&1 </dev/null
+		timeout -k 20 "$limit" "$@" >"$work/$n.out" 2>&1 </dev/null &
+		trap "kill $! 2>/dev/null; wait $!; exit 130" TERM
+		wait $!
 		rc=$?
 	fi
-	end=$(date +%s%N)
-	took=$(awk -v ns=$((end - start)) 'BEGIN { printf "%.2fs", ns / 1e9 }')
+	awk -v rc=$rc -v ns=$(($(date +%s%N) - start)) 'BEGIN { printf "%d %.2fs\n", rc, ns / 1e9 }' >"$work/$n.tmp"
+	mv "$work/$n.tmp" "$work/$n.rc"
+}
+
+# report N GROUP NAME LIMIT: one line, and the output of a failure.
+report()
+{
+	local out=$work/$1.out group=$2 name=$3 limit=${T_TIMEOUT:-$4} rc took why inner
+
+	read -r rc took <"$work/$1.rc"
 	case $rc in
 	0)
 		passed=$((passed + 1))
@@ -108,11 +122,45 @@ run_one()
 	*)
 		failed=$((failed + 1))
 		failed_names+=("$group/$name")
-		[ $rc = 124 ] || [ $rc = 137 ] && why="timeout after ${limit}s" || why="exit $rc"
+		[ "$rc" = 124 ] || [ "$rc" = 137 ] && why="timeout after ${limit}s" || why="exit $rc"
 		printf 'FAIL  %-11s %-28s %s (%s)\n' "$group" "$name" "$took" "$why"
 		sed 's/^/      | /' "$out"
 		;;
 	esac
+	rm -f "$work/$1".*
+}
+
+# Reports, in order, of what has ended; with "all" it waits for the rest.
+reported=0
+started=()
+catch_up()
+{
+	while [ $reported -lt ${#started[@]} ]; do
+		if [ ! -e "$work/$reported.rc" ]; then
+			[ "${1:-}" = all ] || return 0
+			wait -n
+			continue
+		fi
+		# shellcheck disable=SC2086 # group, name, limit
+		report $reported ${started[reported]}
+		reported=$((reported + 1))
+	done
+}
+
+run_one()
+{
+	local group=$1 name=$2 limit=$3 jobs=1
+	shift 3
+
+	case $group in unit | sim | fuzz-replay) jobs=$T_JOBS ;; esac
+	[ "$jobs" -gt 1 ] || catch_up all
+	while [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; do
+		wait -n
+		catch_up
+	done
+	execute ${#started[@]} "$name" "$limit" "$@" &
+	started+=("$group $name $limit")
+	[ "$jobs" -gt 1 ] || catch_up all
 }
 
 all=$(inventory)
@@ -149,6 +197,7 @@ while read -r -u 3 group name limit cmd; do
 		fi
 	done
 done 3<<<"$all"
+catch_up all
 
 for name in "${failed_names[@]}"; do
 	echo "failed: $name"
