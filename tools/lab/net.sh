@@ -59,6 +59,18 @@ route()
 	[ -n "$LAB_IPV4_ONLY" ] || ip -n "$P-$1" -6 route add "$4" via "$5"
 }
 
+# host_etc DIR: what inside.sh lays over /etc. Empty, resolv.conf means that the host has no resolver.
+host_etc()
+{
+	mkdir -p "$1/etc/.machine" && (
+		cd "$1/etc" || exit 1
+		find /etc -mindepth 1 -maxdepth 1 ! -type l ! -name hosts ! -name resolv.conf -printf '.machine/%f\0' |
+			xargs -0r ln -s -t . &&
+			find /etc -mindepth 1 -maxdepth 1 -type l ! -name hosts ! -name resolv.conf -exec cp -P -t . {} + &&
+			: >hosts && : >resolv.conf
+	) && ln -s etc/resolv.conf "$1/resolv.conf"
+}
+
 net_hosts()
 {
 	local h d
@@ -66,8 +78,7 @@ net_hosts()
 	for h in $HOSTS; do
 		ip netns add "$P-$h" || return 1
 		d=$S/hosts/$h
-		mkdir -p "$d/bpf"
-		echo "nameserver 127.0.0.1" >"$d/resolv.conf"
+		mkdir -p "$d/bpf" && host_etc "$d" || return 1
 		{
 			echo "127.0.0.1 localhost $h"
 			echo "::1 localhost"

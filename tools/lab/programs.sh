@@ -154,6 +154,7 @@ program_command()
 		printf '%s\n' --api-url "$(api_url)" --token-path "$S/$1.token" --mode "$MODE" --xdp-mode "$XDP_MODE" \
 			--wan-iface eth0 --instance "$P-$1" --id-file "$S/hosts/$1/id.json" --name "lab-$1" \
 			--log-format json --log-level "$LAB_LOG_LEVEL"
+		[ "$1" != client ] || printf '%s\n' --dns-control "$LAB_DNS_CONTROL"
 		[ "$LAB_TLS" = 1 ] && printf '%s\n' --ca-file "$S/tls/ca.pem" || printf '%s\n' --allow-plaintext
 		;;
 	relay*)
