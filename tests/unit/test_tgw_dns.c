@@ -338,7 +338,8 @@ static void test_host_network_and_name(void)
 static void test_icmp_errors(void)
 {
 	uint32_t slot = with_example();
-	struct ipaddr router = pkt_ip("192.0.2.1"), proxy = pkt_ip(P1), client = pkt_ip(C1);
+	struct ipaddr router = pkt_ip("192.0.2.1"), proxy = pkt_ip(P1), client = pkt_ip(C1),
+		      own = pkt_ip(OWN);
 	struct pkt sent, err;
 	struct ip_meta m, q;
 
@@ -353,7 +354,20 @@ static void test_icmp_errors(void)
 	T(ipaddr_eq(&m.src, &proxy) && ipaddr_eq(&m.dst, &client));
 	T_EQ(ip_packet_parse_quoted(last.instead, &m, &q), 0);
 	T(ipaddr_eq(&q.dst, &proxy));
-	sent = pkt_text(C1, "10.0.0.7", UDP, 40000, 53); /* nothing of ours */
+	/* The gateway's own kernel is a router on the way, too: its errors are translated, and keep
+	 * its address, which the client knows. */
+	sent = pkt_text(C1, "10.0.0.5", UDP, 40000, 53);
+	err = pkt_error(&own, &sent);
+	T_EQ(tgw_check_out(&gw, err.b, &err.m, unix_now, &last, now), PS_R_UTX_SENT);
+	T(last.instead && !ip_packet_parse(last.instead, last.instead_len, &m));
+	T(ipaddr_eq(&m.src, &own) && ipaddr_eq(&m.dst, &client));
+	T_EQ(ip_packet_parse_quoted(last.instead, &m, &q), 0);
+	T(ipaddr_eq(&q.dst, &proxy));
+	sent = pkt_text(C1, "10.0.0.7", UDP, 40000, 53); /* of the client's traffic with itself */
+	err = pkt_error(&own, &sent);
+	T_EQ(tgw_check_out(&gw, err.b, &err.m, unix_now, &last, now), PS_R_UTX_SENT);
+	T(!last.instead);
+	/* nothing of ours */
 	err = pkt_error(&router, &sent);
 	T_EQ(tgw_check_out(&gw, err.b, &err.m, unix_now, &last, now), PS_R_UTX_POLICY);
 	T(!last.instead);

@@ -196,8 +196,9 @@ enum nat_in nat_in(struct nat *n, uint32_t client, const struct ip_meta *m, stru
 		   uint64_t now);
 
 /* An ICMP error (m->l4 == IP_L4_ICMP_ERROR), about a packet that went to the resource: with OK
- * out[*len] is what the client is to get in its place, from the proxy address, quoting what the
- * client has sent. cap: NAT_ICMP_MAX always does. Sessions are not refreshed (RFC 5508 REQ-6). */
+ * out[*len] is what the client is to get in its place, from the proxy address (a tunnel address as
+ * its source stays: the gateway's own), quoting what the client has sent. cap: NAT_ICMP_MAX always
+ * does. Sessions are not refreshed (RFC 5508 REQ-6). */
 enum nat_icmp nat_icmp_in(struct nat *n, uint32_t client, const uint8_t *pkt,
 			  const struct ip_meta *m, uint8_t *out, size_t cap, size_t *len,
 			  struct nat_hit *hit);

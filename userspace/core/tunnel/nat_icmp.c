@@ -2,9 +2,10 @@
  *
  * ICMP errors about translated packets (RFC 5508 §4): a new error of the same type, code and second
  * word (the next hop's MTU is there), whose quoted packet is the one its receiver has sent. It
- * comes from the other end of the session, whichever router wrote it; checksums inside the
- * quotation follow as far as they are quoted. Not here: errors we answer with ourselves
- * (codec/icmp_error.h). */
+ * comes from the other end of the session, whichever router wrote it, for a router's address would
+ * tell of the network behind the gateway; only the gateway's own kernel, the first router on the
+ * way, keeps its tunnel address. Checksums inside the quotation follow as far as they are quoted.
+ * Not here: errors we answer with ourselves (codec/icmp_error.h). */
 #include <string.h>
 
 #include "base/bytes.h"
@@ -113,7 +114,8 @@ enum nat_icmp nat_icmp_in(struct nat *n, uint32_t client, const uint8_t *pkt,
 		return nat_tomb_find(n, &k) == NAT_NONE ? NAT_ICMP_NONE : NAT_ICMP_EXPIRED;
 	nat_hit_fill(n, i, false, &to);
 	if (may_translate(pkt, m, ipaddr_eq(&q.src, &m->dst)))
-		*len = error_make(pkt, m, &q, &to.proxy, &m->dst, PS_NAT_TO, &to.nat, out, cap);
+		*len = error_make(pkt, m, &q, tunnel_in_peer_range(&m->src) ? &m->src : &to.proxy,
+				  &m->dst, PS_NAT_TO, &to.nat, out, cap);
 	if (*len)
 		*hit = to;
 	return counted(n, *len);

@@ -339,8 +339,9 @@ static struct outcome judge_error(const struct tgw *g, uint32_t slot, const uint
 	return judge(g, slot, &quoted.dst, &quoted, FILTER_TO_RESOURCE, now_unix);
 }
 
+/* own: it comes from the gateway itself, which is the first router behind the tunnel. */
 static enum ps_reason_id check_out_error(struct tgw *g, uint32_t slot, const uint8_t *pkt,
-					 const struct ip_meta *m, uint64_t now_unix,
+					 const struct ip_meta *m, bool own, uint64_t now_unix,
 					 struct tunnel_flow_grant *out)
 {
 	struct outcome o = {.verdict = V_POLICY};
@@ -358,11 +359,12 @@ static enum ps_reason_id check_out_error(struct tgw *g, uint32_t slot, const uin
 	case NAT_ICMP_REFUSED:
 		return PS_R_UTX_NAT_ERROR;
 	case NAT_ICMP_NONE:
-		o = judge_error(g, slot, pkt, m, now_unix);
+		o = own ? judge_own(g, &g->mem.clients[slot], m, now_unix)
+			: judge_error(g, slot, pkt, m, now_unix);
 		len = 0;
 		break;
 	}
-	fill(&o, m, false, out);
+	fill(&o, m, own && !len, out);
 	if (out->allowed && len) {
 		out->instead = g->instead;
 		out->instead_len = (uint16_t)len;
@@ -398,6 +400,7 @@ enum ps_reason_id tgw_check_out(struct tgw *g, const uint8_t *pkt, const struct 
 {
 	uint32_t slot = tgw_find_address(g, &m->dst);
 	const struct tgw_client *c = tgw_client_at(g, slot);
+	bool own = is_own(g, &m->src);
 	enum ps_reason_id reason;
 	struct outcome o;
 
@@ -406,12 +409,12 @@ enum ps_reason_id tgw_check_out(struct tgw *g, const uint8_t *pkt, const struct 
 		return PS_R_UTX_IGNORED;
 	if (!c)
 		return PS_R_UTX_NO_PEER;
-	if (is_own(g, &m->src)) {
+	if (m->l4 == IP_L4_ICMP_ERROR) {
+		reason = check_out_error(g, slot, pkt, m, own, now_unix, out);
+	} else if (own) {
 		o = judge_own(g, c, m, now_unix);
 		fill(&o, m, true, out);
 		reason = out_reason(o.verdict);
-	} else if (m->l4 == IP_L4_ICMP_ERROR) {
-		reason = check_out_error(g, slot, pkt, m, now_unix, out);
 	} else {
 		reason = check_out_data(g, slot, m, now_unix, out, now);
 	}
