@@ -14,12 +14,12 @@ set -u
 
 TOOLS_DEB="gcc make pkg-config git binutils iproute2 iperf3 nftables tcpdump ethtool iputils-ping procps \
 util-linux wireguard-go wireguard-tools bpftool xdp-tools jq curl python3 openssl ca-certificates coturn python3-aioice dbus-daemon \
-bind9-dnsutils traceroute"
+bind9-dnsutils dnsmasq-base traceroute"
 LIBS_DEB="libbpf-dev libxdp-dev libelf-dev zlib1g-dev libsodium-dev libssl-dev libjansson-dev \
 libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libmnl-dev libnftables-dev libsystemd-dev libldns-dev libc-ares-dev linux-libc-dev libc6-dev"
 TOOLS_RPM="gcc make pkgconf-pkg-config git-core binutils iproute iproute-tc iperf3 nftables tcpdump ethtool iputils \
 procps-ng util-linux bind-utils traceroute wireguard-tools bpftool xdp-tools jq curl python3 openssl ca-certificates clang llvm \
-clang-tools-extra dbus-daemon compiler-rt libasan libubsan diffutils findutils gawk"
+clang-tools-extra dbus-daemon dnsmasq compiler-rt libasan libubsan diffutils findutils gawk"
 LIBS_RPM="libbpf-devel libxdp-devel elfutils-libelf-devel zlib-devel libsodium-devel openssl-devel jansson-devel \
 libwebsockets-devel libuv-devel libmnl-devel nftables-devel systemd-devel ldns-devel c-ares-devel kernel-headers glibc-devel"
 TOOLS_VM_DEB="qemu-system-x86 cpio busybox-static"

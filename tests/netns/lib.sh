@@ -89,7 +89,7 @@ on_exit()
 	if [ -n "$lab_is_up" ]; then
 		sanitizer_reports || rc=1
 		if [ $rc != 0 ] && [ $rc != 77 ]; then
-			for p in portal relay1 relay2 gateway client; do
+			for p in portal relay1 relay2 gateway gateway2 client client2; do
 				[ -e "$state/logs/$p.log" ] || continue
 				echo "--- $p.log (last 60 lines)"
 				tail -n 60 "$state/logs/$p.log" 2>/dev/null

@@ -6,7 +6,9 @@
 # network, and the server has no default route: what reaches it came through the gateway.
 
 CLIENT_V4=192.168.77.10 CLIENT_V6=2001:db8:c::10
+CLIENT2_V4=192.168.78.10 CLIENT2_V6=2001:db8:d::10
 GATEWAY_V4=203.0.113.66 GATEWAY_V6=2001:db8:6::66
+GATEWAY2_V4=203.0.113.98 GATEWAY2_V6=2001:db8:7::98
 PORTAL_V4=192.0.2.10 PORTAL_V6=2001:db8:9::10
 SERVER_V4=10.20.0.10 SERVER_V6=fd00:20::10   # what the policies allow
 DENIED_V4=10.20.0.99 DENIED_V6=fd00:20::99   # the same machine under addresses that no resource covers
@@ -123,6 +125,33 @@ net_relays()
 	done
 }
 
+# Behind the same router as the first client, in a network of its own.
+net_client2()
+{
+	[ "$LAB_CLIENTS" = 2 ] || return 0
+	link 8 client2 eth0 rc lan1 &&
+		addr client2 eth0 $CLIENT2_V4/24 $CLIENT2_V6/64 &&
+		addr rc lan1 192.168.78.1/24 2001:db8:d::1/64 &&
+		route client2 default 192.168.78.1 default 2001:db8:d::1 || return 1
+	[ -n "$LAB_IPV4_ONLY" ] || ip -n "$P-core" -6 route add 2001:db8:d::/64 via 2001:db8:1::2 || return 1
+	[ -n "$LAB_IPV6_ONLY" ] || [ "$LAB_CLIENT_NAT" = 1 ] ||
+		ip -n "$P-core" route add 192.168.78.0/24 via 198.51.100.2
+}
+
+# Without a router of its own; it reaches the server's addresses by the server's second leg.
+net_gateway2()
+{
+	[ "$LAB_GATEWAYS" = 2 ] || return 0
+	link 9 core g2 gateway2 eth0 && link 10 gateway2 eth1 server eth1 &&
+		addr core g2 203.0.113.97/28 2001:db8:7::1/64 &&
+		addr gateway2 eth0 $GATEWAY2_V4/28 $GATEWAY2_V6/64 &&
+		route gateway2 default 203.0.113.97 default 2001:db8:7::1 &&
+		addr gateway2 eth1 10.20.1.1/24 fd00:20:1::1/64 inside &&
+		addr server eth1 10.20.1.10/24 fd00:20:1::10/64 inside &&
+		ip -n "$P-gateway2" route add 10.20.0.0/24 via 10.20.1.10 &&
+		ip -n "$P-gateway2" -6 route add fd00:20::/64 via fd00:20:1::10
+}
+
 net_addresses()
 {
 	addr client eth0 $CLIENT_V4/24 $CLIENT_V6/64 &&
@@ -164,7 +193,7 @@ net_nat()
 		table ip lab_nat {
 			chain post {
 				type nat hook postrouting priority srcnat;
-				ip saddr 192.168.77.0/24 oifname "wan0" masquerade
+				ip saddr { 192.168.77.0/24, 192.168.78.0/24 } oifname "wan0" masquerade
 			}
 			chain through {
 				type filter hook forward priority filter;
@@ -201,7 +230,7 @@ nat_symmetric()
 	END
 }
 
-# net_block direct|client|portal on|off: what the internet's router does not let through.
+# net_block direct|client|gateway|gateway2|portal on|off: what the internet's router does not let through.
 net_block()
 {
 	local rule
@@ -209,8 +238,10 @@ net_block()
 	in_host core nft delete table inet "lab_block_$1" 2>/dev/null
 	[ "$2" = on ] || return 0
 	case $1 in
-	direct) rule='iifname { "c0", "g0" } oifname { "c0", "g0" } drop' ;;
+	direct) rule='iifname { "c0", "g0", "g2" } oifname { "c0", "g0", "g2" } drop' ;;
 	client) rule='iifname { "c0", "p0" } oifname { "c0", "p0" } drop' ;;
+	gateway) rule='iifname { "g0", "p0" } oifname { "g0", "p0" } drop' ;;
+	gateway2) rule='iifname { "g2", "p0" } oifname { "g2", "p0" } drop' ;;
 	portal) rule='iifname "p0" drop; oifname "p0" drop' ;;
 	esac
 	in_host core nft "add table inet lab_block_$1; add chain inet lab_block_$1 f { type filter hook forward priority filter; $rule; }"
@@ -231,7 +262,7 @@ net_up()
 		link 3 rg lan0 gateway eth0 &&
 		link 4 gateway eth1 server eth0 &&
 		link 5 core p0 portal eth0 &&
-		net_relays && net_addresses && net_routes && net_nat || return 1
+		net_relays && net_addresses && net_routes && net_client2 && net_gateway2 && net_nat || return 1
 	[ "$LAB_DIRECT" = 1 ] || net_block direct on
 }
 

@@ -8,6 +8,7 @@
 program_path()
 {
 	case $1 in
+	client2 | gateway2) program_path "${1%2}" ;;
 	relay*) [ "$LAB_RELAY" = coturn ] && command -v turnserver || echo "$root/$PENSTOCK_BUILD/penstock-relay" ;;
 	*) echo "$root/$PENSTOCK_BUILD/penstock-$1" ;;
 	esac
@@ -110,6 +111,8 @@ portal_config()
 	[ -z "$LAB_IPV4_ONLY" ] || v6=
 	jq -n --arg v4 "$v4" --arg v6 "$v6" --argjson tls "$tls" --arg state "$S/portal-state.json" \
 		--arg gw "$(token_hash gateway)" --arg cl "$(token_hash client)" \
+		--arg gw2 "$([ "$LAB_GATEWAYS" = 2 ] && token_hash gateway2)" \
+		--arg cl2 "$([ "$LAB_CLIENTS" = 2 ] && token_hash client2)" \
 		--arg relay "$(token_hash relay)" --argjson static "$(static_relays)" \
 		--arg s4 $SERVER_V4/32 --arg s6 $SERVER_V6/128 '
 		def listen: if . == "" then empty else {address: .} + (if $tls then {tls: $tls} else {} end) end;
@@ -118,8 +121,10 @@ portal_config()
 			state_file: $state,
 			listen: ([{address: "127.0.0.1:8081"}, ($v4 | listen), ($v6 | listen)]),
 			sites: [{name: "lab"}],
-			gateways: [{name: "lab gateway", site: "lab", token_sha256: $gw}],
-			clients: [{name: "lab client", actor: "alice", groups: ["staff"], token_sha256: $cl}],
+			gateways: ([{name: "lab gateway", site: "lab", token_sha256: $gw}] +
+				if $gw2 == "" then [] else [{name: "lab gateway 2", site: "lab", token_sha256: $gw2}] end),
+			clients: ([{name: "lab client", actor: "alice", groups: ["staff"], token_sha256: $cl}] +
+				if $cl2 == "" then [] else [{name: "lab client 2", actor: "bob", groups: ["staff"], token_sha256: $cl2}] end),
 			relays: [{name: "lab relays", token_sha256: $relay}],
 			static_relays: $static,
 			resources: [
@@ -135,7 +140,13 @@ portal_config()
 
 program_files()
 {
-	(make_certificate) && make_token gateway && make_token client && make_token relay && portal_config || return 1
+	local who
+
+	(make_certificate) || return 1
+	for who in $GATEWAYS $CLIENTS relay; do
+		make_token "$who" || return 1
+	done
+	portal_config || return 1
 	[ "$LAB_RELAY" != coturn ] || (umask 077 && coturn_config)
 }
 
@@ -150,11 +161,11 @@ program_command()
 	program_path "$1"
 	case $1 in
 	portal) printf '%s\n' --config "$S/portal.json" --log-format json --log-level "$LAB_LOG_LEVEL" ;;
-	gateway | client)
+	gateway | gateway2 | client | client2)
 		printf '%s\n' --api-url "$(api_url)" --token-path "$S/$1.token" --mode "$MODE" --xdp-mode "$XDP_MODE" \
 			--wan-iface eth0 --instance "$P-$1" --id-file "$S/hosts/$1/id.json" --name "lab-$1" \
 			--log-format json --log-level "$LAB_LOG_LEVEL"
-		[ "$1" != client ] || printf '%s\n' --dns-control "$LAB_DNS_CONTROL"
+		[ "${1%2}" != client ] || printf '%s\n' --dns-control "$LAB_DNS_CONTROL"
 		[ "$LAB_TLS" = 1 ] && printf '%s\n' --ca-file "$S/tls/ca.pem" || printf '%s\n' --allow-plaintext
 		;;
 	relay*)
@@ -248,13 +259,13 @@ program_leftovers()
 {
 	local prog base i f
 
-	for prog in gateway client relay1 relay2; do
+	for prog in gateway gateway2 client client2 relay1 relay2; do
 		rm -rf "/sys/fs/bpf/penstock/$P-$prog"
 		rm -f "/run/penstock/$P-$prog".*
 	done
 	rmdir /sys/fs/bpf/penstock /run/penstock 2>/dev/null
 	base=$(index_base)
-	for i in $(seq 0 15); do
+	for i in $(seq 0 31); do
 		for f in /sys/fs/bpf/xdp/dispatch-$((base + i))-*; do
 			[ -e "$f" ] && rm -rf "$f"
 		done
