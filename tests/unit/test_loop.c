@@ -4,6 +4,7 @@
  */
 #include "tests/t.h"
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 #include "io/loop.h"
 
@@ -50,6 +51,25 @@ static void test_timer(void)
 	loop_run_once(&loop, 20 * NS_PER_MS);
 	T_EQ(fired, 2);
 	loop_timer_fini(&timer);
+	loop_fini(&loop);
+}
+
+/* What a module does that closes its timer and frees itself; the memory is somebody else's at once.
+ */
+static void test_timer_freed(void)
+{
+	static struct loop_timer memory;
+	struct loop_timer *t = &memory;
+
+	T_EQ(loop_init(&loop), 0);
+	T_EQ(loop_timer_init(t, &loop, on_timer, NULL), 0);
+	loop_timer_arm(t, 0);
+	loop_timer_fini(t);
+	memset(t, 0xa5, sizeof(*t));
+	fired = 0;
+	loop_run_once(&loop, 0);
+	loop_run_once(&loop, 0);
+	T_EQ(fired, 0);
 	loop_fini(&loop);
 }
 
@@ -168,6 +188,7 @@ int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_timer);
+	T_RUN(test_timer_freed);
 	T_RUN(test_fd_signal_wake);
 	T_RUN(test_fd_again);
 	T_RUN(test_fd_error);

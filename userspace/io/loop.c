@@ -87,70 +87,6 @@ static void handle_close(uv_handle_t *h)
 		uv_close(h, NULL);
 }
 
-/* ---- deadlines ---- */
-
-static void on_timerfd(uv_poll_t *p, int status, int events)
-{
-	struct loop_timer *t = p->data;
-	uint64_t expirations;
-
-	(void)status;
-	(void)events;
-	if (read(t->fd, &expirations, sizeof(expirations)) != (ssize_t)sizeof(expirations))
-		return; /* re-armed since */
-	t->at = TIME_NEVER;
-	t->cb(t->ctx, loop_now());
-}
-
-int loop_timer_init(struct loop_timer *t, struct loop *l, void (*cb)(void *ctx, uint64_t now),
-		    void *ctx)
-{
-	int err;
-
-	memset(t, 0, sizeof(*t));
-	t->at = TIME_NEVER;
-	t->cb = cb;
-	t->ctx = ctx;
-	t->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (t->fd < 0)
-		return -errno;
-	err = uv_poll_init(&l->uv, &t->poll, t->fd);
-	if (!err) {
-		t->poll.data = t;
-		err = uv_poll_start(&t->poll, UV_READABLE, on_timerfd);
-	}
-	if (err) {
-		close(t->fd);
-		t->fd = -1;
-	}
-	return err;
-}
-
-void loop_timer_arm(struct loop_timer *t, uint64_t at)
-{
-	struct itimerspec its = {0};
-
-	if (at == t->at)
-		return;
-	t->at = at;
-	if (at != TIME_NEVER) {
-		if (at == 0)
-			at = 1; /* all zero would disarm */
-		its.it_value.tv_sec = (time_t)(at / NS_PER_SEC);
-		its.it_value.tv_nsec = (long)(at % NS_PER_SEC);
-	}
-	timerfd_settime(t->fd, TFD_TIMER_ABSTIME, &its, NULL);
-}
-
-void loop_timer_fini(struct loop_timer *t)
-{
-	if (t->fd < 0)
-		return;
-	handle_close((uv_handle_t *)&t->poll);
-	close(t->fd);
-	t->fd = -1;
-}
-
 /* ---- descriptors ---- */
 
 static void on_fd(uv_poll_t *p, int status, int uv_events)
@@ -226,6 +162,66 @@ void loop_fd_fini(struct loop_fd *f)
 	uv_close((uv_handle_t *)f->poll, fd_closed);
 	f->poll = NULL;
 	f->events = 0;
+}
+
+/* ---- deadlines ---- */
+
+static void on_timerfd(void *ctx, unsigned int events, uint64_t now)
+{
+	struct loop_timer *t = ctx;
+	uint64_t expirations;
+
+	(void)events;
+	if (read(t->fd, &expirations, sizeof(expirations)) != (ssize_t)sizeof(expirations))
+		return; /* re-armed since */
+	t->at = TIME_NEVER;
+	t->cb(t->ctx, now);
+}
+
+int loop_timer_init(struct loop_timer *t, struct loop *l, void (*cb)(void *ctx, uint64_t now),
+		    void *ctx)
+{
+	int err;
+
+	memset(t, 0, sizeof(*t));
+	t->at = TIME_NEVER;
+	t->cb = cb;
+	t->ctx = ctx;
+	t->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (t->fd < 0)
+		return -errno;
+	err = loop_fd_init(&t->io, l, t->fd, LOOP_READ, on_timerfd, t);
+	if (err) {
+		loop_fd_fini(&t->io);
+		close(t->fd);
+		t->fd = -1;
+	}
+	return err;
+}
+
+void loop_timer_arm(struct loop_timer *t, uint64_t at)
+{
+	struct itimerspec its = {0};
+
+	if (at == t->at)
+		return;
+	t->at = at;
+	if (at != TIME_NEVER) {
+		if (at == 0)
+			at = 1; /* all zero would disarm */
+		its.it_value.tv_sec = (time_t)(at / NS_PER_SEC);
+		its.it_value.tv_nsec = (long)(at % NS_PER_SEC);
+	}
+	timerfd_settime(t->fd, TFD_TIMER_ABSTIME, &its, NULL);
+}
+
+void loop_timer_fini(struct loop_timer *t)
+{
+	if (t->fd < 0)
+		return;
+	loop_fd_fini(&t->io);
+	close(t->fd);
+	t->fd = -1;
 }
 
 /* ---- signals, hooks, wake-ups ---- */

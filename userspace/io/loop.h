@@ -5,8 +5,9 @@
  * where the shell drains machines and re-arms its deadline.
  *
  * All handles are embedded by the caller and must stay in place until loop_fini() returned or, when
- * stopped earlier, until the loop has turned once more. Callbacks get `now` so that nobody reads a
- * clock twice. Not thread safe except loop_wake_send(). */
+ * stopped earlier, until the loop has turned once more; those of timers and descriptors only until
+ * their own fini. Callbacks get `now` so that nobody reads a clock twice. Not thread safe except
+ * loop_wake_send(). */
 #ifndef PENSTOCK_IO_LOOP_H
 #define PENSTOCK_IO_LOOP_H
 #include <stdbool.h>
@@ -40,21 +41,6 @@ void loop_stop(struct loop *l);
 /* Closes every handle still open and waits for their close callbacks. */
 void loop_fini(struct loop *l);
 
-/* A one-shot absolute deadline with nanosecond resolution (timerfd). */
-struct loop_timer {
-	uv_poll_t poll;
-	int fd;
-	uint64_t at;
-	void (*cb)(void *ctx, uint64_t now);
-	void *ctx;
-};
-int loop_timer_init(struct loop_timer *t, struct loop *l, void (*cb)(void *ctx, uint64_t now),
-		    void *ctx);
-/* Replaces the earlier deadline; TIME_NEVER disarms; the past fires at the next turn. Cheap when at
- * is unchanged. */
-void loop_timer_arm(struct loop_timer *t, uint64_t at);
-void loop_timer_fini(struct loop_timer *t);
-
 /* Level-triggered readiness of a non-blocking fd, which stays the caller's. The handle is on the
  * heap, for it outlives loop_fd_fini() by a turn: the struct may be initialised anew at once. A
  * zeroed one is valid: set and fini do nothing. */
@@ -73,6 +59,21 @@ int loop_fd_init(struct loop_fd *f, struct loop *l, int fd, unsigned int events,
 int loop_fd_set(struct loop_fd *f, unsigned int events);
 /* Call before closing the fd. */
 void loop_fd_fini(struct loop_fd *f);
+
+/* A one-shot absolute deadline with nanosecond resolution (timerfd). */
+struct loop_timer {
+	struct loop_fd io;
+	int fd; /* -1: not open */
+	uint64_t at;
+	void (*cb)(void *ctx, uint64_t now);
+	void *ctx;
+};
+int loop_timer_init(struct loop_timer *t, struct loop *l, void (*cb)(void *ctx, uint64_t now),
+		    void *ctx);
+/* Replaces the earlier deadline; TIME_NEVER disarms; the past fires at the next turn. Cheap when at
+ * is unchanged. */
+void loop_timer_arm(struct loop_timer *t, uint64_t at);
+void loop_timer_fini(struct loop_timer *t);
 
 struct loop_signal {
 	uv_signal_t uv;
