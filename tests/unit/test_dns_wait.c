@@ -234,7 +234,7 @@ static void test_rebinding_is_refused(void)
 static void test_rebinding_in_site_too(void)
 {
 	struct ipaddr gateway = ipaddr_v4(100, 64, 0, 9);
-	struct endpoint at = {.ip = gateway, .port = DNS_STUB_IN_SITE_PORT};
+	struct endpoint at = {.ip = gateway, .port = TUNNEL_DNS_PORT};
 	uint64_t token;
 	size_t len;
 
@@ -250,7 +250,7 @@ static void test_rebinding_in_site_too(void)
 static void test_in_site_answer(void)
 {
 	struct ipaddr gateway = ipaddr_v4(100, 64, 0, 9);
-	struct endpoint at = {.ip = gateway, .port = DNS_STUB_IN_SITE_PORT};
+	struct endpoint at = {.ip = gateway, .port = TUNNEL_DNS_PORT};
 	uint64_t token;
 	size_t len;
 

@@ -386,6 +386,40 @@ static void test_fragments_and_source_routes(void)
 	T_EQ(tgw_check_in(&gw, slot, p.b, &p.m, unix_now, &grant, now), PS_R_URX_POLICY);
 }
 
+/* The gateway itself: its resolver and echoes, whatever the resource's filters say; nothing else
+ * that may listen there; nothing for whom no grant is live. */
+static void test_own_address(void)
+{
+	struct tunnel_resource r;
+	uint32_t slot;
+
+	setup();
+	r = cidr(10, "10.0.0.0/8");
+	T_EQ(filter_set_add_ports(&r.filters, TCP, 80, 80), 0);
+	T_EQ(authorize_until(1, &r, unix_now + 10, &slot), 0);
+	T_EQ(in(slot, C1, OWN, UDP, TUNNEL_DNS_PORT), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, OWN, TCP, TUNNEL_DNS_PORT), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, OWN, IP_PROTO_ICMP, 0), PS_R_URX_DELIVERED);
+	T_EQ(in(slot, "fd00:2021:1111::1:1", "fd00:2021:1111::1", UDP, TUNNEL_DNS_PORT),
+	     PS_R_URX_DELIVERED);
+	T_EQ(in(slot, C1, OWN, TCP, 22), PS_R_URX_FILTERED);
+	T_EQ(in(slot, C1, OWN, TCP, 80), PS_R_URX_FILTERED);
+	T_EQ(in(slot, C1, OWN, UDP, 53), PS_R_URX_FILTERED);
+	T_EQ(in(slot, C1, OWN, 47, 0), PS_R_URX_FILTERED);
+	T_EQ(in(slot, C2, OWN, UDP, TUNNEL_DNS_PORT), PS_R_URX_BAD_SOURCE);
+	T_EQ(out(OWN, C1, UDP, TUNNEL_DNS_PORT), PS_R_UTX_SENT);
+	unix_now += 10;
+	T_EQ(in(slot, C1, OWN, UDP, TUNNEL_DNS_PORT), PS_R_URX_AUTH_EXPIRED);
+	T_EQ(in(slot, C1, OWN, IP_PROTO_ICMP, 0), PS_R_URX_AUTH_EXPIRED);
+	T_EQ(out(OWN, C1, UDP, TUNNEL_DNS_PORT), PS_R_UTX_AUTH_EXPIRED);
+	slot = authorize(1, &r);
+	T_EQ(in(slot, C1, OWN, IP_PROTO_ICMP, 0), PS_R_URX_DELIVERED);
+	tgw_reject(&gw, &clients[slot].id, &r.id, now);
+	T_EQ(in(slot, C1, OWN, UDP, TUNNEL_DNS_PORT), PS_R_URX_REVOKED);
+	T_EQ(in(slot, C1, OWN, IP_PROTO_ICMP, 0), PS_R_URX_REVOKED);
+	T_EQ(out(OWN, C1, UDP, TUNNEL_DNS_PORT), PS_R_UTX_REVOKED);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -401,6 +435,7 @@ int main(int argc, char **argv)
 	T_RUN(test_granted_again);
 	T_RUN(test_retain);
 	T_RUN(test_icmp_errors);
+	T_RUN(test_own_address);
 	T_RUN(test_fragments_and_source_routes);
 	return t_done();
 }

@@ -93,6 +93,31 @@ size_t dns_msg_truncate(const struct dns_msg *m, uint8_t *p)
 	return m->records;
 }
 
+void dns_msg_drop_additional(struct dns_msg *m)
+{
+	struct dns_record r;
+
+	dns_msg_rewind(m);
+	while (m->left[DNS_ANSWER] || m->left[DNS_AUTHORITY])
+		dns_msg_next(m, &r);
+	m->len = m->pos;
+	m->counts[DNS_ADDITIONAL] = 0;
+	dns_msg_rewind(m);
+}
+
+bool dns_msg_relay(const struct dns_msg *m, const struct dns_query *q, size_t cap, uint8_t *out,
+		   size_t *out_len)
+{
+	bool cut = m->len > cap;
+
+	memcpy(out, m->p, m->len);
+	be16_put(out + 10, m->counts[DNS_ADDITIONAL]);
+	*out_len = cut ? dns_msg_truncate(m, out) : m->len;
+	dns_msg_set_id(out, q->id);
+	dns_msg_set_name_case(out, &q->q.name);
+	return cut;
+}
+
 void dns_msg_set_id(uint8_t *p, uint16_t id)
 {
 	be16_put(p, id);

@@ -164,6 +164,13 @@ int dns_reply_encode(const struct dns_query *q, const struct dns_reply *a, uint8
 		     size_t *out_len);
 /* A checked message cut down to header and question, TC set; returns its new length. */
 size_t dns_msg_truncate(const struct dns_msg *m, uint8_t *p);
+/* A checked message without its additional section: dns_msg_relay leaves it out. An OPT goes with
+ * it. Rewinds. */
+void dns_msg_drop_additional(struct dns_msg *m);
+/* A checked answer as the answer to q, whose question it has: its id, its spelling of the name. out
+ * holds at least m->len bytes. True: it was longer than cap and is cut. */
+bool dns_msg_relay(const struct dns_msg *m, const struct dns_query *q, size_t cap, uint8_t *out,
+		   size_t *out_len);
 /* In a buffer of at least DNS_HEADER_LEN bytes. */
 void dns_msg_set_id(uint8_t *p, uint16_t id);
 /* The question's name bytes in p become those of n, which must equal it but for case. */

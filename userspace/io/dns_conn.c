@@ -171,19 +171,31 @@ void dns_conn_answer(struct dns_server *s, uint64_t handle, const uint8_t *msg, 
 	watch(c);
 }
 
-/* A free place: if need be that of the connection which has been idle longest. */
-static struct dns_conn *place(struct dns_server *s, uint64_t now)
+/* A free place: if need be that of the connection which has been idle longest, of those with the
+ * same source when that has its share. */
+static struct dns_conn *place(struct dns_server *s, const struct ipaddr *src, uint64_t now)
 {
-	struct dns_conn *idle = NULL;
+	struct dns_conn *idle = NULL, *idle_of_src = NULL, *free_one = NULL;
+	uint32_t of_src = 0;
 
 	for (uint32_t i = 0; i < DNS_SERVER_CONNS; i++) {
 		struct dns_conn *c = &s->conn[i];
+		bool same = c->fd >= 0 && ipaddr_eq(&c->src.ip, src);
 
+		of_src += same;
 		if (c->fd < 0)
-			return c;
-		if (!c->inflight && (!idle || c->active_ns < idle->active_ns))
+			free_one = c;
+		if (c->fd < 0 || c->inflight)
+			continue;
+		if (!idle || c->active_ns < idle->active_ns)
 			idle = c;
+		if (same && (!idle_of_src || c->active_ns < idle_of_src->active_ns))
+			idle_of_src = c;
 	}
+	if (s->cfg.conns_each && of_src >= s->cfg.conns_each)
+		idle = idle_of_src;
+	else if (free_one)
+		return free_one;
 	if (idle) {
 		s->stats.tcp_evicted++;
 		dns_conn_close(idle, now);
@@ -194,7 +206,7 @@ static struct dns_conn *place(struct dns_server *s, uint64_t now)
 void dns_conn_open(struct dns_server *s, int fd, const struct endpoint *src,
 		   const struct ipaddr *sentinel, uint64_t now)
 {
-	struct dns_conn *c = place(s, now);
+	struct dns_conn *c = place(s, &src->ip, now);
 	uint8_t *out = c ? malloc(DNS_SERVER_OUT_CAP) : NULL;
 
 	if (!out) {

@@ -249,6 +249,16 @@ const struct dns_server_stats *dns_server_stats(const struct dns_server *s)
 	return &s->stats;
 }
 
+uint32_t dns_server_addresses(const struct dns_server *s, struct ipaddr out[DNS_SERVER_ADDRS])
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < DNS_SERVER_ADDRS; i++)
+		if (s->at[i].ip.family)
+			out[n++] = s->at[i].ip;
+	return n;
+}
+
 uint32_t dns_server_conns(const struct dns_server *s)
 {
 	uint32_t n = 0;

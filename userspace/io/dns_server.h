@@ -9,8 +9,9 @@
  * network. own_only leaves but the host itself: whoever asks has to have one of its addresses.
  *
  * Bounds of TCP, all counted
- *  - DNS_SERVER_CONNS connections; a new one takes the place of the one that is idle longest, and
- *    is refused when every one waits for an answer
+ *  - DNS_SERVER_CONNS connections, conns_each of one address; a new one takes the place of the one
+ *    (beyond its share: of that address) that is idle longest, and is refused when every one waits
+ *    for an answer
  *  - DNS_SERVER_QUERY_MAX bytes a query, DNS_SERVER_INFLIGHT queries unanswered: above that the
  *    connection is not read
  *  - DNS_SERVER_IDLE_NS without a whole query or a drained answer end it: half a frame does not
@@ -33,9 +34,10 @@
 
 struct dns_server_cfg {
 	struct loop *loop;
-	const char *device; /* copied; NULL: any */
-	bool own_only;	    /* answer only those with an address of this host */
-	uint32_t fwmark;    /* 0: none */
+	const char *device;  /* copied; NULL: any */
+	bool own_only;	     /* answer only those with an address of this host */
+	uint32_t fwmark;     /* 0: none */
+	uint32_t conns_each; /* connections of one asker's address; 0: all of them */
 	uint16_t port;
 	/* A query (without frame). May answer from inside. False: there will be no answer. */
 	bool (*query)(void *ctx, const struct dns_asker *who, const uint8_t *msg, size_t len,
@@ -66,6 +68,8 @@ int dns_server_listen(struct dns_server *s, const struct ipaddr *list, uint32_t 
 void dns_server_answer(struct dns_server *s, const struct dns_asker *to, const uint8_t *msg,
 		       size_t len, uint64_t now);
 const struct dns_server_stats *dns_server_stats(const struct dns_server *s);
+/* Where it listens now; how many there are. */
+uint32_t dns_server_addresses(const struct dns_server *s, struct ipaddr out[DNS_SERVER_ADDRS]);
 uint32_t dns_server_conns(const struct dns_server *s); /* open now */
 /* After loop_fini() only. NULL is fine. */
 void dns_server_close(struct dns_server *s);

@@ -16,6 +16,7 @@
  * cached flows of the kernel         flow.c
  * once a second                      tick.c   counters of both executors -> timers
  * names                              dns.c    sockets <-> stub resolver
+ * names in the site                  site.c   the gateway's resolver for its clients
  * devices, made and undone           dev.c
  * options, operator's view, life     opt.c, view.c, run.c
  */
@@ -46,6 +47,7 @@
 #include "io/nl_link.h"
 #include "io/nl_route.h"
 #include "io/resolver.h"
+#include "io/site_resolver.h"
 #include "io/tun.h"
 #include "io/udp.h"
 #include "io/websocket.h"
@@ -159,8 +161,9 @@ struct daemon {
 	struct endpoint dns_portal[DNS_UPSTREAMS_CAP]; /* resolvers the portal names */
 	struct ipaddr dns_system[DNS_UPSTREAMS_CAP];   /* those the host had before us */
 	uint32_t dns_portal_count, dns_system_count;
-	struct dns_stub *stub;	   /* client: names of its DNS resources; NULL: none */
-	struct resolver *resolver; /* gateway: the host's names; else NULL */
+	struct dns_stub *stub;	    /* client: names of its DNS resources; NULL: none */
+	struct resolver *resolver;  /* gateway: the host's names; else NULL */
+	struct site_resolver *site; /* gateway: answers its clients' SRV and TXT; else NULL */
 	uint32_t max_peers, n_sessions, max_flows, max_channels;
 	struct ipaddr tun4, tun6; /* family 0 before the portal's init */
 	char id[FILE_ID_LEN_MAX];
@@ -285,7 +288,16 @@ int dns_open(struct daemon *d);
 void dns_set_interface(struct daemon *d, const struct pmsg_interface *i, bool fresh, uint64_t now);
 /* The host's own resolvers, without ours. */
 void dns_set_system(struct daemon *d, const struct ipaddr *list, uint32_t n, uint64_t now);
-json_t *dns_view(const struct daemon *d); /* null on a gateway */
+json_t *dns_view(const struct daemon *d); /* null without a resolver */
+/* Raise the limit of descriptors as far as queries need. */
+void dns_allow_files(void);
+json_t *dns_view_server(const struct dns_server_stats *n);
+
+/* ---- site.c: the gateway's resolver ---- */
+int site_open(struct daemon *d);
+/* The tunnel addresses are known or were told again: listen there. */
+void site_listen(struct daemon *d, uint64_t now);
+json_t *site_view(const struct daemon *d);
 
 /* ---- tick.c ---- */
 void tick(void *ctx, uint64_t now);

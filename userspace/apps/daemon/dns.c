@@ -25,7 +25,7 @@ static void named(void *ctx, const struct uuid *resource, uint32_t name, uint64_
 }
 
 /* A descriptor a query: the usual soft limit of 1024 is too low, the hard one is not. */
-static void allow_files(void)
+void dns_allow_files(void)
 {
 	const rlim_t want = DNS_PENDING_CAP + DNS_SERVER_CONNS + SPARE_FILES;
 	struct rlimit l;
@@ -52,7 +52,7 @@ int dns_open(struct daemon *d)
 	struct io_err err = {""};
 	int rc;
 
-	allow_files();
+	dns_allow_files();
 	rc = dns_resolver_open(&d->stub_io, &cfg, &err);
 	if (rc)
 		LOG_ERROR("dns", "no resolver", LOG_STR("error", err.msg));
@@ -103,7 +103,7 @@ void dns_set_system(struct daemon *d, const struct ipaddr *list, uint32_t n, uin
 }
 
 /* ---- view ---- */
-static json_t *view_server(const struct dns_server_stats *n)
+json_t *dns_view_server(const struct dns_server_stats *n)
 {
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "udp_queries",
 			 (json_int_t)n->udp_queries, "tcp_queries", (json_int_t)n->tcp_queries,
@@ -130,6 +130,8 @@ json_t *dns_view(const struct daemon *d)
 	char at[ENDPOINT_STRLEN], ip[IPADDR_STRLEN];
 	json_t *o, *list;
 
+	if (d->site)
+		return site_view(d);
 	if (!s || !d->stub_io)
 		return json_null();
 	o = json_object();
@@ -145,6 +147,6 @@ json_t *dns_view(const struct daemon *d)
 	json_object_set_new(o, "connections", json_integer(dns_resolver_conns(d->stub_io)));
 	json_object_set_new(o, "sockets", json_integer(dns_resolver_sockets(d->stub_io)));
 	json_object_set_new(o, "stub", view_stub(&d->stub->counters));
-	json_object_set_new(o, "server", view_server(dns_resolver_server(d->stub_io)));
+	json_object_set_new(o, "server", dns_view_server(dns_resolver_server(d->stub_io)));
 	return o;
 }

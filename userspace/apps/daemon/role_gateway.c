@@ -110,11 +110,14 @@ static int gw_init(struct daemon *d)
 		return -EIO;
 	tgw_init(&d->tgw, &mem, seed);
 	d->nat = &d->tgw.nat;
-	return resolver_open(&d->resolver, &d->loop, &cfg);
+	if (resolver_open(&d->resolver, &d->loop, &cfg))
+		return -EIO;
+	return site_open(d);
 }
 
 static void gw_fini(struct daemon *d)
 {
+	site_resolver_close(d->site);
 	for (size_t i = 0; i < sizeof(d->role_mem) / sizeof(*d->role_mem); i++)
 		free(d->role_mem[i]);
 }
@@ -162,6 +165,7 @@ static void on_init(struct daemon *d, const struct pmsg_gateway_init *m, uint64_
 
 	tgw_set_interface(&d->tgw, &m->interface.v4, &m->interface.v6);
 	dev_set_interface(d, &m->interface.v4, &m->interface.v6);
+	site_listen(d, now);
 	if (m->has_authorizations) {
 		list = calloc(n ? n : 1, sizeof(*list));
 		if (!list) {

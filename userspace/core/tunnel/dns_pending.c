@@ -11,8 +11,12 @@
 
 void dns_pendings_init(struct dns_pendings *t, struct dns_pending *list, uint32_t cap)
 {
-	*t = (struct dns_pendings){
-		.list = list, .cap = cap, .oldest = NONE, .newest = NONE, .free = NONE};
+	*t = (struct dns_pendings){.list = list,
+				   .cap = cap,
+				   .oldest = NONE,
+				   .newest = NONE,
+				   .free = NONE,
+				   .life_ns = DNS_PENDING_NS};
 	for (uint32_t i = cap; i-- > 0;) {
 		list[i] = (struct dns_pending){.next = t->free, .generation = 1};
 		t->free = i;
@@ -51,6 +55,35 @@ uint32_t dns_pendings_same(const struct dns_pendings *t, const struct dns_asker 
 	return NONE;
 }
 
+/* ---- the list by age ---- */
+static void append(struct dns_pendings *t, uint32_t slot, uint64_t now)
+{
+	struct dns_pending *e = &t->list[slot];
+
+	e->until_ns = time_add(now, t->life_ns);
+	e->prev = t->newest;
+	e->next = NONE;
+	if (t->newest != NONE)
+		t->list[t->newest].next = slot;
+	else
+		t->oldest = slot;
+	t->newest = slot;
+}
+
+static void take_out(struct dns_pendings *t, uint32_t slot)
+{
+	const struct dns_pending *e = &t->list[slot];
+
+	if (e->prev != NONE)
+		t->list[e->prev].next = e->next;
+	else
+		t->oldest = e->next;
+	if (e->next != NONE)
+		t->list[e->next].prev = e->prev;
+	else
+		t->newest = e->prev;
+}
+
 uint32_t dns_pendings_add(struct dns_pendings *t, const struct dns_asker *who,
 			  const struct dns_query *q, uint16_t id, uint64_t now)
 {
@@ -63,18 +96,11 @@ uint32_t dns_pendings_add(struct dns_pendings *t, const struct dns_asker *who,
 	t->free = e->next;
 	*e = (struct dns_pending){.query = *q,
 				  .asker = *who,
-				  .until_ns = time_add(now, DNS_PENDING_NS),
 				  .hash = hash_of(who, q),
-				  .prev = t->newest,
-				  .next = NONE,
 				  .generation = e->generation,
 				  .id = id,
 				  .state = DNS_PENDING_HELD};
-	if (t->newest != NONE)
-		t->list[t->newest].next = slot;
-	else
-		t->oldest = slot;
-	t->newest = slot;
+	append(t, slot, now);
 	t->count++;
 	return slot;
 }
@@ -85,18 +111,17 @@ void dns_pendings_sent(struct dns_pendings *t, uint32_t slot, const struct endpo
 	t->list[slot].state = DNS_PENDING_SENT;
 }
 
+void dns_pendings_renew(struct dns_pendings *t, uint32_t slot, uint64_t now)
+{
+	take_out(t, slot);
+	append(t, slot, now);
+}
+
 void dns_pendings_remove(struct dns_pendings *t, uint32_t slot)
 {
 	struct dns_pending *e = &t->list[slot];
 
-	if (e->prev != NONE)
-		t->list[e->prev].next = e->next;
-	else
-		t->oldest = e->next;
-	if (e->next != NONE)
-		t->list[e->next].prev = e->prev;
-	else
-		t->newest = e->prev;
+	take_out(t, slot);
 	e->state = DNS_PENDING_FREE;
 	e->generation++;
 	e->next = t->free;

@@ -2,13 +2,14 @@
  *
  * Queries that wait for somebody else's answer: an upstream resolver, or the gateway of a resource.
  * A bounded table; each entry knows who asked what, under which id and to whom it was passed on,
- * and ends after DNS_PENDING_NS.
+ * and ends after life_ns.
  *
  * An answer is believed only if it comes from where the query went, under the id we drew, with the
  * question we asked. Whatever is not believed leaves the query waiting: a forged answer must not
  * end it. The third thing to guess, the port, is the shell's: one connected socket for each query.
  *
- * All entries live equally long, so the list in order of age is the list in order of expiry. */
+ * All entries live equally long, so the list in order of age is the list in order of expiry; one
+ * that is tried anew is the youngest again. */
 #ifndef PENSTOCK_CORE_TUNNEL_DNS_PENDING_H
 #define PENSTOCK_CORE_TUNNEL_DNS_PENDING_H
 #include "base/time.h"
@@ -54,6 +55,7 @@ struct dns_pendings {
 	struct dns_pending *list; /* the caller's memory */
 	uint32_t cap, count;
 	uint32_t oldest, newest, free;
+	uint64_t life_ns; /* DNS_PENDING_NS, or what the user sets right after init */
 };
 
 enum dns_belief {
@@ -64,6 +66,7 @@ enum dns_belief {
 	DNS_BAD_ID,
 	DNS_BAD_QUESTION, /* not an answer, or to another question */
 };
+#define DNS_BELIEF_COUNT (DNS_BAD_QUESTION + 1)
 
 void dns_pendings_init(struct dns_pendings *t, struct dns_pending *list, uint32_t cap);
 /* The same question of the same asker under the same id; DNS_PENDING_NONE. */
@@ -73,6 +76,8 @@ uint32_t dns_pendings_same(const struct dns_pendings *t, const struct dns_asker 
 uint32_t dns_pendings_add(struct dns_pendings *t, const struct dns_asker *who,
 			  const struct dns_query *q, uint16_t id, uint64_t now);
 void dns_pendings_sent(struct dns_pendings *t, uint32_t slot, const struct endpoint *upstream);
+/* It lives as long again from now on. */
+void dns_pendings_renew(struct dns_pendings *t, uint32_t slot, uint64_t now);
 void dns_pendings_remove(struct dns_pendings *t, uint32_t slot);
 /* Tokens name an entry to the shell and are void once it ended. */
 uint64_t dns_pendings_token(const struct dns_pendings *t, uint32_t slot);

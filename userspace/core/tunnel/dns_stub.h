@@ -29,8 +29,7 @@
 #include "core/tunnel/dns_sentinel.h"
 #include "crypto/rng.h"
 
-#define DNS_STUB_TTL	      1	    /* seconds, of the answers made here */
-#define DNS_STUB_IN_SITE_PORT 53535 /* the gateway's resolver, on its tunnel addresses */
+#define DNS_STUB_TTL 1 /* seconds, of the answers made here */
 
 struct dns_stub_mem {
 	struct dns_pattern *patterns;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What comes of queries that were passed on: answers, failures, time; contracts in dns_stub.h. */
-#include <string.h>
+#include "core/tunnel/dns_rebind.h"
 #include "core/tunnel/dns_stub.h"
 #include "core/tunnel/dns_stub_int.h"
 #include "core/tunnel/tunnel.h"
@@ -28,7 +28,7 @@ void dns_stub_in_site(struct dns_stub *s, uint64_t token, const struct ipaddr *g
 		      struct dns_action *out)
 {
 	uint32_t slot = dns_pendings_by_token(&s->pending, token);
-	struct endpoint at = {.ip = *gateway, .port = DNS_STUB_IN_SITE_PORT};
+	struct endpoint at = {.ip = *gateway, .port = TUNNEL_DNS_PORT};
 
 	dns_action_init(out);
 	if (slot == DNS_PENDING_NONE || s->pending.list[slot].state != DNS_PENDING_HELD)
@@ -55,43 +55,12 @@ uint64_t dns_stub_held_next(const struct dns_stub *s, const struct uuid *resourc
 }
 
 /* ---- answers ---- */
-/* The IPv4 address inside an IPv4-mapped one, else the address itself. */
-static struct ipaddr unmapped(const struct ipaddr *a)
-{
-	static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
-
-	return a->family == 6 && !memcmp(a->b, prefix, sizeof(prefix)) ? ipaddr_from(4, a->b + 12)
-								       : *a;
-}
-
-static bool points_into_tunnel(struct dns_msg *m)
-{
-	struct dns_record r;
-	struct ipaddr ip;
-	bool found = false;
-
-	dns_msg_rewind(m);
-	while (!found && dns_msg_next(m, &r))
-		for (uint32_t n = 0; !found && dns_record_address(&r, n, &ip); n++) {
-			ip = unmapped(&ip);
-			found = tunnel_in_reserved_range(&ip);
-		}
-	dns_msg_rewind(m);
-	return found;
-}
-
 /* The upstream's message under the application's id and spelling, cut if it has to be. */
 static void relay(struct dns_stub *s, const struct dns_pending *e, const struct dns_msg *m,
 		  struct dns_action *out)
 {
-	memcpy(s->buf, m->p, m->len);
-	out->len = m->len;
-	if (!e->asker.tcp && m->len > DNS_UDP_CAP) {
-		s->counters.truncated++;
-		out->len = dns_msg_truncate(m, s->buf);
-	}
-	dns_msg_set_id(s->buf, e->query.id);
-	dns_msg_set_name_case(s->buf, &e->query.q.name);
+	s->counters.truncated += dns_msg_relay(
+		m, &e->query, e->asker.tcp ? DNS_MSG_CAP : DNS_UDP_CAP, s->buf, &out->len);
 	out->kind = DNS_ACT_ANSWER;
 	out->msg = s->buf;
 	s->counters.answered++;
@@ -143,7 +112,7 @@ void dns_stub_answer(struct dns_stub *s, uint64_t token, const struct endpoint *
 		end(s, slot, out);
 		return;
 	}
-	if (points_into_tunnel(&m)) {
+	if (dns_rebind_found(&m)) {
 		s->counters.rebinding++;
 		end_servfail(s, slot, out);
 		return;

@@ -223,6 +223,11 @@ bool tgw_assigned_ips(struct tgw *g, uint32_t slot, const struct p2p_assigned_ip
 bool tgw_resolved(struct tgw *g, uint32_t domain, uint32_t ticket, const struct ipaddr *addrs,
 		  size_t count, uint32_t *slot, struct p2p_domain_status *reply, uint64_t now);
 
+/* May the holder of that tunnel address have a name (without trailing dot) looked up in the site?
+ * Its slot: it has a live DNS resource with the name; TUNNEL_NO_SLOT: no. */
+uint32_t tgw_may_ask(const struct tgw *g, const struct ipaddr *tun, const char *name,
+		     uint64_t now_unix);
+
 /* Judge a decapsulated packet of peer `slot` (pkt is what m was parsed from).
  * PS_R_URX_DELIVERED: write it to the TUN device, translated as out->nat says, or out->instead in
  * its place; else a URX_ drop reason. out is always set. */

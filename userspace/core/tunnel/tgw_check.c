@@ -150,6 +150,15 @@ static struct outcome judge_proxy(const struct tgw *g, uint32_t slot, const stru
 	return out;
 }
 
+/* What a client may want of the gateway itself: its resolver, echoes, news of the path. Whatever
+ * else listens on the host listens for others. */
+static bool own_serves(const struct ip_meta *m)
+{
+	if (m->l4 == IP_L4_TCP || m->l4 == IP_L4_UDP)
+		return m->dport == TUNNEL_DNS_PORT;
+	return m->l4 == IP_L4_ICMP_ECHO || m->l4 == IP_L4_ICMP_ERROR;
+}
+
 /* Traffic with the gateway itself: open to whoever holds anything live. */
 static struct outcome judge_own(const struct tgw *g, const struct tgw_client *c,
 				const struct ip_meta *m, uint64_t now_unix)
@@ -318,6 +327,8 @@ enum ps_reason_id tgw_check_in(struct tgw *g, uint32_t slot, const uint8_t *pkt,
 		return check_in_proxy(g, slot, m, now_unix, out, now);
 	o = own ? judge_own(g, c, m, now_unix)
 		: judge(g, slot, &m->dst, m, FILTER_TO_RESOURCE, now_unix);
+	if (own && o.verdict == V_ALLOWED && !own_serves(m))
+		o.verdict = V_FILTERED;
 	fill(&o, m, own, out);
 	if (out->allowed && !own)
 		nat_direct_out(&g->nat, slot, m);

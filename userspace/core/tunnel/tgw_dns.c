@@ -41,20 +41,44 @@ static bool set_has(const struct ipaddr *list, uint8_t count, const struct ipadd
 
 /* ---- what the client asks for ---- */
 
+static bool is_live_dns(const struct tgw *g, const struct tgw_grant *e, uint64_t now_unix)
+{
+	return e->state == TGW_GRANT_LIVE && e->expires_at > now_unix &&
+	       g->mem.resources[e->resource].r.type == TUNNEL_RESOURCE_DNS;
+}
+
+static uint32_t first_grant(const struct tgw_client *c)
+{
+	return c && c->state == TGW_CLIENT_ACTIVE ? c->grants : TGW_NONE;
+}
+
 /* The client's live grant of the DNS resource with that id; TGW_NONE. */
 static uint32_t dns_grant(const struct tgw *g, uint32_t slot, const struct uuid *resource,
 			  uint64_t now_unix)
 {
-	const struct tgw_client *c = tgw_client_at(g, slot);
-	uint32_t i = c && c->state == TGW_CLIENT_ACTIVE ? c->grants : TGW_NONE;
+	uint32_t i = first_grant(tgw_client_at(g, slot));
 
 	for (; i != TGW_NONE; i = g->mem.grants[i].next) {
 		const struct tgw_grant *e = &g->mem.grants[i];
-		const struct tunnel_resource *r = &g->mem.resources[e->resource].r;
 
-		if (e->state == TGW_GRANT_LIVE && e->expires_at > now_unix &&
-		    r->type == TUNNEL_RESOURCE_DNS && uuid_eq(&r->id, resource))
+		if (is_live_dns(g, e, now_unix) &&
+		    uuid_eq(&g->mem.resources[e->resource].r.id, resource))
 			return i;
+	}
+	return TGW_NONE;
+}
+
+uint32_t tgw_may_ask(const struct tgw *g, const struct ipaddr *tun, const char *name,
+		     uint64_t now_unix)
+{
+	uint32_t slot = tgw_find_address(g, tun), i = first_grant(tgw_client_at(g, slot));
+
+	for (; i != TGW_NONE; i = g->mem.grants[i].next) {
+		const struct tgw_grant *e = &g->mem.grants[i];
+
+		if (is_live_dns(g, e, now_unix) &&
+		    dns_pattern_match(g->mem.resources[e->resource].r.address, name))
+			return slot;
 	}
 	return TGW_NONE;
 }

@@ -19,6 +19,7 @@
 #define TUNNEL_NEVER_EXPIRES UINT64_MAX	 /* as an expiry in unix seconds */
 #define TUNNEL_NAME_CAP	     64		 /* display names are cut to this, NUL included */
 #define TUNNEL_ADDRESS_CAP   256	 /* longest DNS pattern, NUL included */
+#define TUNNEL_DNS_PORT	     53535	 /* of a gateway's resolver, at its tunnel addresses */
 
 enum tunnel_resource_type {
 	TUNNEL_RESOURCE_CIDR,
