@@ -93,16 +93,22 @@ size_t dns_msg_truncate(const struct dns_msg *m, uint8_t *p)
 	return m->records;
 }
 
-void dns_msg_drop_additional(struct dns_msg *m)
+bool dns_msg_drop_additional(struct dns_msg *m)
 {
 	struct dns_record r;
+	bool more = false;
+	size_t len;
 
 	dns_msg_rewind(m);
 	while (m->left[DNS_ANSWER] || m->left[DNS_AUTHORITY])
 		dns_msg_next(m, &r);
-	m->len = m->pos;
+	len = m->pos;
+	while (dns_msg_next(m, &r))
+		more |= r.type != DNS_TYPE_OPT;
+	m->len = len;
 	m->counts[DNS_ADDITIONAL] = 0;
 	dns_msg_rewind(m);
+	return more;
 }
 
 bool dns_msg_relay(const struct dns_msg *m, const struct dns_query *q, size_t cap, uint8_t *out,

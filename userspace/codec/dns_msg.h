@@ -164,9 +164,9 @@ int dns_reply_encode(const struct dns_query *q, const struct dns_reply *a, uint8
 		     size_t *out_len);
 /* A checked message cut down to header and question, TC set; returns its new length. */
 size_t dns_msg_truncate(const struct dns_msg *m, uint8_t *p);
-/* A checked message without its additional section: dns_msg_relay leaves it out. An OPT goes with
- * it. Rewinds. */
-void dns_msg_drop_additional(struct dns_msg *m);
+/* A checked message without its additional section: dns_msg_relay leaves it out. True: there was
+ * more in it than an OPT. Rewinds. */
+bool dns_msg_drop_additional(struct dns_msg *m);
 /* A checked answer as the answer to q, whose question it has: its id, its spelling of the name. out
  * holds at least m->len bytes. True: it was longer than cap and is cut. */
 bool dns_msg_relay(const struct dns_msg *m, const struct dns_query *q, size_t cap, uint8_t *out,

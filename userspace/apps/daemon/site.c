@@ -22,15 +22,23 @@ int site_open(struct daemon *d)
 /* Every time the portal tells them: what failed the last time may work now. */
 void site_listen(struct daemon *d, uint64_t now)
 {
-	struct endpoint list[DNS_SERVER_ADDRS];
+	struct endpoint before[DNS_SERVER_ADDRS], list[DNS_SERVER_ADDRS];
 	struct io_err err = {""};
-	uint32_t n;
+	uint32_t n_before, n;
 
+	site_resolver_listening(d->site, before, &n_before);
 	if (site_resolver_listen(d->site, &d->tun4, &d->tun6, now, &err))
 		LOG_WARN("dns", "not at every tunnel address", LOG_STR("error", err.msg));
 	site_resolver_listening(d->site, list, &n);
-	for (uint32_t i = 0; i < n; i++)
-		LOG_INFO("dns", "clients' SRV and TXT are answered", LOG_ENDPOINT("at", &list[i]));
+	for (uint32_t i = 0; i < n; i++) {
+		bool new = true;
+
+		for (uint32_t k = 0; k < n_before; k++)
+			new &= !endpoint_eq(&before[k], &list[i]);
+		if (new)
+			LOG_INFO("dns", "answering clients' SRV and TXT",
+				 LOG_ENDPOINT("at", &list[i]));
+	}
 }
 
 /* ---- view ---- */

@@ -237,8 +237,7 @@ static void relay(struct dns_site *s, uint32_t slot, struct dns_msg *m, struct d
 {
 	const struct dns_pending *e = &s->pending.list[slot];
 
-	s->counters.stripped += m->counts[DNS_ADDITIONAL] > e->query.edns;
-	dns_msg_drop_additional(m);
+	s->counters.stripped += dns_msg_drop_additional(m);
 	if (dns_rebind_found(m)) {
 		s->counters.rebinding++;
 		end_code(s, slot, DNS_SERVFAIL, out);
