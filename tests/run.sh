@@ -9,8 +9,8 @@
 #   tests/run.sh list           the names
 #
 # Environment: SAN=1 runs the sanitizer build (build/san). T_TIMEOUT=seconds overrides every limit. T_JOBS=N: how
-# many tests without namespaces or kernel (unit sim fuzz-replay) run at a time, by default one a core; the others
-# have the machine to themselves.
+# many tests run at a time, by default one a core. Those of bpf and vm, and scripts with a line "# alone" in their
+# head, have the machine to themselves.
 #
 # Tests are derived from their sources, so one that was not built is a failure, not an absence. A test
 # passes with exit 0, is skipped with exit 77 (its last line says why) and fails otherwise; a script
@@ -149,10 +149,11 @@ catch_up()
 
 run_one()
 {
-	local group=$1 name=$2 limit=$3 jobs=1
-	shift 3
+	local group=$1 name=$2 limit=$3 jobs=$T_JOBS
 
-	case $group in unit | sim | fuzz-replay) jobs=$T_JOBS ;; esac
+	shift 3
+	case $group in bpf | vm) jobs=1 ;; esac
+	[ "$1" != bash ] || ! sed -n 1,20p "$2" | grep -q '^# alone' || jobs=1
 	[ "$jobs" -gt 1 ] || catch_up all
 	while [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; do
 		wait -n

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# alone
 # timeout: 240
 #
 # What senders without credentials can do to a relay: Binding and Allocate floods, channel data of nobody, noise, and

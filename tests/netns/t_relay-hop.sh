@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# alone
 # timeout: 240
 #
 # The relay's switch on an ordinary host, where forwarding is off: one interface, a default router g with clients c and

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# alone
 # timeout: 180
 #
 # The relay with its XDP switch: bound channels go through the kernel, nothing is changed and no more lost than a busy
