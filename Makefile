@@ -9,7 +9,7 @@
 # Variables: SAN=1 builds with ASan+UBSan into build/san; V=1 shows commands; WERROR=0 relaxes.
 #
 # Files are discovered, never listed: drop userspace/<layer>/x.c, tests/unit/test_x.c,
-# tests/sim/scn_x.c, tests/fuzz/fuzz_x.c, tests/bench/b_x.c, tests/bpf/test_x.c,
+# tests/sim/scn_x.c, tests/policy/test_x.c, tests/fuzz/fuzz_x.c, tests/bench/b_x.c, tests/bpf/test_x.c,
 # tests/netns/t_x.sh, bpf/x.bpf.c and they are built and run.
 
 SHELL := /bin/bash
@@ -53,6 +53,7 @@ PORTAL_LIB_SRCS := $(filter-out userspace/apps/portal/main.c,$(PORTAL_SRCS))
 RELAY_SRCS := $(sort $(wildcard userspace/apps/relay/*.c))
 CTL_SRCS := $(sort $(wildcard userspace/apps/ctl/*.c))
 SIM_SRCS := $(sort $(wildcard tests/sim/sim_*.c))
+POLICY_SRCS := $(sort $(wildcard tests/policy/p[wm]_*.c))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBPURE := $(BUILD)/libpenstock-pure.a
@@ -74,6 +75,7 @@ test_bins = $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard $(1))))
 UNIT_BINS := $(call test_bins,tests/unit/test_*.c)
 SCN_BINS := $(call test_bins,tests/sim/scn_*.c)
 BPFT_BINS := $(call test_bins,tests/bpf/test_*.c)
+POLICY_BINS := $(call test_bins,tests/policy/test_*.c)
 BENCH_BINS := $(call test_bins,tests/bench/b_*.c)
 INTEROP_BINS := $(call test_bins,tests/interop/i_*.c)
 NETNS_BINS := $(call test_bins,tests/netns/h_*.c)
@@ -81,7 +83,7 @@ FUZZ_BINS := $(call test_bins,tests/fuzz/fuzz_*.c)
 
 .PHONY: all tests test demo bench lint fuzz format install clean deps distclean
 all: $(PROGS) $(BPF_OBJS)
-tests: all $(UNIT_BINS) $(SCN_BINS) $(BPFT_BINS) $(INTEROP_BINS) $(NETNS_BINS) $(FUZZ_BINS)
+tests: all $(UNIT_BINS) $(SCN_BINS) $(BPFT_BINS) $(POLICY_BINS) $(INTEROP_BINS) $(NETNS_BINS) $(FUZZ_BINS)
 benches: all $(BENCH_BINS) $(BUILD)/tests/netns/h_turnload
 
 # ---- BPF objects and skeletons -------------------------------------------------------------------
@@ -142,6 +144,10 @@ $(SCN_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,$(SIM_SRCS)) $(TEST_OBJ) $(
 $(BPFT_BINS) $(INTEROP_BINS) $(NETNS_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(TEST_OBJ) $(LIBDAEMON) $(LIBIO) $(LIBPURE)
 	$(call say,LD,$@)
 	$(call link,$(IO_LIBS) $(PURE_LIBS))
+# Daemons without their operating system: tests/policy/wraps names the functions replaced.
+$(POLICY_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,$(POLICY_SRCS)) $(TEST_OBJ) $(LIBDAEMON) $(LIBIO) $(LIBPURE) tests/policy/wraps
+	$(call say,LD,$@)
+	$(call link,$(addprefix -Wl$(comma)--wrap=,$(shell cat tests/policy/wraps)) $(IO_LIBS) $(PURE_LIBS))
 $(BENCH_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(TEST_OBJ) $(call obj,$(SIM_SRCS)) $(LIBDAEMON) $(LIBIO) $(LIBPURE)
 	$(call say,LD,$@)
 	$(call link,$(IO_LIBS) $(PURE_LIBS))

@@ -4,7 +4,7 @@
 # Penstock's test runner: one line per test program, full output only for a failed one.
 #
 #   tests/run.sh                everything (what `make test` runs)
-#   tests/run.sh unit sim       groups: unit sim fuzz-replay bpf interop netns vm
+#   tests/run.sh unit sim       groups: unit sim policy fuzz-replay bpf interop netns vm
 #   tests/run.sh revoke         one test by name: tests/netns/t_revoke.sh, test_addr or addr, …
 #   tests/run.sh list           the names
 #
@@ -23,7 +23,7 @@ export PENSTOCK_BUILD=$BUILD
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=99}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 
-GROUPS_KNOWN="unit sim fuzz-replay bpf interop netns vm"
+GROUPS_KNOWN="unit sim policy fuzz-replay bpf interop netns vm"
 T_JOBS=${T_JOBS:-$(nproc)}
 passed=0 failed=0 skipped=0
 failed_names=()
@@ -43,6 +43,9 @@ inventory()
 	echo "unit lint-selftest 120 bash tools/check/selftest.sh"
 	for f in tests/sim/scn_*.c; do
 		[ -e "$f" ] && n=$(basename "$f" .c) && echo "sim $n 600 $BUILD/tests/sim/$n"
+	done
+	for f in tests/policy/test_*.c; do
+		[ -e "$f" ] && n=$(basename "$f" .c) && echo "policy $n 600 $BUILD/tests/policy/$n"
 	done
 	for f in tests/fuzz/fuzz_*.c; do
 		[ -e "$f" ] && n=$(basename "$f" .c) &&
