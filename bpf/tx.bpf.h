@@ -58,6 +58,7 @@ static __always_inline int tx_peer_read(struct tx *t)
 	v->channel = PS_READ_ONCE(p->path_channel);
 	v->local_port = PS_READ_ONCE(p->path_local_port);
 	v->remote_port = PS_READ_ONCE(p->path_remote_port);
+	v->mtu = PS_READ_ONCE(p->mtu);
 	ps_words_copy(v->local, p->path_local, 16);
 	ps_words_copy(v->remote, p->path_remote, 16);
 	return PS_READ_ONCE(p->seq) == seq;
@@ -113,9 +114,11 @@ static __always_inline enum ps_reason_id tx_judge(struct __sk_buff *ctx, struct 
 		return id;
 	if (!SKB_FAMILY_SWITCH && t->scratch->path.family != t->scratch->inner.ip.family)
 		return PS_R_TX_NO_PATH;
-	id = ps_tx_bulk(t->flow, ctx->gso_size != 0, t->len, t->now);
+	id = ps_tx_bulk(t->flow, ctx->gso_size != 0, t->now);
 	if (id == PS_R_TX_GSO)
 		ps_flow_hold(t->flow, t->now + bulk_hold_ns);
+	if (id == PS_GO_ON)
+		id = ps_tx_size(&t->scratch->path, t->len);
 	if (id != PS_GO_ON)
 		return id;
 	/* Bytes behind the IP packet: not what a stack sends. */

@@ -13,13 +13,13 @@
 #include "abi/reasons.h"
 #include "abi/replay.h"
 
-#define PS_ABI_VERSION 3
+#define PS_ABI_VERSION 4
 
 #define PS_NO_SLOT 0xffffffffu
 #define PS_NEVER   (~(__u64)0)
 
-/* Largest inner packet either executor carries (bytes): the tunnel's MTU is 1280 for compatibility;
- * the kernel cipher takes up to this. */
+/* Largest inner packet either executor carries (bytes), and takes from a peer at any time. What is
+ * sent is bounded by ps_peer.mtu: 1280, which every peer takes, until a probe has shown more. */
 #define PS_INNER_MAX 1500
 
 enum ps_session_flags {
@@ -78,6 +78,9 @@ struct ps_peer {
 	__u8 path_remote[16];
 	__be16 path_local_port;
 	__be16 path_remote_port;
+	__u16 mtu; /* longest inner packet sent to the peer, at most PS_INNER_MAX */
+	__u16 pad2;
+	__u32 pad3; /* mmapped elements are eight bytes apart */
 };
 
 /* Key of ps_channel: a TURN channel (RFC 8656 §12) as its data arrives. */
@@ -175,9 +178,10 @@ struct ps_meta {
 #define PS_META_MAGIC 0x70734d31u
 
 _Static_assert(sizeof(struct ps_session) == 128, "ps_session");
-_Static_assert(sizeof(struct ps_peer) == 80, "ps_peer");
+_Static_assert(sizeof(struct ps_peer) == 88, "ps_peer");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_ifindex) == 36, "ps_peer.path_ifindex");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_channel) == 42, "ps_peer.path_channel");
+_Static_assert(__builtin_offsetof(struct ps_peer, mtu) == 80, "ps_peer.mtu");
 _Static_assert(sizeof(struct ps_channel_key) == 24, "ps_channel_key");
 _Static_assert(sizeof(struct ps_channel) == 40, "ps_channel");
 _Static_assert(sizeof(struct ps_flow_key) == 44, "ps_flow_key");

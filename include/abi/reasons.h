@@ -71,7 +71,7 @@
 	R(TX_USER_MODE, "tx_user_mode", PASS, "peer is served by user space")                      \
 	R(TX_EXPIRED, "tx_expired", PASS, "session is past its sending lifetime")                  \
 	R(TX_NO_KEY, "tx_no_key", PASS, "session has no key in the kernel")                        \
-	R(TX_TOO_BIG, "tx_too_big", PASS, "longer than the kernel cipher handles")                 \
+	R(TX_TOO_BIG, "tx_too_big", PASS, "longer than the connection carries")                    \
 	R(TX_NO_ROOM, "tx_no_room", DROP, "no memory for the outer headers")                       \
 	R(RXDP_TO_PEER, "rxdp_to_peer", DONE, "channel data sent on to the peer")                  \
 	R(RXDP_TO_CLIENT, "rxdp_to_client", DONE,                                                  \
@@ -186,6 +186,8 @@
 	  "too many packets wait for the connection; oldest dropped")                              \
 	R(UTX_NO_SESSION, "utx_no_session", DROP, "peer has no session to send on")                \
 	R(UTX_NO_PATH, "utx_no_path", DROP, "peer has no nominated path")                          \
+	R(UTX_TOO_BIG, "utx_too_big", DROP,                                                        \
+	  "longer than the connection carries; the sender is told")                                \
 	R(UTX_SOCKET, "utx_socket", DROP, "socket did not take the datagram")                      \
 	R(CTL_TABLE_FULL, "ctl_table_full", DROP,                                                  \
 	  "a table is full: peer, session or resource refused")

@@ -3,7 +3,7 @@
  * What becomes of a packet that the host routes into the tunnel device, and the outer headers it
  * gets: values in, values out, like plan/ingress.h. bpf/tx.bpf.h strings the steps together:
  *
- *   inner -> flow -> peer -> bulk -> session -> (key, counter, encrypt) -> outer headers
+ *   inner -> flow -> peer -> bulk -> size -> session -> (key, counter, encrypt) -> outer headers
  */
 #ifndef PENSTOCK_PLAN_EGRESS_H
 #define PENSTOCK_PLAN_EGRESS_H
@@ -32,6 +32,8 @@ struct ps_path_view {
 	__u8 remote[16];
 	__be16 local_port;
 	__be16 remote_port;
+	__u16 mtu;
+	__u16 pad2;
 };
 
 static __always_inline enum ps_reason_id ps_tx_inner(const __u8 *p, const __u8 *end,
@@ -73,16 +75,17 @@ static __always_inline enum ps_reason_id ps_tx_peer(const struct ps_path_view *v
 
 /* Segmentation-offload packets are user space's, and for a while all packets of their flow with
  * them, or they would overtake each other. */
-static __always_inline enum ps_reason_id ps_tx_bulk(struct ps_flow *f, int is_gso, __u32 len,
-						    __u64 now)
+static __always_inline enum ps_reason_id ps_tx_bulk(struct ps_flow *f, int is_gso, __u64 now)
 {
 	if (is_gso)
 		return PS_R_TX_GSO;
-	if (ps_flow_held(f, now))
-		return PS_R_TX_BULK;
-	if (len > PS_INNER_MAX)
-		return PS_R_TX_TOO_BIG;
-	return PS_GO_ON;
+	return ps_flow_held(f, now) ? PS_R_TX_BULK : PS_GO_ON;
+}
+
+/* Longer than the connection carries: user space tells the sender. */
+static __always_inline enum ps_reason_id ps_tx_size(const struct ps_path_view *v, __u32 len)
+{
+	return len > v->mtu || len > PS_INNER_MAX ? PS_R_TX_TOO_BIG : PS_GO_ON;
 }
 
 /* s: the session in the peer's tx_slot, NULL when there is no such slot. A session that user space

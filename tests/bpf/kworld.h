@@ -173,6 +173,7 @@ static inline void kw_reset(struct kworld *w, int outer_family)
 	memcpy(p->path_remote, outer_family == 4 ? kw_remote4 : kw_remote6, 16);
 	p->path_local_port = __builtin_bswap16(KP_OUR_PORT);
 	p->path_remote_port = __builtin_bswap16(KP_HIS_PORT);
+	p->mtu = PS_INNER_MAX;
 	T_EQ(kern_set_keys(&w->k, KW_SLOT, w->recv_key, w->send_key), 0);
 	T_EQ(kern_set_alive(&w->k, KERN_LO), 0);
 	kw_channel(w, 4, true);

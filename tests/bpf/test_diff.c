@@ -183,11 +183,14 @@ static enum ps_reason_id ref_tx_steps(const uint8_t *b, size_t len, bool gso, ui
 	memcpy(v.remote, p->path_remote, 16);
 	v.local_port = p->path_local_port;
 	v.remote_port = p->path_remote_port;
+	v.mtu = p->mtu;
 	id = ps_tx_peer(&v, f);
 	if (id == PS_GO_ON && w.k.plain && v.family != in.ip.family)
 		id = PS_R_TX_NO_PATH; /* older kernels cannot turn an skb's family */
 	if (id == PS_GO_ON)
-		id = ps_tx_bulk(f, gso, (uint32_t)len, now);
+		id = ps_tx_bulk(f, gso, now);
+	if (id == PS_GO_ON)
+		id = ps_tx_size(&v, (uint32_t)len);
 	if (id != PS_GO_ON)
 		return id;
 	if (in.ip.len != len)
@@ -407,6 +410,7 @@ static void generate_state(bool tx)
 	memcpy(p->path_remote, p->path_family == 4 ? kw_remote4 : kw_remote6, 16);
 	p->path_ifindex = pick(40) ? KERN_LO : 0;
 	p->path_channel = pick(2) ? __builtin_bswap16(KW_CHANNEL) : 0;
+	p->mtu = (uint16_t)(pick(3) ? 1280 : pick(2) ? PS_INNER_MAX : pick(2000));
 }
 
 static bool same(const struct kern_run *r, const struct outcome *o, const struct kpkt *p,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Builds the two ICMP errors of icmp_error.h for both families. */
+ * Builds the ICMP errors of icmp_error.h for both families. */
 #include "codec/icmp_error.h"
 
 #include <string.h>
@@ -17,7 +17,12 @@ static bool may_answer(const struct ip_meta *m)
 	       !ipaddr_is_loopback(&m->src) && !ipaddr_is_loopback(&m->dst);
 }
 
-static size_t build4(uint8_t code, const uint8_t *pkt, const struct ip_meta *m, uint8_t *out,
+struct kind {
+	uint8_t type, code;
+	uint16_t mtu; /* 0: the field is not used */
+};
+
+static size_t build4(struct kind k, const uint8_t *pkt, const struct ip_meta *m, uint8_t *out,
 		     size_t cap)
 {
 	size_t quote = (size_t)(pkt[0] & 15) * 4 + 8;
@@ -37,14 +42,15 @@ static size_t build4(uint8_t code, const uint8_t *pkt, const struct ip_meta *m, 
 	memcpy(out + 12, m->dst.b, 4);
 	memcpy(out + 16, m->src.b, 4);
 	be16_put(out + 10, ip_csum(out, 20));
-	out[20] = 3;
-	out[21] = code;
+	out[20] = k.type;
+	out[21] = k.code;
+	be16_put(out + 26, k.mtu);
 	memcpy(out + 28, pkt, quote);
 	be16_put(out + 22, ip_csum(out + 20, 8 + quote));
 	return total;
 }
 
-static size_t build6(uint8_t code, const uint8_t *pkt, const struct ip_meta *m, uint8_t *out,
+static size_t build6(struct kind k, const uint8_t *pkt, const struct ip_meta *m, uint8_t *out,
 		     size_t cap)
 {
 	struct ip_meta reply = {.family = 6, .proto = IP_PROTO_ICMPV6, .l4_off = 40};
@@ -61,8 +67,9 @@ static size_t build6(uint8_t code, const uint8_t *pkt, const struct ip_meta *m, 
 	out[7] = HOP_LIMIT;
 	memcpy(out + 8, m->dst.b, 16);
 	memcpy(out + 24, m->src.b, 16);
-	out[40] = 1;
-	out[41] = code;
+	out[40] = k.type;
+	out[41] = k.code;
+	be16_put(out + 46, k.mtu);
 	memcpy(out + 48, pkt, quote);
 	reply.src = m->dst;
 	reply.dst = m->src;
@@ -79,6 +86,16 @@ size_t icmp_error_build(enum icmp_error kind, const uint8_t *pkt, const struct i
 	if (kind == ICMP_ERROR_NONE || !may_answer(meta))
 		return 0;
 	if (meta->family == 4)
-		return build4(prohibited ? 13 : 0, pkt, meta, out, cap);
-	return build6(prohibited ? 1 : 3, pkt, meta, out, cap);
+		return build4((struct kind){3, prohibited ? 13 : 0, 0}, pkt, meta, out, cap);
+	return build6((struct kind){1, prohibited ? 1 : 3, 0}, pkt, meta, out, cap);
+}
+
+size_t icmp_too_big_build(uint16_t mtu, const uint8_t *pkt, const struct ip_meta *meta,
+			  uint8_t *out, size_t cap)
+{
+	if (!may_answer(meta))
+		return 0;
+	if (meta->family == 4)
+		return build4((struct kind){3, 4, mtu}, pkt, meta, out, cap);
+	return build6((struct kind){2, 0, mtu}, pkt, meta, out, cap);
 }

@@ -9,7 +9,16 @@
  *   |60 0 0|8 + N|ff|00| ::      | ::      |type | 7 × 0 | N bytes
  *   +------+-----+--+--+---------+---------+-----+-------+----------
  *
- * Payloads of assigned-ips and domain-status are JSON and decoded elsewhere; goodbye has none. */
+ * Payloads of assigned-ips and domain-status are JSON and decoded elsewhere; goodbye has none.
+ *
+ * Two types are Penstock's own, far from Firezone's, which ignores what it does not know: an MTU
+ * probe, padded with zeros to the size it asks about, and its acknowledgement, which echoes the
+ * identifier and the size and is as short as that.
+ *
+ *    48        56     58
+ *   +---------+------+--------------------------------------
+ *   |id        |size  |probe: zeros until the packet has `size` bytes
+ *   +---------+------+-------------------------------------- */
 #ifndef PENSTOCK_CODEC_P2P_CTL_H
 #define PENSTOCK_CODEC_P2P_CTL_H
 #include <stdbool.h>
@@ -19,11 +28,14 @@
 #define P2P_CTL_HEADER_LEN  48
 #define P2P_CTL_GOODBYE_LEN 48
 #define P2P_CTL_PAYLOAD_CAP (1280 - P2P_CTL_HEADER_LEN)
+#define P2P_CTL_MTU_LEN	    (P2P_CTL_HEADER_LEN + 10) /* an acknowledgement, the least probe */
 
 enum p2p_ctl_type {
 	P2P_CTL_ASSIGNED_IPS = 0,  /* client to gateway */
 	P2P_CTL_DOMAIN_STATUS = 1, /* gateway to client */
 	P2P_CTL_GOODBYE = 2,	   /* both: the sender has dropped the connection, never answered */
+	P2P_CTL_MTU_PROBE = 0xf0,  /* both: does a packet of this size arrive? */
+	P2P_CTL_MTU_ACK = 0xf1,	   /* both: it did; never answered */
 };
 
 enum p2p_ctl_verdict {
@@ -46,4 +58,16 @@ enum p2p_ctl_verdict p2p_ctl_decode(const uint8_t *pkt, size_t len, struct p2p_c
 int p2p_ctl_encode(uint8_t type, const void *payload, size_t payload_len, uint8_t *out, size_t cap,
 		   size_t *out_len);
 void p2p_ctl_encode_goodbye(uint8_t out[P2P_CTL_GOODBYE_LEN]);
+
+/* Payload of probe and acknowledgement. */
+struct p2p_mtu {
+	uint64_t id;
+	uint16_t size; /* of the probe, as an inner packet */
+};
+
+/* A probe of m->size bytes, at least P2P_CTL_MTU_LEN and at most cap, else -EMSGSIZE. */
+int p2p_mtu_encode_probe(const struct p2p_mtu *m, uint8_t *out, size_t cap);
+void p2p_mtu_encode_ack(const struct p2p_mtu *m, uint8_t out[P2P_CTL_MTU_LEN]);
+/* ctl is of one of the two types. False: too short, or a probe that has not the size it says. */
+bool p2p_mtu_decode(const struct p2p_ctl *ctl, struct p2p_mtu *out);
 #endif

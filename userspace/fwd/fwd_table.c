@@ -151,6 +151,7 @@ int fwd_peer_use(struct fwd_table *t, uint32_t slot)
 	p->generation++;
 	p->flags = PS_PEER_USED;
 	p->tx_slot = PS_NO_SLOT;
+	p->mtu = FWD_MTU_BASE;
 	peer_write_end(p);
 	return 0;
 }
@@ -223,6 +224,17 @@ void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint
 	memcpy(p->path_remote, remote->ip.b, sizeof(p->path_remote));
 	p->path_local_port = ps_be16(local->port);
 	p->path_remote_port = ps_be16(remote->port);
+	peer_write_end(p);
+}
+
+void fwd_peer_set_mtu(struct fwd_table *t, uint32_t slot, uint16_t mtu)
+{
+	struct ps_peer *p = fwd_peer(t, slot);
+
+	if (!p || mtu > PS_INNER_MAX)
+		return;
+	peer_write_begin(p);
+	p->mtu = mtu;
 	peer_write_end(p);
 }
 

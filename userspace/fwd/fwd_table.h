@@ -46,8 +46,9 @@ struct fwd_table {
 	uint64_t session_full; /* refused because the table was full */
 };
 
-#define FWD_DATA_HEADER	  16 /* type, receiver index, counter (bytes) */
-#define FWD_DATA_OVERHEAD 32 /* header and tag */
+#define FWD_DATA_HEADER	  16   /* type, receiver index, counter (bytes) */
+#define FWD_DATA_OVERHEAD 32   /* header and tag */
+#define FWD_MTU_BASE	  1280 /* longest inner packet to a peer of which nothing more is known */
 
 /* 0, or -EINVAL for impossible sizes. Wipes whatever the memory held. */
 int fwd_init(struct fwd_table *t, const struct fwd_mem *mem, const uint8_t seed[32]);
@@ -100,6 +101,8 @@ void fwd_peer_set_tx(struct fwd_table *t, uint32_t slot, uint32_t idx);
  * it. wan_ifindex 0: the kernel does not send for this peer. NULL endpoints: no path. */
 void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint *local,
 		       const struct endpoint *remote, uint16_t channel, uint32_t wan_ifindex);
+/* Longest inner packet to send to it, at most PS_INNER_MAX; FWD_MTU_BASE from fwd_peer_use on. */
+void fwd_peer_set_mtu(struct fwd_table *t, uint32_t slot, uint16_t mtu);
 void fwd_peer_set_kernel(struct fwd_table *t, uint32_t slot, bool kernel);
 /* Revoke: every cached flow of the peer becomes a miss, in both executors, at once. */
 void fwd_peer_revoke(struct fwd_table *t, uint32_t slot);

@@ -228,14 +228,43 @@ static int flags_read(const struct nlmsghdr *msg, void *arg)
 	return 0;
 }
 
+static int link_get(struct nl *nl, int ifindex, nl_msg_fn fn, void *arg)
+{
+	struct ifinfomsg *ifi;
+	struct nlmsghdr *msg = nl_begin(nl, RTM_GETLINK, 0, sizeof(*ifi), &ifi);
+
+	ifi->ifi_index = ifindex;
+	return nl_run(nl, msg, fn, arg);
+}
+
 int nl_link_is_up(struct nl *nl, int ifindex)
 {
 	unsigned flags = 0;
-	struct ifinfomsg *ifi;
-	struct nlmsghdr *msg = nl_begin(nl, RTM_GETLINK, 0, sizeof(*ifi), &ifi);
-	int rc;
+	int rc = link_get(nl, ifindex, flags_read, &flags);
 
-	ifi->ifi_index = ifindex;
-	rc = nl_run(nl, msg, flags_read, &flags);
 	return rc < 0 ? rc : !!(flags & IFF_UP);
+}
+
+static int mtu_read(const struct nlmsghdr *msg, void *arg)
+{
+	struct nlattr *attr;
+
+	if (msg->nlmsg_type != RTM_NEWLINK)
+		return 0;
+	nl_attr_each (attr, msg, sizeof(struct ifinfomsg)) {
+		if (mnl_attr_get_type(attr) == IFLA_MTU &&
+		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			*(uint32_t *)arg = mnl_attr_get_u32(attr);
+	}
+	return 0;
+}
+
+int nl_link_mtu(struct nl *nl, int ifindex)
+{
+	uint32_t mtu = 0;
+	int rc = link_get(nl, ifindex, mtu_read, &mtu);
+
+	if (rc < 0)
+		return rc;
+	return mtu > INT32_MAX ? INT32_MAX : (int)mtu;
 }

@@ -42,4 +42,6 @@ int nl_link_default(struct nl *nl, int family, uint32_t fwmark, struct nl_hop *o
 		    struct io_err *err);
 /* Whether the interface exists and is administratively up. 1, 0 or -errno. */
 int nl_link_is_up(struct nl *nl, int ifindex);
+/* Its MTU, or -errno. */
+int nl_link_mtu(struct nl *nl, int ifindex);
 #endif

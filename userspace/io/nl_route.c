@@ -14,12 +14,26 @@ struct route_list {
 	uint32_t table;
 	int ifindex;
 	struct ipnet *net; /* [NL_ROUTES_MAX] */
+	uint16_t *mtu;	   /* the same number; 0: none */
 	size_t len;
 };
 
 static int af_of(int family)
 {
 	return family == 4 ? AF_INET : AF_INET6;
+}
+
+static uint16_t mtu_of(const struct nlattr *metrics)
+{
+	const char *end = (const char *)metrics + mnl_attr_get_len(metrics);
+	const struct nlattr *attr = mnl_attr_get_payload(metrics);
+	uint32_t mtu = 0;
+
+	for (; mnl_attr_ok(attr, (int)(end - (const char *)attr)); attr = mnl_attr_next(attr))
+		if (mnl_attr_get_type(attr) == RTAX_MTU &&
+		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			mtu = mnl_attr_get_u32(attr);
+	return mtu > UINT16_MAX ? 0 : (uint16_t)mtu;
 }
 
 static int route_collect(const struct nlmsghdr *msg, void *arg)
@@ -31,6 +45,7 @@ static int route_collect(const struct nlmsghdr *msg, void *arg)
 	uint32_t table = rt->rtm_table;
 	struct ipnet net = {.ip.family = family, .len = rt->rtm_dst_len};
 	struct nlattr *attr;
+	uint16_t mtu = 0;
 	int oif = 0;
 
 	if (msg->nlmsg_type != RTM_NEWROUTE || rt->rtm_type != RTN_UNICAST)
@@ -44,11 +59,14 @@ static int route_collect(const struct nlmsghdr *msg, void *arg)
 			oif = (int)mnl_attr_get_u32(attr);
 		else if (type == RTA_DST && mnl_attr_get_payload_len(attr) == want)
 			net.ip = ipaddr_from(family, mnl_attr_get_payload(attr));
+		else if (type == RTA_METRICS)
+			mtu = mtu_of(attr);
 	}
 	if (table != list->table || oif != list->ifindex)
 		return 0;
 	if (list->len == NL_ROUTES_MAX)
 		return -E2BIG;
+	list->mtu[list->len] = mtu;
 	list->net[list->len++] = net;
 	return 0;
 }
@@ -73,8 +91,9 @@ static int routes_read(struct nl *nl, int family, struct route_list *list)
 }
 
 static int route_change(struct nl *nl, uint16_t type, uint16_t flags, uint32_t table, int ifindex,
-			const struct ipnet *net)
+			const struct ipnet *net, uint16_t mtu)
 {
+	struct nlattr *metrics;
 	struct rtmsg *rt;
 	struct nlmsghdr *msg = nl_begin(nl, type, flags, sizeof(*rt), &rt);
 	int rc;
@@ -88,6 +107,11 @@ static int route_change(struct nl *nl, uint16_t type, uint16_t flags, uint32_t t
 	mnl_attr_put(msg, RTA_DST, ipaddr_size(&net->ip), net->ip.b);
 	mnl_attr_put_u32(msg, RTA_OIF, (uint32_t)ifindex);
 	mnl_attr_put_u32(msg, RTA_TABLE, table);
+	if (mtu) {
+		metrics = mnl_attr_nest_start(msg, RTA_METRICS);
+		mnl_attr_put_u32(msg, RTAX_MTU, mtu);
+		mnl_attr_nest_end(msg, metrics);
+	}
 	rc = nl_run(nl, msg, NULL, NULL);
 	switch (rc) {
 	case -EEXIST:
@@ -101,46 +125,85 @@ static int route_change(struct nl *nl, uint16_t type, uint16_t flags, uint32_t t
 	}
 }
 
-static bool net_in(const struct ipnet *set, size_t len, const struct ipnet *net)
+/* Index of net, len: it is not there. */
+static size_t net_find(const struct ipnet *set, size_t len, const struct ipnet *net)
 {
-	for (size_t i = 0; i < len; i++)
-		if (ipnet_eq(&set[i], net))
-			return true;
-	return false;
+	size_t i = 0;
+
+	while (i < len && !ipnet_eq(&set[i], net))
+		i++;
+	return i;
 }
 
-static int routes_apply(struct nl *nl, const struct route_list *have, const struct ipnet *want,
-			size_t want_len, struct nl_route_diff *diff, struct io_err *err)
+static int fail(struct io_err *err, int rc, const char *what, const struct ipnet *net)
 {
 	char text[IPNET_STRLEN];
+
+	return io_fail(err, rc, "%s %s: %s", what, ipnet_fmt(net, text), strerror(-rc));
+}
+
+int nl_route_put(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *net, uint16_t mtu,
+		 struct io_err *err)
+{
+	int rc = route_change(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, table, ifindex, net,
+			      mtu);
+
+	return rc < 0 ? fail(err, rc, "route", net) : 0;
+}
+
+int nl_route_remove(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *net,
+		    struct io_err *err)
+{
+	int rc = route_change(nl, RTM_DELROUTE, 0, table, ifindex, net, 0);
+
+	return rc < 0 ? fail(err, rc, "removing route", net) : 0;
+}
+
+struct want {
+	const struct ipnet *net;
+	const uint16_t *mtu; /* NULL: none */
+	size_t len;
+};
+
+static int routes_apply(struct nl *nl, const struct route_list *have, const struct want *want,
+			struct nl_route_diff *diff, struct io_err *err)
+{
 	int first = 0, rc;
 
 	for (size_t i = 0; i < have->len; i++) {
-		if (net_in(want, want_len, &have->net[i])) {
+		if (net_find(want->net, want->len, &have->net[i]) < want->len)
+			continue;
+		diff->removed++;
+		rc = nl_route_remove(nl, have->table, have->ifindex, &have->net[i],
+				     first ? NULL : err);
+		if (!first)
+			first = rc;
+	}
+	for (size_t i = 0; i < want->len; i++) {
+		size_t at = net_find(have->net, have->len, &want->net[i]);
+		uint16_t mtu = want->mtu ? want->mtu[i] : 0;
+
+		if (net_find(want->net, i, &want->net[i]) < i)
+			continue;
+		if (at < have->len && have->mtu[at] == mtu) {
 			diff->kept++;
 			continue;
 		}
-		diff->removed++;
-		rc = route_change(nl, RTM_DELROUTE, 0, have->table, have->ifindex, &have->net[i]);
-		if (rc < 0 && !first)
-			first = io_fail(err, rc, "removing route %s: %s",
-					ipnet_fmt(&have->net[i], text), strerror(-rc));
-	}
-	for (size_t i = 0; i < want_len; i++) {
-		if (net_in(have->net, have->len, &want[i]) || net_in(want, i, &want[i]))
-			continue;
-		diff->added++;
-		rc = route_change(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, have->table,
-				  have->ifindex, &want[i]);
-		if (rc < 0 && !first)
-			first = io_fail(err, rc, "route %s: %s", ipnet_fmt(&want[i], text),
-					strerror(-rc));
+		if (at < have->len)
+			diff->changed++;
+		else
+			diff->added++;
+		rc = nl_route_put(nl, have->table, have->ifindex, &want->net[i], mtu,
+				  first ? NULL : err);
+		if (!first)
+			first = rc;
 	}
 	return first;
 }
 
-int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *want,
-		 size_t want_len, struct nl_route_diff *diff, struct io_err *err)
+int nl_route_set_mtu(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *want,
+		     const uint16_t *mtu, size_t want_len, struct nl_route_diff *diff,
+		     struct io_err *err)
 {
 	struct route_list have = {.table = table, .ifindex = ifindex};
 	struct nl_route_diff unused;
@@ -152,9 +215,8 @@ int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet 
 	if (want_len > NL_ROUTES_MAX)
 		return io_fail(err, -E2BIG, "%zu routes are more than %d", want_len, NL_ROUTES_MAX);
 	have.net = calloc(NL_ROUTES_MAX, sizeof(*have.net));
-	if (!have.net)
-		return io_fail(err, -ENOMEM, "no memory for the route list");
-	rc = routes_read(nl, 4, &have);
+	have.mtu = calloc(NL_ROUTES_MAX, sizeof(*have.mtu));
+	rc = have.net && have.mtu ? routes_read(nl, 4, &have) : -ENOMEM;
 	if (rc == 0) {
 		rc = routes_read(nl, 6, &have);
 		if (rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT)
@@ -163,9 +225,16 @@ int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet 
 	if (rc < 0)
 		io_fail(err, rc, "reading routes of table 0x%x: %s", table, strerror(-rc));
 	else
-		rc = routes_apply(nl, &have, want, want_len, diff, err);
+		rc = routes_apply(nl, &have, &(struct want){want, mtu, want_len}, diff, err);
 	free(have.net);
+	free(have.mtu);
 	return rc;
+}
+
+int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *want,
+		 size_t want_len, struct nl_route_diff *diff, struct io_err *err)
+{
+	return nl_route_set_mtu(nl, table, ifindex, want, NULL, want_len, diff, err);
 }
 
 /* ---- policy rules -------------------------------------------------------------------------------

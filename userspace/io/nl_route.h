@@ -20,7 +20,7 @@
 #define NL_ROUTES_MAX	 4096	/* routes one call handles */
 
 struct nl_route_diff {
-	size_t added, removed, kept;
+	size_t added, removed, kept, changed; /* changed: of another MTU now */
 };
 
 /* Make `want` the device's routes in the table: reads what is there, deletes what is too much, then
@@ -29,6 +29,17 @@ struct nl_route_diff {
  * first other -errno after having tried all; -E2BIG above NL_ROUTES_MAX. diff may be NULL. */
 int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *want,
 		 size_t want_len, struct nl_route_diff *diff, struct io_err *err);
+/* The same; mtu[i] is the metric of want[i], 0: none, the device's MTU counts. A route that is
+ * there with another one is exchanged in place. mtu may be NULL. */
+int nl_route_set_mtu(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *want,
+		     const uint16_t *mtu, size_t want_len, struct nl_route_diff *diff,
+		     struct io_err *err);
+/* One route of the table, whatever others there are: made, or exchanged in place; removed. One that
+ * is not there is removed already. 0 or -errno. */
+int nl_route_put(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *net, uint16_t mtu,
+		 struct io_err *err);
+int nl_route_remove(struct nl *nl, uint32_t table, int ifindex, const struct ipnet *net,
+		    struct io_err *err);
 
 /* Remove every rule of ours of the family (by priority and table: also what a killed run left),
  * then add the one above. family 4 or 6. A kernel without the family is -EOPNOTSUPP, for the caller

@@ -11,6 +11,7 @@
  * a packet from the TUN              data.c   role policy -> fwd_seal -> udp
  * what connections want              link.c   node events -> forwarding table, kernel keys, candidates
  * where their packets go             path.c   paths and relays' channels -> forwarding table
+ * how long they may be               mtu.c    probes -> forwarding table, routes
  * what the portal says               portal.c websocket -> phx -> role
  * who may do what                    role_gateway.c, role_client.c around core/tunnel
  * cached flows of the kernel         flow.c
@@ -37,6 +38,7 @@
 #include "core/tunnel/client.h"
 #include "core/tunnel/gateway.h"
 #include "core/tunnel/nat.h"
+#include "core/tunnel/pmtu.h"
 #include "fwd/fwd_table.h"
 #include "io/bpf_load.h"
 #include "io/bpf_sync.h"
@@ -111,6 +113,7 @@ struct session_seen {
 	uint32_t pad;
 	uint64_t rx_ns, tx_ns;
 	uint64_t packets, bytes; /* both directions, both executors */
+	uint64_t tx_bytes;
 };
 
 /* A peer's traffic of the last second, and for how many seconds it has asked for the other
@@ -156,6 +159,7 @@ struct daemon {
 		struct tgw tgw;
 		struct tcl tcl;
 	};
+	struct mtu *mtu;	      /* mtu.c's own */
 	struct nat *nat;	      /* gateway: translations of DNS resources; NULL: none */
 	struct dns_resolver *stub_io; /* client: its sockets */
 	struct endpoint dns_portal[DNS_UPSTREAMS_CAP]; /* resolvers the portal names */
@@ -208,6 +212,13 @@ void data_tun_readable(struct daemon *d, uint64_t now);
 /* Encrypt one inner packet to the peer and queue it. */
 enum ps_reason_id data_send(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
 			    uint8_t ecn, uint64_t now);
+/* The same whatever the length, and without asking for a session when there is none: a probe. */
+enum ps_reason_id data_send_any(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+				uint8_t ecn, uint64_t now);
+/* After PS_R_UTX_TOO_BIG: tell the sender behind the tunnel device, at a bounded rate. pkt is as it
+ * came from there. */
+void data_too_big(struct daemon *d, uint32_t slot, const uint8_t *pkt, const struct ip_meta *m,
+		  uint64_t now);
 void data_goodbye(struct daemon *d, uint32_t slot, uint64_t now);
 void data_count(struct daemon *d, enum ps_reason_id reason, size_t bytes);
 
@@ -231,12 +242,45 @@ bool link_refresh_hosts(struct daemon *d, uint64_t now);
 /* ---- path.c ---- */
 /* Packets to the peer take this path from now on, in both executors. One through a relay without a
  * channel is none. */
-void path_set(struct daemon *d, uint32_t slot, const struct node_path *path);
-void path_clear(struct daemon *d, uint32_t slot);
+void path_set(struct daemon *d, uint32_t slot, const struct node_path *path, uint64_t now);
+void path_clear(struct daemon *d, uint32_t slot, uint64_t now);
 /* Routes changed: ask anew which interface each path leaves by. */
 void path_refresh(struct daemon *d, uint64_t now);
 /* A relay's channel came up or went: does the kernel take what arrives on it? */
 void path_channel(struct daemon *d, const struct node_channel *c, bool up);
+
+/* ---- mtu.c ---- */
+/* A path as far as its packets' length goes. */
+struct mtu_way {
+	int ifindex;	/* it leaves by; 0: not known */
+	uint8_t family; /* outside */
+	bool channel;
+	bool changed; /* it is another one than before */
+};
+int mtu_open(struct daemon *d);
+void mtu_close(struct daemon *d);
+void mtu_path(struct daemon *d, uint32_t slot, const struct mtu_way *way, uint64_t now);
+void mtu_no_path(struct daemon *d, uint32_t slot, uint64_t now);
+void mtu_established(struct daemon *d, uint32_t slot, uint64_t now);
+/* The data path has sent so many inner bytes, probes among them; then, once a second, the tick. */
+void mtu_sent(struct daemon *d, uint32_t slot, uint64_t bytes);
+void mtu_tick(struct daemon *d, uint64_t now);
+/* A control packet; false: none of ours. */
+bool mtu_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now);
+struct deadline mtu_deadline(const struct daemon *d);
+void mtu_timeout(struct daemon *d, uint64_t now);
+/* Before each sleep: routes follow what has changed. */
+void mtu_drain(struct daemon *d);
+/* The MTU of one of the device's routes, now. */
+uint16_t mtu_of_route(struct daemon *d, const struct ipnet *net);
+/* A client's resources may have changed gateways: its routes' MTUs are looked at anew. */
+void mtu_mapped(struct daemon *d);
+/* A peer's tunnel addresses changed. */
+void mtu_peer_changed(struct daemon *d, uint32_t slot);
+/* Around an exchange of all of a gateway's routes: its clients' own ones go, and come again. */
+void mtu_withdraw(struct daemon *d);
+void mtu_announce(struct daemon *d);
+json_t *mtu_view(const struct daemon *d, uint32_t slot);
 
 /* ---- flow.c ---- */
 /* Offer an allowed packet's flow to the kernel. */

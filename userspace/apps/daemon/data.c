@@ -46,15 +46,31 @@ static enum ps_reason_id seal_to(struct daemon *d, uint32_t slot, const struct p
 	return PS_R_UTX_SENT;
 }
 
-enum ps_reason_id data_send(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
-			    uint8_t ecn, uint64_t now)
+enum ps_reason_id data_send_any(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+				uint8_t ecn, uint64_t now)
 {
 	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
-	enum ps_reason_id reason;
 
 	if (!p || !p->path_family || !node_conn(&d->node, slot))
 		return PS_R_UTX_NO_PATH;
-	reason = seal_to(d, slot, p, pkt, len, ecn, now);
+	return seal_to(d, slot, p, pkt, len, ecn, now);
+}
+
+static bool too_big(const struct daemon *d, uint32_t slot, size_t len)
+{
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
+
+	return p && len > p->mtu;
+}
+
+enum ps_reason_id data_send(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+			    uint8_t ecn, uint64_t now)
+{
+	enum ps_reason_id reason;
+
+	if (too_big(d, slot, len))
+		return PS_R_UTX_TOO_BIG;
+	reason = data_send_any(d, slot, pkt, len, ecn, now);
 	if (reason == PS_R_UTX_NO_SESSION)
 		node_wants_send(&d->node, slot, now);
 	return reason;
@@ -68,6 +84,32 @@ void data_goodbye(struct daemon *d, uint32_t slot, uint64_t now)
 	data_send(d, slot, pkt, sizeof(pkt), 0, now);
 }
 
+static bool icmp_token(struct daemon *d, uint64_t now)
+{
+	if (time_since(d->icmp_at_ns, now) >= NS_PER_SEC) {
+		d->icmp_at_ns = now;
+		d->icmp_tokens = ICMP_PER_SECOND;
+	}
+	if (!d->icmp_tokens)
+		return false;
+	d->icmp_tokens--;
+	return true;
+}
+
+void data_too_big(struct daemon *d, uint32_t slot, const uint8_t *pkt, const struct ip_meta *m,
+		  uint64_t now)
+{
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
+	uint8_t out[ICMP_ERROR_LEN_MAX];
+	size_t len;
+
+	if (!p || !icmp_token(d, now))
+		return;
+	len = icmp_too_big_build(p->mtu, pkt, m, out, sizeof(out));
+	if (len)
+		tun_write(d->tun, out, len);
+}
+
 /* Tell the sender of a refused packet, at a bounded rate. */
 static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const struct ip_meta *m,
 		   enum icmp_error kind, uint64_t now)
@@ -75,13 +117,8 @@ static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const st
 	uint8_t out[ICMP_ERROR_LEN_MAX];
 	size_t len;
 
-	if (time_since(d->icmp_at_ns, now) >= NS_PER_SEC) {
-		d->icmp_at_ns = now;
-		d->icmp_tokens = ICMP_PER_SECOND;
-	}
-	if (kind == ICMP_ERROR_NONE || !d->icmp_tokens)
+	if (kind == ICMP_ERROR_NONE || !icmp_token(d, now))
 		return;
-	d->icmp_tokens--;
 	len = icmp_error_build(kind, pkt, m, out, sizeof(out));
 	if (len)
 		data_send(d, slot, out, len, 0, now);
@@ -89,6 +126,8 @@ static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const st
 
 static void rx_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
 {
+	if (mtu_control(d, slot, ctl, now))
+		return;
 	if (ctl->type != P2P_CTL_GOODBYE) {
 		if (d->role->control)
 			d->role->control(d, slot, ctl, now);
@@ -232,6 +271,10 @@ static enum ps_reason_id tx_packet(struct daemon *d, const struct tun_pkt *p, ui
 	reason = d->role->check_out(d, p->data, &m, &grant, now);
 	if (reason != PS_R_UTX_SENT)
 		return reason;
+	if (!grant.instead && too_big(d, grant.slot, p->len)) {
+		data_too_big(d, grant.slot, p->data, &m, now);
+		return PS_R_UTX_TOO_BIG;
+	}
 	translate(p->data, &m, &grant.nat, PS_NAT_FROM);
 	if (grant.instead)
 		return data_send(d, grant.slot, grant.instead, grant.instead_len, m.ecn, now);

@@ -27,7 +27,7 @@ static int fail(const char *what, int rc, const struct io_err *err)
 static int open_tun(struct daemon *d)
 {
 	const struct nl_link_cfg link = {
-		.mtu = IP_PACKET_MTU, .txqueuelen = TUN_TXQUEUELEN, .no_ll6 = true, .up = true};
+		.mtu = d->opt.tunnel_mtu, .txqueuelen = TUN_TXQUEUELEN, .no_ll6 = true, .up = true};
 	struct io_err err = {""};
 	int rc = tun_open(&d->tun, d->opt.tun, &err);
 
@@ -362,8 +362,11 @@ int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ip
 	d->tun4 = *v4;
 	d->tun6 = *v6;
 	LOG_INFO("device", "tunnel addresses set", LOG_IP("ipv4", v4), LOG_IP("ipv6", v6));
-	if (d->role->gateway)
+	if (d->role->gateway) {
+		mtu_withdraw(d);
 		dev_set_routes(d, peer_ranges, 2);
+		mtu_announce(d);
+	}
 	return 1;
 }
 
@@ -371,10 +374,19 @@ int dev_set_routes(struct daemon *d, const struct ipnet *nets, uint32_t n)
 {
 	struct nl_route_diff diff;
 	struct io_err err = {""};
-	int rc = nl_route_set(d->nl, NL_TABLE, tun_ifindex(d->tun), nets, n, &diff, &err);
+	uint16_t *mtu = calloc(n ? n : 1, sizeof(*mtu));
+	int rc;
 
+	if (!mtu)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++)
+		mtu[i] = mtu_of_route(d, &nets[i]);
+	rc = nl_route_set_mtu(d->nl, NL_TABLE, tun_ifindex(d->tun), nets, mtu, n, &diff, &err);
+	free(mtu);
 	if (rc)
 		return fail("routes not set", rc, &err);
+	if (diff.changed)
+		LOG_DEBUG("device", "routes of another MTU", LOG_U64("changed", diff.changed));
 	if (diff.added || diff.removed)
 		LOG_INFO("device", "setting new routes", LOG_U64("added", diff.added),
 			 LOG_U64("removed", diff.removed), LOG_U64("total", n));

@@ -135,7 +135,7 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		break;
 	case NODE_EV_PATH:
 		log_path(ev, c ? time_since(c->created_ns, now) : 0);
-		path_set(d, ev->conn, &ev->path);
+		path_set(d, ev->conn, &ev->path, now);
 		break;
 	case NODE_EV_WANT_INDEX: {
 		uint32_t idx = fwd_index_alloc(&d->fwd);
@@ -152,6 +152,7 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		LOG_INFO("tunnel", "connection established", LOG_UUID("cid", &ev->cid),
 			 LOG_NS("duration", c ? time_since(c->created_ns, now) : 0));
 		d->role->established(d, ev->conn, now);
+		mtu_established(d, ev->conn, now);
 		break;
 	case NODE_EV_FAILED:
 		LOG_INFO("tunnel", "connection failed", LOG_UUID("cid", &ev->cid),
@@ -160,7 +161,7 @@ static void on_event(struct daemon *d, struct node_event *ev, uint64_t now)
 		d->role->gone(d, ev->conn, now);
 		break;
 	case NODE_EV_CLOSED:
-		path_clear(d, ev->conn);
+		path_clear(d, ev->conn, now);
 		cand_hold_drop_peer(&d->held, &ev->cid);
 		break;
 	case NODE_EV_CHANNEL_UP:

@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "abi/maps.h"
 #include "base/time.h"
 #include "core/phx/phx_chan.h"
 #include "core/phx/phx_url.h"
@@ -35,6 +36,7 @@ static void defaults(struct opt *o, bool gateway)
 		.max_peers = gateway ? 10000 : 256,
 		.max_flows = gateway ? 65536 : 8192,
 		.udp_port = 52625,
+		.tunnel_mtu = PS_INNER_MAX,
 		.max_partition_ns = gateway ? PHX_GATEWAY_BUDGET_NS : TIME_NEVER,
 	};
 	snprintf(o->tun, sizeof(o->tun), "tun-penstock");

@@ -42,6 +42,7 @@ struct opt {
 	uint32_t max_peers;
 	uint32_t max_flows;
 	uint32_t udp_port;
+	uint32_t tunnel_mtu;	   /* longest inner packet; IP_PACKET_MTU: no probes */
 	uint64_t max_partition_ns; /* TIME_NEVER: unlimited */
 };
 

@@ -11,7 +11,9 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "abi/maps.h"
 #include "base/time.h"
+#include "codec/ip_packet.h"
 #include "core/phx/phx_url.h"
 
 static int put_text(char *dst, size_t cap, const char *v, const char **why)
@@ -167,6 +169,15 @@ static int set_udp_port(struct opt *o, const char *v, const char **why)
 	return parse_u32(v, 0, 65535, &o->udp_port, why);
 }
 
+static int set_tunnel_mtu(struct opt *o, const char *v, const char **why)
+{
+	if (!strcmp(v, "auto")) {
+		o->tunnel_mtu = PS_INNER_MAX;
+		return 0;
+	}
+	return parse_u32(v, IP_PACKET_MTU, PS_INNER_MAX, &o->tunnel_mtu, why);
+}
+
 static int set_partition(struct opt *o, const char *v, const char **why)
 {
 	static const struct {
@@ -313,6 +324,13 @@ const struct opt_row opt_rows[] = {
 	 "PORT",
 	 set_udp_port,
 	 "preferred UDP port (default: 52625)",
+	 BOTH},
+	{"tunnel-mtu",
+	 0,
+	 {"PENSTOCK_TUNNEL_MTU"},
+	 "auto|N",
+	 set_tunnel_mtu,
+	 "longest packet inside, tried by probes; 1280: no probes (default: auto, 1500)",
 	 BOTH},
 	{"max-peers",
 	 0,

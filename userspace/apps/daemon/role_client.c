@@ -107,6 +107,8 @@ static void send_held(struct daemon *d, const uint8_t *pkt, uint16_t len, uint64
 		reason = tcl_route_out(&d->tcl, pkt, &m, &grant, now);
 	if (reason == PS_R_UTX_SENT)
 		reason = data_send(d, grant.slot, pkt, len, m.ecn, now);
+	if (reason == PS_R_UTX_TOO_BIG)
+		data_too_big(d, grant.slot, pkt, &m, now);
 	if (reason != PS_R_UTX_BUFFERED) /* it was counted so once */
 		data_count(d, reason, len);
 }
@@ -175,6 +177,7 @@ static void cl_drain(struct daemon *d, uint64_t now)
 		}
 		case TCL_EVENT_RESOURCES_CHANGED:
 			LOG_DEBUG("tunnel", "resources changed");
+			mtu_mapped(d);
 			break;
 		case TCL_EVENT_NONE:
 			break;

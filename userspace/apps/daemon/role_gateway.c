@@ -142,6 +142,7 @@ static void gw_drain(struct daemon *d, uint64_t now)
 		case TGW_EVENT_PEER_CHANGED:
 			if (c)
 				fwd_peer_set_tunnel(&d->fwd, ev.slot, &c->tun4, &c->tun6, true);
+			mtu_peer_changed(d, ev.slot);
 			link_peer_changed(d, ev.slot);
 			break;
 		case TGW_EVENT_PEER_REMOVED:

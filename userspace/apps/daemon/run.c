@@ -33,6 +33,7 @@ static uint64_t next_deadline(const struct daemon *d)
 	struct deadline dl = node_deadline(&d->node);
 
 	dl = deadline_min(dl, d->role->deadline(d));
+	dl = deadline_min(dl, mtu_deadline(d));
 	if (d->portal != PORTAL_SIGNED_OUT)
 		dl = deadline_min(dl, phx_deadline(&d->phx));
 	return dl.at;
@@ -46,6 +47,7 @@ static void on_hook(void *ctx, uint64_t now)
 	d->role->drain(d, now);
 	link_drain(d, now);
 	portal_drain(d, now);
+	mtu_drain(d);
 	udp_flush(d->udp);
 	loop_fd_set(&d->fd_udp4, LOOP_READ | (udp_pending(d->udp, 4) ? LOOP_WRITE : 0));
 	loop_fd_set(&d->fd_udp6, LOOP_READ | (udp_pending(d->udp, 6) ? LOOP_WRITE : 0));
@@ -58,6 +60,7 @@ static void on_timer(void *ctx, uint64_t now)
 
 	node_timeout(&d->node, now);
 	d->role->timeout(d, now);
+	mtu_timeout(d, now);
 	if (d->portal != PORTAL_SIGNED_OUT)
 		phx_timeout(&d->phx, now);
 }
@@ -282,6 +285,8 @@ static int open_cores(struct daemon *d, uint64_t now)
 	if (!rc)
 		rc = new_node_key(d, true, now);
 	if (!rc)
+		rc = mtu_open(d);
+	if (!rc)
 		rc = d->role->init(d);
 	if (!rc)
 		rc = portal_init(d);
@@ -350,6 +355,7 @@ static void teardown(struct daemon *d)
 	if (d->fwd.mem.session)
 		fwd_fini(&d->fwd);
 	d->role->fini(d);
+	mtu_close(d);
 	dev_close(d);
 }
 

@@ -35,6 +35,7 @@ static void session_tick(struct daemon *d, uint32_t i, uint64_t now)
 	struct session_seen *seen = &d->seen[i];
 	uint64_t rx = PS_READ_ONCE(s->last_rx_ns), tx = PS_READ_ONCE(s->last_tx_ns);
 	struct moved total = session_total(s);
+	uint64_t tx_bytes = s->tx_kernel_bytes + s->tx_user_bytes;
 	struct peer_pace *pace = s->peer < d->max_peers ? &d->pace[s->peer] : NULL;
 
 	if (seen->idx != s->local_idx)
@@ -43,6 +44,8 @@ static void session_tick(struct daemon *d, uint32_t i, uint64_t now)
 		pace->packets += total.packets - seen->packets;
 		pace->bytes += total.bytes - seen->bytes;
 	}
+	mtu_sent(d, s->peer, tx_bytes - seen->tx_bytes);
+	seen->tx_bytes = tx_bytes;
 	seen->packets = total.packets;
 	seen->bytes = total.bytes;
 	if (rx > seen->rx_ns) {
@@ -122,6 +125,7 @@ void tick(void *ctx, uint64_t now)
 		if (d->fwd.mem.session[i].flags & PS_SESS_USED)
 			session_tick(d, i, now);
 	link_drain(d, now);
+	mtu_tick(d, now);
 	flow_nat_tick(d, now);
 	if (d->bpf && !d->kernel_why[0]) {
 		follow_captures(d);

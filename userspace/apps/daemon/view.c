@@ -138,7 +138,7 @@ static json_t *view_status(const struct daemon *d, uint64_t now)
 	put(o, "portal", view_portal(d, now));
 	put(o, "tunnel",
 	    json_pack("{s:s,s:o,s:o,s:i}", "iface", d->opt.tun, "ipv4", ip(&d->tun4), "ipv6",
-		      ip(&d->tun6), "mtu", IP_PACKET_MTU));
+		      ip(&d->tun6), "mtu", (int)d->opt.tunnel_mtu));
 	put(o, "listen", view_listen(d));
 	put(o, "dns", dns_view(d));
 	put(o, "tables", tables);
@@ -227,6 +227,7 @@ static json_t *view_peer(const struct daemon *d, uint32_t slot, const struct ps_
 	put(o, "last_handshake_s",
 	    c && c->handshake_ns ? num(time_since(c->handshake_ns, now) / NS_PER_SEC)
 				 : json_null());
+	put(o, "mtu", mtu_view(d, slot));
 	put(o, "session", view_session(d, p, now));
 	put_counters(o, sum);
 	put(o, "resources", num(resources));

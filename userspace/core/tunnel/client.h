@@ -259,6 +259,12 @@ bool tcl_poll_event(struct tcl *c, struct tcl_event *out);
  */
 const struct ipnet *tcl_routes(const struct tcl *c, uint32_t *count);
 
+/* How long packets by one of the routes may be, when mtu_of says how long those to a gateway (slot)
+ * may be. */
+#define TCL_MTU_BASE 1280
+typedef uint16_t (*tcl_mtu_fn)(void *arg, uint32_t gateway);
+uint16_t tcl_route_mtu(const struct tcl *c, const struct ipnet *net, tcl_mtu_fn mtu_of, void *arg);
+
 /* Reading for the operator's view; NULL and TUNNEL_NO_SLOT when there is none. Walk with next(…,
  * TUNNEL_NO_SLOT). */
 const struct tcl_resource *tcl_resource_at(const struct tcl *c, uint32_t resource);
