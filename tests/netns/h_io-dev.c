@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "base/bytes.h"
 #include "io/nl_addr.h"
+#include "io/nl_lan.h"
 #include "io/nl_link.h"
 #include "io/nl_route.h"
 #include "io/tun.h"
@@ -145,6 +146,85 @@ static void test_rules(void)
 	T_EQ(n, 0);
 	T_EQ(atoi(shell("ip rule | grep -c '^32000.*lookup 99'")), 1);
 	shell("ip rule del prio 32000");
+	world_down(&w);
+}
+
+static const char *via(struct world *w, const char *dst)
+{
+	static struct nl_hop hop;
+	struct ipaddr to = addr(dst);
+
+	return nl_link_route_to(w->nl, &to, 0, &hop, &err) ? "nowhere" : hop.ifname;
+}
+
+/* With a default route in the tunnel attached networks stay where they are, as they come and go,
+ * and what lies behind a router does not. */
+static void test_attached_networks(void)
+{
+	struct ipnet all[] = {net("0.0.0.0/0"), net("::/0")}, lan[] = {net("10.77.0.7/32")};
+	struct world w;
+
+	world_up(&w);
+	for (uint32_t i = 0; i < NL_TABLES; i++) {
+		T(ok(nl_rule_install(w.nl, 4, NL_FWMARK, NL_TABLE + i, &err)));
+		T(ok(nl_rule_install(w.nl, 6, NL_FWMARK, NL_TABLE + i, &err)));
+	}
+	shell("ip route add 10.90.0.0/16 via 10.77.0.254; ip route add 10.91.0.0/16 dev v0 metric "
+	      "7; "
+	      "ip -6 route add fd90::/64 via fd77::fe; ip route add 10.66.0.0/16 dev tun-io; "
+	      "ip route add 10.1.1.0/24 dev v0 table 0x2021fd01");
+	T(ok(nl_lan_copy(w.nl, tun_ifindex(w.tun), &err)));
+	T(ok(nl_route_set(w.nl, NL_TABLE_DEFAULT, tun_ifindex(w.tun), all, 2, NULL, &err)));
+	T(ok(nl_route_set(w.nl, NL_TABLE, tun_ifindex(w.tun), lan, 1, NULL, &err)));
+	T_STR(via(&w, "198.18.0.1"), "tun-io");
+	T_STR(via(&w, "2001:db8::1"), "tun-io");
+	T_STR(via(&w, "10.77.0.9"), "v0");
+	T_STR(via(&w, "10.77.0.7"), "tun-io"); /* a resource of its own */
+	T_STR(via(&w, "fd77::9"), "v0");
+	T_STR(via(&w, "10.91.0.1"), "v0");
+	T_STR(via(&w, "10.90.0.1"), "tun-io");
+	T_STR(via(&w, "fd90::1"), "tun-io");
+	T_STR(shell("ip route show table 0x2021fd01 | grep -E '10.66|10.1.1|default'"), "");
+	shell("ip addr add 10.79.0.1/24 dev v0; ip route del 10.91.0.0/16");
+	T_STR(via(&w, "10.79.0.9"), "tun-io");
+	T(ok(nl_lan_copy(w.nl, tun_ifindex(w.tun), &err)));
+	T(ok(nl_lan_copy(w.nl, tun_ifindex(w.tun), &err)));
+	T_STR(via(&w, "10.79.0.9"), "v0");
+	T_STR(via(&w, "10.91.0.1"), "tun-io");
+	T_EQ(atoi(shell("ip route show table 0x2021fd01 | wc -l")), 2);
+	shell("ip addr del 10.79.0.1/24 dev v0");
+	T(ok(nl_lan_clear(w.nl, &err)));
+	T_STR(shell("ip route show table 0x2021fd01; ip -6 route show table 0x2021fd01"), "");
+	shell("ip route del 10.90.0.0/16; ip -6 route del fd90::/64");
+	for (uint32_t i = 0; i < NL_TABLES; i++) {
+		T(ok(nl_rule_remove(w.nl, 4, NL_TABLE + i, NULL, &err)));
+		T(ok(nl_rule_remove(w.nl, 6, NL_TABLE + i, NULL, &err)));
+	}
+	world_down(&w);
+}
+
+/* The tunnel's address is no source outside the tunnel. */
+static void test_guard(void)
+{
+	struct ipaddr v4 = addr("100.64.0.1"), v6 = addr("fd00:2021:1111::1");
+	struct ipaddr other = addr("100.64.0.2");
+	struct world w;
+
+	world_up(&w);
+	T(ok(nl_rule_guard(w.nl, &other, &err)));
+	T(ok(nl_rule_guard(w.nl, &v4, &err))); /* in its place */
+	T(ok(nl_rule_guard(w.nl, &v6, &err)));
+	T_STR(shell("ip rule | grep -c ^32003"), "1\n");
+	T_STR(shell("ip route get 198.18.0.1 from 100.64.0.1 2>&1 | grep -o unreachable"),
+	      "unreachable\n");
+	T_STR(shell("ip -6 route get 2001:db8::1 from fd00:2021:1111::1 2>&1 | grep -o "
+		    "unreachable | head -n 1"),
+	      "unreachable\n");
+	T_STR(shell("ip route get 198.18.0.1 from 10.77.0.1 2>&1 | grep -o 'dev v0'"), "dev v0\n");
+	T(ok(nl_rule_unguard(w.nl, 4, &err)));
+	T(ok(nl_rule_unguard(w.nl, 6, &err)));
+	T(ok(nl_rule_unguard(w.nl, 6, &err)));
+	T_STR(shell("ip rule | grep ^32003; ip -6 rule | grep ^32003"), "");
 	world_down(&w);
 }
 
@@ -289,6 +369,8 @@ int main(int argc, char **argv)
 	T_RUN(test_tun_link);
 	T_RUN(test_routes_by_difference);
 	T_RUN(test_rules);
+	T_RUN(test_attached_networks);
+	T_RUN(test_guard);
 	T_RUN(test_tun_packets);
 	T_RUN(test_candidates);
 	T_RUN(test_monitor);

@@ -245,16 +245,16 @@ static void test_sysctl(void)
 	T_EQ(sysctl_read("net/ipv6/conf/v0/accept_ra"), 2);
 	T(ok(sysctl_forward_enable(path, &err))); /* after a kill: the truer values stay */
 	shell("sysctl -qw net.ipv4.conf.all.src_valid_mark=0"); /* the operator's choice now */
-	T(ok(sysctl_forward_restore(path, &err)));
+	T(ok(sysctl_restore(path, &err)));
 	T_EQ(sysctl_read("net/ipv4/ip_forward"), 0);
 	T_EQ(sysctl_read("net/ipv6/conf/all/forwarding"), 0);
 	T_EQ(sysctl_read("net/ipv4/conf/all/src_valid_mark"), 0);
 	T_EQ(sysctl_read("net/ipv6/conf/v0/accept_ra"), 1);
 	T_EQ(access(path, F_OK), -1);
-	T(ok(sysctl_forward_restore(path, &err)));
+	T(ok(sysctl_restore(path, &err)));
 	shell("sysctl -qw net.ipv4.ip_forward=1");
 	T(ok(sysctl_forward_enable(path, &err)));
-	T(ok(sysctl_forward_restore(path, &err)));
+	T(ok(sysctl_restore(path, &err)));
 	T_EQ(sysctl_read("net/ipv4/ip_forward"), 1); /* was on before us */
 }
 
@@ -410,7 +410,7 @@ static int hold(const char *name)
 	while (!stop)
 		poll(NULL, 0, 100);
 	nft_remove(name, &err);
-	sysctl_forward_restore(state, &err);
+	sysctl_restore(state, &err);
 	nl_rule_remove(nl, 4, NL_TABLE, NULL, &err);
 	nl_rule_remove(nl, 6, NL_TABLE, NULL, &err);
 	tun_close(tun);

@@ -84,20 +84,25 @@ static int run(const char *a, const char *b, const char *c, const char *d)
 }
 
 /* Ask the one daemon there is, which gives `answer`. */
-static int ask(const char *answer, const char *a, const char *b, const char *c)
+static int ask4(const char *answer, const char *a, const char *b, const char *c, const char *d)
 {
 	int fd = listen_on("gw"), asked_fd, rc;
 	char path[128];
 
 	serve(fd, answer, &asked_fd);
 	close(fd);
-	rc = run(a, b, c, NULL);
+	rc = run(a, b, c, d);
 	slurp(asked_fd, asked, sizeof(asked));
 	while (waitpid(-1, NULL, 0) > 0)
 		;
 	snprintf(path, sizeof(path), "%s/gw.sock", dir);
 	unlink(path);
 	return rc;
+}
+
+static int ask(const char *answer, const char *a, const char *b, const char *c)
+{
+	return ask4(answer, a, b, c, NULL);
 }
 
 static bool has(const char *text, const char *want)
@@ -283,6 +288,31 @@ static void test_relays(void)
 	T_EQ(ask("{\"relays\":{\"id\":1}}", "relays", NULL, NULL), 0);
 }
 
+static void test_switch(void)
+{
+	T_EQ(run("resources", "on", "x", NULL), 2);
+	T_EQ(run("resources", "enable", NULL, NULL), 2);
+	T_EQ(run("resources", "disable", "", NULL), 2);
+	T_EQ(run("resources", "disable", "a", "b"), 2);
+	T_EQ(run("peers", "enable", "a", NULL), 2);
+	T_EQ(ask("{\"name\":\"In\\u001bternet\",\"enabled\":true,\"changed\":true}", "resources",
+		 "enable", "a \"b\" \xc3\xa9"),
+	     0);
+	T_STR(asked, "{\"cmd\":\"switch\",\"resource\":\"a \\\"b\\\" \xc3\xa9\",\"on\":true}\n");
+	T_STR(out, "In?ternet is on\n");
+	T_EQ(ask("{\"name\":\"x\",\"enabled\":false,\"changed\":false}", "resources", "disable",
+		 "x"),
+	     0);
+	T_STR(asked, "{\"cmd\":\"switch\",\"resource\":\"x\",\"on\":false}\n");
+	T_STR(out, "x is off, as before\n");
+	T_EQ(ask4("{\"schema\":1,\"error\":{\"code\":\"not_found\",\"message\":\"no resource "
+		  "'x'\"}}",
+		  "resources", "disable", "x", "--json"),
+	     1);
+	T(has(out, "not_found"));
+	T_EQ(run("--socket=/nowhere", "resources", "enable", "\xff"), 2);
+}
+
 static void find_program(const char *self)
 {
 	char path[PATH_MAX];
@@ -310,6 +340,7 @@ int main(int argc, char **argv)
 	T_RUN(test_peers);
 	T_RUN(test_tables);
 	T_RUN(test_relays);
+	T_RUN(test_switch);
 	rmdir(dir);
 	return t_done();
 }

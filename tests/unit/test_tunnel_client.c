@@ -332,6 +332,53 @@ static void test_routes(void)
 	T_EQ(tcl_set_disabled(&c, NULL, TCL_DISABLED_CAP + 1, now), -ENOSPC);
 }
 
+/* One switch at a time: revocation is heard of before the routes change, the Internet goes by its
+ * type, others by their id, also while the portal does not name them. */
+static void test_switches(void)
+{
+	struct tcl_resource_spec net = world_cidr(1, "0.0.0.0/0", 1);
+	struct tcl_resource_spec cidr = world_cidr(2, "10.0.0.0/8", 1);
+	struct uuid ids[TCL_DISABLED_CAP] = {0};
+	uint32_t slot;
+
+	world_setup();
+	tcl_set_internet(&c, false, now);
+	net.r = (struct tunnel_resource){.id = net.r.id, .type = TUNNEL_RESOURCE_INTERNET};
+	T_EQ(tcl_add_resource(&c, &net, now), 0);
+	T_EQ(tcl_add_resource(&c, &cidr, now), 0);
+	world_drain();
+	T_EQ(world_out("8.8.8.8", 1), PS_R_UTX_NO_PEER);
+	T(!tcl_resource_at(&c, 0)->enabled && tcl_resource_at(&c, 1)->enabled);
+	T_EQ(tcl_switch(&c, 0, true, now), 0);
+	world_expect(TCL_EVENT_ROUTES_CHANGED);
+	slot = world_connect(1, 1, "8.8.8.8");
+	T_EQ(world_out("8.8.8.8", 1), PS_R_UTX_SENT);
+	world_drain();
+	T_EQ(tcl_switch(&c, 0, true, now), 0); /* nothing new */
+	world_expect(TCL_EVENT_NONE);
+	T_EQ(tcl_switch(&c, 0, false, now), 0);
+	world_expect(TCL_EVENT_PEER_CHANGED);
+	world_expect(TCL_EVENT_ROUTES_CHANGED);
+	T_EQ(world_in(slot, "8.8.8.8"), PS_R_URX_REVOKED);
+
+	T_EQ(tcl_switch(&c, 1, false, now), 0);
+	T_EQ(tcl_switch(&c, 1, false, now), 0);
+	T_EQ(c.disabled_count, 1);
+	tcl_remove_resource(&c, &cidr.r.id, now);
+	T_EQ(tcl_switch(&c, 1, true, now), -ENOENT);
+	T_EQ(tcl_add_resource(&c, &cidr, now), 0);
+	T(!tcl_resource_at(&c, 1)->enabled);
+	T_EQ(tcl_switch(&c, 1, true, now), 0);
+	T(tcl_resource_at(&c, 1)->enabled && !c.disabled_count);
+	for (uint32_t i = 0; i < TCL_DISABLED_CAP; i++)
+		ids[i].b[0] = (uint8_t)(100 + i);
+	T_EQ(tcl_set_disabled(&c, ids, TCL_DISABLED_CAP, now), 0);
+	T_EQ(tcl_switch(&c, 1, false, now), -ENOSPC);
+	T(tcl_resource_at(&c, 1)->enabled);
+	T_EQ(tcl_switch(&c, 0, true, now), 0); /* needs no room */
+	T(tcl_resource_at(&c, 0)->enabled);
+}
+
 static void test_flow_created_errors(void)
 {
 	struct tcl_flow f = world_flow_of(1, 1);
@@ -507,6 +554,7 @@ int main(int argc, char **argv)
 	T_RUN(test_unusable_resources);
 	T_RUN(test_dns_is_listed_only);
 	T_RUN(test_routes);
+	T_RUN(test_switches);
 	T_RUN(test_flow_created_errors);
 	T_RUN(test_statuses);
 	T_RUN(test_gateway_vanishes);

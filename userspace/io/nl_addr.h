@@ -41,7 +41,8 @@ enum nl_change {
 
 struct nl_monitor;
 
-/* Changes on skip_ifindex (our tunnel device) and in skip_table (our routes) are not reported. */
+/* Changes on skip_ifindex (our tunnel device) and in skip_table and the
+ * NL_TABLES - 1 after it (our routes) are not reported. */
 int nl_monitor_open(struct nl_monitor **out, int skip_ifindex, uint32_t skip_table,
 		    struct io_err *err);
 void nl_monitor_close(struct nl_monitor *m);

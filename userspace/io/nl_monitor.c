@@ -13,6 +13,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+#include "io/nl_route.h"
 
 struct nl_monitor {
 	struct mnl_socket *sock;
@@ -114,7 +115,7 @@ static bool route_relevant(const struct nl_monitor *m, const struct nlmsghdr *ms
 		else if (type == RTA_OIF)
 			oif = (int)mnl_attr_get_u32(attr);
 	}
-	return table != m->skip_table && (!m->skip_ifindex || oif != m->skip_ifindex);
+	return table - m->skip_table >= NL_TABLES && (!m->skip_ifindex || oif != m->skip_ifindex);
 }
 
 static int event_one(const struct nlmsghdr *msg, void *arg)

@@ -240,10 +240,17 @@ int nl_route_set(struct nl *nl, uint32_t table, int ifindex, const struct ipnet 
 /* ---- policy rules -------------------------------------------------------------------------------
  */
 
+#define NO_TABLE 0u /* of the guard */
+
 struct rule_count {
 	uint32_t table;
 	size_t ours;
 };
+
+static uint32_t rule_priority(uint32_t table)
+{
+	return table == NO_TABLE ? NL_RULE_GUARD : NL_RULE_PRIORITY + (table - NL_TABLE);
+}
 
 static int rule_count_one(const struct nlmsghdr *msg, void *arg)
 {
@@ -262,7 +269,7 @@ static int rule_count_one(const struct nlmsghdr *msg, void *arg)
 		else if (type == FRA_PRIORITY)
 			priority = mnl_attr_get_u32(attr);
 	}
-	if (table == count->table && priority == NL_RULE_PRIORITY)
+	if (table == count->table && priority == rule_priority(table))
 		count->ours++;
 	return 0;
 }
@@ -287,9 +294,10 @@ static int rule_del_one(struct nl *nl, int family, uint32_t table)
 	struct nlmsghdr *msg = nl_begin(nl, RTM_DELRULE, 0, sizeof(*hdr), &hdr);
 
 	hdr->family = (uint8_t)af_of(family);
-	hdr->action = FR_ACT_TO_TBL;
-	mnl_attr_put_u32(msg, FRA_TABLE, table);
-	mnl_attr_put_u32(msg, FRA_PRIORITY, NL_RULE_PRIORITY);
+	hdr->action = table == NO_TABLE ? FR_ACT_UNREACHABLE : FR_ACT_TO_TBL;
+	if (table != NO_TABLE)
+		mnl_attr_put_u32(msg, FRA_TABLE, table);
+	mnl_attr_put_u32(msg, FRA_PRIORITY, rule_priority(table));
 	return nl_run(nl, msg, NULL, NULL);
 }
 
@@ -317,8 +325,26 @@ int nl_rule_remove(struct nl *nl, int family, uint32_t table, size_t *removed, s
 		return 0;
 	if (rc < 0)
 		return io_fail(err, rc, "removing IPv%d policy rule %u: %s", family,
-			       NL_RULE_PRIORITY, strerror(-rc));
+			       rule_priority(table), strerror(-rc));
 	return 0;
+}
+
+static int rule_add(struct nl *nl, struct nlmsghdr *msg, int family, uint32_t table,
+		    struct io_err *err)
+{
+	int rc;
+
+	mnl_attr_put_u32(msg, FRA_PRIORITY, rule_priority(table));
+	/* "kernel": network managers delete rules they do not know, but leave the kernel's alone.
+	 */
+	mnl_attr_put_u8(msg, FRA_PROTOCOL, RTPROT_KERNEL);
+	rc = nl_run(nl, msg, NULL, NULL);
+	if (rc == 0 || rc == -EEXIST)
+		return 0;
+	if (family_lacking(rc))
+		rc = -EOPNOTSUPP;
+	return io_fail(err, rc, "IPv%d policy rule %u: %s", family, rule_priority(table),
+		       strerror(-rc));
 }
 
 int nl_rule_install(struct nl *nl, int family, uint32_t fwmark, uint32_t table, struct io_err *err)
@@ -334,16 +360,27 @@ int nl_rule_install(struct nl *nl, int family, uint32_t fwmark, uint32_t table, 
 	hdr->action = FR_ACT_TO_TBL;
 	hdr->flags = FIB_RULE_INVERT;
 	mnl_attr_put_u32(msg, FRA_TABLE, table);
-	mnl_attr_put_u32(msg, FRA_PRIORITY, NL_RULE_PRIORITY);
 	mnl_attr_put_u32(msg, FRA_FWMARK, fwmark);
-	/* "kernel": network managers delete rules they do not know, but leave the kernel's alone.
-	 */
-	mnl_attr_put_u8(msg, FRA_PROTOCOL, RTPROT_KERNEL);
-	rc = nl_run(nl, msg, NULL, NULL);
-	if (rc == 0 || rc == -EEXIST)
-		return 0;
-	if (family_lacking(rc))
-		rc = -EOPNOTSUPP;
-	return io_fail(err, rc, "IPv%d policy rule %u (not fwmark 0x%x lookup 0x%x): %s", family,
-		       NL_RULE_PRIORITY, fwmark, table, strerror(-rc));
+	return rule_add(nl, msg, family, table, err);
+}
+
+int nl_rule_unguard(struct nl *nl, int family, struct io_err *err)
+{
+	return nl_rule_remove(nl, family, NO_TABLE, NULL, err);
+}
+
+int nl_rule_guard(struct nl *nl, const struct ipaddr *from, struct io_err *err)
+{
+	struct fib_rule_hdr *hdr;
+	struct nlmsghdr *msg;
+	int rc = nl_rule_unguard(nl, from->family, err);
+
+	if (rc < 0)
+		return rc;
+	msg = nl_begin(nl, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*hdr), &hdr);
+	hdr->family = (uint8_t)af_of(from->family);
+	hdr->action = FR_ACT_UNREACHABLE;
+	hdr->src_len = (uint8_t)(8 * ipaddr_size(from));
+	mnl_attr_put(msg, FRA_SRC, ipaddr_size(from), from->b);
+	return rule_add(nl, msg, from->family, NO_TABLE, err);
 }

@@ -154,7 +154,30 @@ int sysctl_forward_enable(const char *state_path, struct io_err *err)
 	return rc;
 }
 
-int sysctl_forward_restore(const char *state_path, struct io_err *err)
+int sysctl_loosen(const char *state_path, const char *ifname, struct io_err *err)
+{
+	struct state *st;
+	char name[NAME_MAX_LEN];
+	int rc = 0;
+
+	snprintf(name, sizeof(name), "net/ipv4/conf/%.32s/rp_filter", ifname);
+	/* The stricter of the two counts, but 2, loose, is the higher number. */
+	if (sysctl_read(name) > 1 || sysctl_read("net/ipv4/conf/all/rp_filter") > 1 ||
+	    (sysctl_read(name) < 1 && sysctl_read("net/ipv4/conf/all/rp_filter") < 1))
+		return 0;
+	st = calloc(1, sizeof(*st));
+	if (!st)
+		return io_fail(err, -ENOMEM, "no memory for %s", state_path);
+	state_load(st, state_path);
+	want(st, name, 2);
+	rc = state_save(st, state_path, err);
+	if (!rc)
+		rc = sysctl_write(name, 2);
+	free(st);
+	return rc ? io_fail(err, rc, "%s: %s", name, strerror(-rc)) : 0;
+}
+
+int sysctl_restore(const char *state_path, struct io_err *err)
 {
 	struct state *st = calloc(1, sizeof(*st));
 	int rc = 0;

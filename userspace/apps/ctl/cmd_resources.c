@@ -39,6 +39,13 @@ static const char *state_text(const json_t *r)
 	return ctl_has(r, "status") ? ctl_clean_str(r, "status") : "served";
 }
 
+void cmd_switch(const json_t *a, const struct ctl_options *opt)
+{
+	(void)opt;
+	printf("%s is %s%s\n", ctl_clean_str(a, "name"), ctl_bool(a, "enabled") ? "on" : "off",
+	       ctl_bool(a, "changed") ? "" : ", as before");
+}
+
 void cmd_resources(const json_t *a, const struct ctl_options *opt)
 {
 	static const char *const titles[] = {"NAME",	"TYPE",	 "ADDRESS", "STATE",

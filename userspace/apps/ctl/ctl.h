@@ -17,6 +17,8 @@ enum ctl_exit { CTL_OK = 0, CTL_REFUSED = 1, CTL_USAGE = 2, CTL_NO_DAEMON = 3, C
 struct ctl_options {
 	const char *instance; /* NULL: the only one there is */
 	const char *socket;   /* NULL: by instance */
+	const char *resource; /* resources enable|disable: which; NULL: list them */
+	bool on;	      /* enable */
 	bool json;
 	bool all;   /* drops: what was handled and passed on, too */
 	long limit; /* flows, allocations; 0: the daemon's default */
@@ -36,6 +38,9 @@ void cmd_drops(const json_t *answer, const struct ctl_options *opt);
 void cmd_allocations(const json_t *answer, const struct ctl_options *opt);
 void cmd_relays(const json_t *answer, const struct ctl_options *opt);
 void cmd_resources(const json_t *answer, const struct ctl_options *opt);
+
+/* The answer to resources enable|disable. */
+void cmd_switch(const json_t *answer, const struct ctl_options *opt);
 
 /* Path of the socket to talk to in buf[cap], or an exit code after saying why not. */
 int ctl_find_socket(const struct ctl_options *opt, char *buf, size_t cap);

@@ -20,8 +20,10 @@ static const struct ctl_command commands[] = {
 	{"drops", "packets that ended here, by reason (--all: every reason)", cmd_drops},
 	{"relays", "relays: state, round trip, relayed addresses, who uses them", cmd_relays},
 	{"allocations", "relay: allocations, their channels and traffic", cmd_allocations},
-	{"resources", "what the policy covers", cmd_resources},
+	{"resources", "what the policy covers; client: enable|disable NAME|ID switches one",
+	 cmd_resources},
 };
+static const struct ctl_command switch_command = {"switch", NULL, cmd_switch};
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
 
 static void print_help(FILE *to)
@@ -178,9 +180,27 @@ static int show(const struct ctl_command *cmd, const struct ctl_options *opt, co
 	return rc;
 }
 
+/* The request line, malloc'd; NULL: an argument is no text. */
+static char *make_request(const struct ctl_command *cmd, const struct ctl_options *opt)
+{
+	json_t *o = json_pack("{s:s}", "cmd", cmd->name);
+	char *text;
+
+	if (opt->limit)
+		json_object_set_new(o, "limit", json_integer(opt->limit));
+	if (opt->resource && (json_object_set_new(o, "resource", json_string(opt->resource)) ||
+			      json_object_set_new(o, "on", json_boolean(opt->on)))) {
+		json_decref(o);
+		return NULL;
+	}
+	text = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	return text;
+}
+
 static int run(const struct ctl_command *cmd, const struct ctl_options *opt)
 {
-	char path[108], request[96];
+	char path[108], *request;
 	struct io_err err = {0};
 	char *reply = NULL;
 	size_t len = 0;
@@ -188,15 +208,28 @@ static int run(const struct ctl_command *cmd, const struct ctl_options *opt)
 
 	if (rc)
 		return rc;
-	if (opt->limit)
-		snprintf(request, sizeof(request), "{\"cmd\":\"%s\",\"limit\":%ld}", cmd->name,
-			 opt->limit);
-	else
-		snprintf(request, sizeof(request), "{\"cmd\":\"%s\"}", cmd->name);
+	request = make_request(cmd, opt);
+	if (!request)
+		return usage("not UTF-8", opt->resource);
 	rc = ctl_call(path, request, TIMEOUT_MS, &reply, &len, &err);
 	rc = rc ? call_failed(path, rc, &err) : show(cmd, opt, reply, len);
+	free(request);
 	free(reply);
 	return rc;
+}
+
+/* `resources enable|disable WHICH`: 0, or the exit code. */
+static int parse_switch(char **args, struct ctl_options *opt)
+{
+	opt->on = !strcmp(args[0], "enable");
+	if (!opt->on && strcmp(args[0], "disable") != 0)
+		return usage("resources takes enable or disable, not", args[0]);
+	if (!args[1] || !*args[1])
+		return usage("which resource? give its name or id", NULL);
+	if (args[2])
+		return usage("one resource at a time, not also", args[2]);
+	opt->resource = args[1];
+	return CTL_OK;
 }
 
 int main(int argc, char **argv)
@@ -212,7 +245,12 @@ int main(int argc, char **argv)
 	cmd = find_command(argv[optind]);
 	if (!cmd)
 		return usage("unknown command", argv[optind]);
-	if (optind + 1 < argc)
+	if (cmd->print == cmd_resources && optind + 1 < argc) {
+		rc = parse_switch(argv + optind + 1, &opt);
+		if (rc)
+			return rc;
+		cmd = &switch_command;
+	} else if (optind + 1 < argc)
 		return usage("one command at a time, not also", argv[optind + 1]);
 	if (opt.instance && opt.socket)
 		return usage("--instance and --socket exclude each other", NULL);

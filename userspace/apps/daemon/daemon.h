@@ -18,8 +18,9 @@
  * once a second                      tick.c   counters of both executors -> timers
  * names                              dns.c    sockets <-> stub resolver
  * names in the site                  site.c   the gateway's resolver for its clients
- * devices, made and undone           dev.c
+ * devices, made and undone           dev.c, dev_route.c
  * options, operator's view, life     opt.c, view.c, run.c
+ * the operator's switches            switch.c
  */
 /* clang-format on */
 #ifndef PENSTOCK_DAEMON_H
@@ -145,6 +146,7 @@ struct daemon {
 	struct ctl_server *ctl;
 	char kernel_why[200]; /* why bpf is NULL */
 	bool nft_on, sysctl_on, rules_on;
+	bool internet_routed;  /* client: default routes lead into the tunnel */
 	char state_prefix[96]; /* /run/penstock/<instance> */
 	int wan_ifindex[BPF_WAN_MAX];
 	char wan_name[BPF_WAN_MAX][16];
@@ -324,7 +326,20 @@ void dev_close(struct daemon *d);
 /* The portal told our tunnel addresses. 1: they are new and the device's routes may have gone with
  * the old ones (the gateway's are set again); 0: nothing changed; -errno. */
 int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ipaddr *v6);
+
+/* ---- dev_route.c ---- */
+/* Policy rules, after what a killed run left of them and of the tables was removed. */
+void dev_open_rules(struct daemon *d);
+void dev_close_rules(struct daemon *d);
+/* A client's packets with this address of the tunnel leave by the tunnel or not at all: streams of
+ * a resource that is gone would else go on in the clear. */
+void dev_guard(struct daemon *d, const struct ipaddr *a);
+/* What was set in io/sysctl.h gets its old value back. */
+void dev_restore_sysctls(struct daemon *d);
+/* These networks lead into the tunnel, and no others. */
 int dev_set_routes(struct daemon *d, const struct ipnet *nets, uint32_t n);
+/* Addresses or routes of the host have changed. */
+void dev_follow_network(struct daemon *d);
 
 /* ---- dns.c: the client's resolver ---- */
 int dns_open(struct daemon *d);
@@ -350,6 +365,13 @@ void tick(void *ctx, uint64_t now);
 char *view_request(void *arg, const char *request, size_t len);
 /* What both roles show of a resource; the role adds its own keys. A new reference. */
 json_t *view_resource(const struct tunnel_resource *r);
+
+/* A refusal with that code; fmt has one %s. */
+json_t *view_refuse(const char *code, const char *fmt, const char *arg);
+
+/* ---- switch.c ---- */
+/* {"resource","on"}: switch a resource of the client. */
+json_t *switch_request(struct daemon *d, const json_t *req, uint64_t now);
 
 /* ---- view_relays.c ---- */
 json_t *view_relays(const struct daemon *d, uint64_t now);

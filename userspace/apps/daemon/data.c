@@ -106,22 +106,38 @@ void data_too_big(struct daemon *d, uint32_t slot, const uint8_t *pkt, const str
 	if (!p || !icmp_token(d, now))
 		return;
 	len = icmp_too_big_build(p->mtu, pkt, m, out, sizeof(out));
-	if (len)
-		tun_write(d->tun, out, len);
+	if (len && tun_write(d->tun, out, len))
+		data_count(d, PS_R_URX_TUN_FULL, len);
 }
 
-/* Tell the sender of a refused packet, at a bounded rate. */
+/* What to tell the sender of a refused packet, at a bounded rate; 0: nothing. */
+static size_t refusal(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
+		      enum icmp_error kind, uint8_t *out, uint64_t now)
+{
+	return kind != ICMP_ERROR_NONE && icmp_token(d, now)
+		       ? icmp_error_build(kind, pkt, m, out, ICMP_ERROR_LEN_MAX)
+		       : 0;
+}
+
 static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const struct ip_meta *m,
 		   enum icmp_error kind, uint64_t now)
 {
 	uint8_t out[ICMP_ERROR_LEN_MAX];
-	size_t len;
+	size_t len = refusal(d, pkt, m, kind, out, now);
 
-	if (kind == ICMP_ERROR_NONE || !icmp_token(d, now))
-		return;
-	len = icmp_error_build(kind, pkt, m, out, sizeof(out));
 	if (len)
 		data_send(d, slot, out, len, 0, now);
+}
+
+/* The sender is a program on this host, or behind it. */
+static void refuse_here(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
+			enum icmp_error kind, uint64_t now)
+{
+	uint8_t out[ICMP_ERROR_LEN_MAX];
+	size_t len = refusal(d, pkt, m, kind, out, now);
+
+	if (len && tun_write(d->tun, out, len))
+		data_count(d, PS_R_URX_TUN_FULL, len);
 }
 
 static void rx_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
@@ -269,8 +285,10 @@ static enum ps_reason_id tx_packet(struct daemon *d, const struct tun_pkt *p, ui
 	if (ip_packet_parse(p->data, p->len, &m) || m.total_len != p->len)
 		return PS_R_UTX_MALFORMED;
 	reason = d->role->check_out(d, p->data, &m, &grant, now);
-	if (reason != PS_R_UTX_SENT)
+	if (reason != PS_R_UTX_SENT) {
+		refuse_here(d, p->data, &m, grant.reply, now);
 		return reason;
+	}
 	if (!grant.instead && too_big(d, grant.slot, p->len)) {
 		data_too_big(d, grant.slot, p->data, &m, now);
 		return PS_R_UTX_TOO_BIG;

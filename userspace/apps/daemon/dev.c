@@ -53,20 +53,6 @@ static int open_udp(struct daemon *d)
 	return 0;
 }
 
-static void open_rules(struct daemon *d)
-{
-	struct io_err err = {""};
-
-	for (int family = 4; family <= 6; family += 2) {
-		int rc = nl_rule_install(d->nl, family, NL_FWMARK, NL_TABLE, &err);
-
-		if (rc)
-			LOG_WARN("device", "no policy rule", LOG_U64("family", (uint64_t)family),
-				 LOG_STR("error", err.msg));
-	}
-	d->rules_on = true;
-}
-
 static int open_forwarding(struct daemon *d)
 {
 	const struct nft_cfg cfg = {
@@ -280,7 +266,7 @@ int dev_open(struct daemon *d)
 		rc = open_udp(d);
 	if (rc)
 		return rc;
-	open_rules(d);
+	dev_open_rules(d);
 	if (d->role->gateway)
 		rc = open_forwarding(d);
 	if (!rc)
@@ -320,20 +306,14 @@ static void free_tables(struct daemon *d)
 void dev_close(struct daemon *d)
 {
 	struct io_err err = {""};
-	char path[128];
 
 	nl_monitor_close(d->monitor);
 	free_tables(d);
 	bpf_load_close(d->bpf);
 	if (d->nft_on && nft_remove(d->opt.instance, &err))
 		LOG_WARN("device", "nftables table not removed", LOG_STR("error", err.msg));
-	if (d->sysctl_on) {
-		snprintf(path, sizeof(path), "%s.sysctl", d->state_prefix);
-		if (sysctl_forward_restore(path, &err))
-			LOG_WARN("device", "sysctls not restored", LOG_STR("error", err.msg));
-	}
-	for (int family = 4; d->rules_on && family <= 6; family += 2)
-		nl_rule_remove(d->nl, family, NL_TABLE, NULL, NULL);
+	dev_restore_sysctls(d);
+	dev_close_rules(d);
 	udp_close(d->udp);
 	tun_close(d->tun);
 	nl_close(d->nl);
@@ -361,6 +341,8 @@ int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ip
 			 LOG_STR("error", err.msg));
 	d->tun4 = *v4;
 	d->tun6 = *v6;
+	dev_guard(d, v4);
+	dev_guard(d, v6);
 	LOG_INFO("device", "tunnel addresses set", LOG_IP("ipv4", v4), LOG_IP("ipv6", v6));
 	if (d->role->gateway) {
 		mtu_withdraw(d);
@@ -368,27 +350,4 @@ int dev_set_interface(struct daemon *d, const struct ipaddr *v4, const struct ip
 		mtu_announce(d);
 	}
 	return 1;
-}
-
-int dev_set_routes(struct daemon *d, const struct ipnet *nets, uint32_t n)
-{
-	struct nl_route_diff diff;
-	struct io_err err = {""};
-	uint16_t *mtu = calloc(n ? n : 1, sizeof(*mtu));
-	int rc;
-
-	if (!mtu)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++)
-		mtu[i] = mtu_of_route(d, &nets[i]);
-	rc = nl_route_set_mtu(d->nl, NL_TABLE, tun_ifindex(d->tun), nets, mtu, n, &diff, &err);
-	free(mtu);
-	if (rc)
-		return fail("routes not set", rc, &err);
-	if (diff.changed)
-		LOG_DEBUG("device", "routes of another MTU", LOG_U64("changed", diff.changed));
-	if (diff.added || diff.removed)
-		LOG_INFO("device", "setting new routes", LOG_U64("added", diff.added),
-			 LOG_U64("removed", diff.removed), LOG_U64("total", n));
-	return 0;
 }

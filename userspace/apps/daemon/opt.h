@@ -37,6 +37,7 @@ struct opt {
 	bool check;	    /* validate and exit */
 	bool has_token;	    /* token came from the environment or, on a gateway, the command line */
 	bool loopback;	    /* loopback addresses as host candidates: tests on one host */
+	bool internet;	    /* client: begin with the Internet resource on */
 	bool token_argv;    /* it came from the command line: warn */
 	uint32_t n_ignored; /* options of Firezone's that were given and have no effect here */
 	uint32_t max_peers;

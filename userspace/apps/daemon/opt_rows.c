@@ -205,10 +205,23 @@ static int set_dns_control(struct opt *o, const char *v, const char **why)
 	return dns_method_parse(v, &o->dns_method);
 }
 
+/* A switch given as a flag, or an environment variable that says so. */
+static bool is_on(const char *v)
+{
+	return !v || (strcmp(v, "0") && strcasecmp(v, "false"));
+}
+
 static int set_plaintext(struct opt *o, const char *v, const char **why)
 {
 	(void)why;
-	o->allow_plaintext = !v || (strcmp(v, "0") && strcasecmp(v, "false"));
+	o->allow_plaintext = is_on(v);
+	return 0;
+}
+
+static int set_internet(struct opt *o, const char *v, const char **why)
+{
+	(void)why;
+	o->internet = is_on(v);
 	return 0;
 }
 
@@ -381,6 +394,13 @@ const struct opt_row opt_rows[] = {
 	 set_dns_control,
 	 "systemd-resolved, etc-resolv-conf or disabled; checked, without effect yet",
 	 2},
+	{"activate-internet-resource",
+	 0,
+	 {"PENSTOCK_ACTIVATE_INTERNET_RESOURCE", "FIREZONE_ACTIVATE_INTERNET_RESOURCE"},
+	 NULL,
+	 set_internet,
+	 "begin with the Internet resource switched on (default: off)",
+	 2},
 	{"check", 0, {NULL}, NULL, set_check, "validate the configuration and exit", BOTH},
 	/* Firezone's, accepted so that its unit and compose files work; named in the log, without
 	   effect. */
@@ -402,12 +422,5 @@ const struct opt_row opt_rows[] = {
 	{"no-inc-buf", 0, {"FIREZONE_NO_INC_BUF"}, NULL, opt_set_ignored, NULL, BOTH},
 	{"dns-control", 0, {"FIREZONE_DNS_CONTROL"}, "VALUE", opt_set_ignored, NULL, 1},
 	{"log-dir", 0, {"LOG_DIR"}, "VALUE", opt_set_ignored, NULL, BOTH},
-	{"activate-internet-resource",
-	 0,
-	 {"FIREZONE_ACTIVATE_INTERNET_RESOURCE"},
-	 NULL,
-	 opt_set_ignored,
-	 NULL,
-	 BOTH},
 };
 const size_t opt_rows_len = sizeof(opt_rows) / sizeof(*opt_rows);

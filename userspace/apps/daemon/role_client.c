@@ -72,6 +72,7 @@ static int cl_init(struct daemon *d)
 	crypto_wipe(seed, sizeof(seed));
 	d->stub = mem.stub;
 	tcl_init(&d->tcl, &mem);
+	tcl_set_internet(&d->tcl, d->opt.internet, 0);
 	return dns_open(d);
 }
 

@@ -99,6 +99,7 @@ static void on_network(void *ctx, unsigned events, uint64_t now)
 	if (!what)
 		return;
 	LOG_DEBUG("device", "network changed", LOG_U64("what", what));
+	dev_follow_network(d);
 	/* A portal connection from an address that is gone would take minutes to notice. */
 	if (link_refresh_hosts(d, now) && !d->stopping)
 		portal_reconnect(d, now);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The operator's view: answers of the control socket, as docs/control-socket.md defines them.
- * Reads, never writes. No key, token or ICE password is ever put into a document. */
+ * Reads, never writes: the one request that does is switch.c. No key, token or ICE password is ever
+ * put into a document. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -432,7 +433,7 @@ static json_t *view_resources(const struct daemon *d)
 
 /* ---- requests ---- */
 
-static json_t *refuse(const char *code, const char *fmt, const char *arg)
+json_t *view_refuse(const char *code, const char *fmt, const char *arg)
 {
 	char text[160];
 
@@ -442,16 +443,16 @@ static json_t *refuse(const char *code, const char *fmt, const char *arg)
 
 char *view_request(void *arg, const char *request, size_t len)
 {
-	const struct daemon *d = arg;
+	struct daemon *d = arg;
 	json_t *req = json_loadb(request, len, JSON_REJECT_DUPLICATES, NULL), *out;
 	const char *cmd = json_string_value(json_object_get(req, "cmd"));
 	uint64_t now = loop_now();
 	char *text;
 
 	if (!cmd)
-		out = refuse("bad_request", "%s", "want one JSON object with \"cmd\"");
+		out = view_refuse("bad_request", "%s", "want one JSON object with \"cmd\"");
 	else if (!d->started_ns)
-		out = refuse("internal", "%s", "still starting");
+		out = view_refuse("internal", "%s", "still starting");
 	else if (!strcmp(cmd, "status"))
 		out = view_status(d, now);
 	else if (!strcmp(cmd, "peers"))
@@ -464,11 +465,13 @@ char *view_request(void *arg, const char *request, size_t len)
 		out = view_relays(d, now);
 	else if (!strcmp(cmd, "resources"))
 		out = view_resources(d);
+	else if (!strcmp(cmd, "switch"))
+		out = switch_request(d, req, now);
 	else
-		out = refuse("unknown_command", "unknown command '%.64s'", cmd);
+		out = view_refuse("unknown_command", "unknown command '%.64s'", cmd);
 	json_decref(req);
 	if (!out)
-		out = refuse("internal", "%s", "the answer could not be built");
+		out = view_refuse("internal", "%s", "the answer could not be built");
 	text = json_dumps(out, JSON_COMPACT);
 	json_decref(out);
 	return text;

@@ -56,17 +56,25 @@ static void resource_deactivate(struct tcl *c, struct tcl_resource *r, uint64_t 
 	active_changed(c);
 }
 
-static bool is_disabled(const struct tcl *c, const struct uuid *id)
+/* Where the list has the id, else its end. */
+static uint32_t disabled_at(const struct tcl *c, const struct uuid *id)
 {
-	for (uint32_t i = 0; i < c->disabled_count; i++)
-		if (uuid_eq(&c->disabled[i], id))
-			return true;
-	return false;
+	uint32_t i = 0;
+
+	while (i < c->disabled_count && !uuid_eq(&c->disabled[i], id))
+		i++;
+	return i;
+}
+
+static bool is_off(const struct tcl *c, const struct tcl_resource *r)
+{
+	return (r->r.type == TUNNEL_RESOURCE_INTERNET && c->internet_off) ||
+	       disabled_at(c, &r->r.id) < c->disabled_count;
 }
 
 static void resource_activate(struct tcl *c, struct tcl_resource *r)
 {
-	if (r->enabled || is_disabled(c, &r->r.id) ||
+	if (r->enabled || is_off(c, r) ||
 	    (r->r.type == TUNNEL_RESOURCE_DNS && !tcl_dns_activate(c, r)))
 		return;
 	r->enabled = true;
@@ -212,6 +220,19 @@ uint32_t tcl_set_resources(struct tcl *c, const struct tcl_resource_spec *list, 
 	return refused;
 }
 
+static void follow_switches(struct tcl *c, uint64_t now)
+{
+	for (uint32_t i = 0; i < c->resource_high; i++) {
+		struct tcl_resource *r = &c->mem.resources[i];
+
+		if (!r->used)
+			continue;
+		if (r->enabled && is_off(c, r))
+			resource_deactivate(c, r, now);
+		resource_activate(c, r);
+	}
+}
+
 int tcl_set_disabled(struct tcl *c, const struct uuid *ids, uint32_t count, uint64_t now)
 {
 	if (count > TCL_DISABLED_CAP)
@@ -219,15 +240,35 @@ int tcl_set_disabled(struct tcl *c, const struct uuid *ids, uint32_t count, uint
 	if (count)
 		memcpy(c->disabled, ids, count * sizeof(*ids));
 	c->disabled_count = count;
-	for (uint32_t i = 0; i < c->resource_high; i++) {
-		struct tcl_resource *r = &c->mem.resources[i];
+	follow_switches(c, now);
+	return 0;
+}
 
-		if (!r->used)
-			continue;
-		if (r->enabled && is_disabled(c, &r->r.id))
-			resource_deactivate(c, r, now);
-		resource_activate(c, r);
+void tcl_set_internet(struct tcl *c, bool on, uint64_t now)
+{
+	c->internet_off = !on;
+	follow_switches(c, now);
+}
+
+int tcl_switch(struct tcl *c, uint32_t resource, bool on, uint64_t now)
+{
+	const struct tcl_resource *r = tcl_resource_at(c, resource);
+	uint32_t at = r ? disabled_at(c, &r->r.id) : 0;
+	bool listed = r && at < c->disabled_count, internet;
+
+	if (!r)
+		return -ENOENT;
+	internet = r->r.type == TUNNEL_RESOURCE_INTERNET;
+	if (!on && !listed && !internet) {
+		if (c->disabled_count == TCL_DISABLED_CAP)
+			return -ENOSPC;
+		c->disabled[c->disabled_count++] = r->r.id;
 	}
+	if (on && listed)
+		c->disabled[at] = c->disabled[--c->disabled_count];
+	if (internet)
+		c->internet_off = !on;
+	follow_switches(c, now);
 	return 0;
 }
 

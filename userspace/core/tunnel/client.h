@@ -148,6 +148,7 @@ struct tcl {
 	uint64_t mapped_seq;					   /* last one given */
 	uint32_t routes_count; /* of mem.routes, as last announced */
 	bool routes_dirty, routes_known, resources_dirty, wake; /* something to poll */
+	bool internet_off;
 	struct tcl_counters counters;
 };
 
@@ -201,6 +202,12 @@ void tcl_remove_resource(struct tcl *c, const struct uuid *id, uint64_t now);
 /* The user's switches, as the whole list of what is off. -ENOSPC: more than TCL_DISABLED_CAP,
  * nothing changed. */
 int tcl_set_disabled(struct tcl *c, const struct uuid *ids, uint32_t count, uint64_t now);
+/* The same for resources of type Internet, whatever their ids: they are on after tcl_init. */
+void tcl_set_internet(struct tcl *c, bool on, uint64_t now);
+/* One resource: Internet by its type, others by id, which the list remembers also while the portal
+ * does not name them. 0; -ENOENT: no such slot; -ENOSPC as above. Poll events before the next
+ * packet. */
+int tcl_switch(struct tcl *c, uint32_t resource, bool on, uint64_t now);
 
 /* Where a packet from the TUN device goes. PS_R_UTX_SENT: encrypt to out->slot now.
  * PS_R_UTX_BUFFERED: held (a copy); PS_R_UTX_BUFFER_FULL: held or not, one packet was lost. Else a
