@@ -4,6 +4,7 @@
  * made. The server knows names under .test:
  *
  *     both 10.0.0.1, 2001:db8::1   four 10.0.0.4   six 2001:db8::6   none NXDOMAIN   mute silence
+ *     brief 10.0.0.5 with TTL 0, all others 60
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,7 +53,8 @@ static size_t reply(uint8_t *p, size_t len, size_t cap)
 		const char *label, *v4, *v6;
 	} names[] = {{"both", "10.0.0.1", "2001:db8::1"},
 		     {"four", "10.0.0.4", NULL},
-		     {"six", NULL, "2001:db8::6"}};
+		     {"six", NULL, "2001:db8::6"},
+		     {"brief", "10.0.0.5", NULL}};
 	struct wbuf w = wbuf_init(p + len, cap - len);
 	uint16_t type;
 	const char *text = NULL;
@@ -81,7 +83,7 @@ static size_t reply(uint8_t *p, size_t len, size_t cap)
 		wbuf_be16(&w, 0xc00c);
 		wbuf_be16(&w, type);
 		wbuf_be16(&w, 1);
-		wbuf_be32(&w, 60);
+		wbuf_be32(&w, !strcmp(text, "10.0.0.5") ? 0 : 60);
 		wbuf_be16(&w, (uint16_t)ipaddr_size(&a));
 		wbuf_put(&w, a.b, ipaddr_size(&a));
 	}
@@ -184,25 +186,37 @@ static void test_families(void)
 	teardown();
 }
 
+/* Did the n-th question of the test go to the server? */
+static bool asked_for(const char *name, size_t n)
+{
+	unsigned int before = queries;
+
+	ask(name, n);
+	T(wait_for(n, 5 * NS_PER_SEC));
+	return queries > before;
+}
+
 static void test_kept(void)
 {
-	unsigned int before;
-
 	setup();
-	ask("both.test", 1);
-	T(wait_for(1, 5 * NS_PER_SEC));
-	before = queries;
+	T(asked_for("both.test", 1));
 	ask("BOTH.test", 2);
 	T_EQ(got_len, 2); /* at once */
 	T_EQ(got[1].n, 2);
-	T_EQ(queries, before);
 	T_EQ(resolver_counters(res).kept, 1);
-	ask("none.test", 3);
-	T(wait_for(3, 5 * NS_PER_SEC));
-	before = queries;
-	ask("none.test", 4); /* a failure is asked for again */
-	T(wait_for(4, 5 * NS_PER_SEC));
-	T(queries > before);
+	T(asked_for("none.test", 3));
+	T(asked_for("none.test", 4)); /* a failure is asked for again */
+	teardown();
+}
+
+/* No longer than its TTL says, but for a second in any case. */
+static void test_kept_ttl(void)
+{
+	setup();
+	T(asked_for("brief.test", 1));
+	T(!asked_for("brief.test", 2));
+	T(!wait_for(3, RESOLVER_KEEP_MIN_NS + 100 * NS_PER_MS)); /* time passes */
+	T(asked_for("brief.test", 3));
 	teardown();
 }
 
@@ -243,6 +257,7 @@ int main(int argc, char **argv)
 	t_init(argc, argv);
 	T_RUN(test_families);
 	T_RUN(test_kept);
+	T_RUN(test_kept_ttl);
 	T_RUN(test_closed_under_way);
 	T_RUN(test_bounds);
 	return t_done();

@@ -22,6 +22,13 @@
 #define CONF_CHECK (1 * NS_PER_SEC)
 #define CONF_PATH  "/etc/resolv.conf"
 
+/* What is known of a name. */
+struct found {
+	uint64_t keep_ns; /* how long the answer may be used again */
+	size_t n;
+	struct ipaddr addrs[RESOLVER_ADDRS_MAX];
+};
+
 struct question {
 	struct resolver *r;
 	uint64_t cookie, deadline_ns;
@@ -32,8 +39,7 @@ struct question {
 
 struct kept {
 	uint64_t until_ns;
-	size_t n;
-	struct ipaddr addrs[RESOLVER_ADDRS_MAX];
+	struct found found;
 	char name[NAME_CAP];
 };
 
@@ -73,14 +79,12 @@ static struct kept *kept_at(struct resolver *r, const char *name)
 	return &r->kept[(h ^ h >> 15) & (KEPT_CAP - 1)];
 }
 
-static void keep(struct resolver *r, const char *name, const struct ipaddr *addrs, size_t n,
-		 uint64_t now)
+static void keep(struct resolver *r, const char *name, const struct found *f, uint64_t now)
 {
 	struct kept *k = kept_at(r, name);
 
-	k->until_ns = time_add(now, RESOLVER_KEEP_NS);
-	k->n = n;
-	memcpy(k->addrs, addrs, n * sizeof(*addrs));
+	k->until_ns = time_add(now, f->keep_ns);
+	k->found = *f;
 	memcpy(k->name, name, strlen(name) + 1);
 }
 
@@ -96,18 +100,18 @@ static void question_free(struct question *q)
 	r->busy--;
 }
 
-static void answer(struct question *q, const struct ipaddr *addrs, size_t n, uint64_t now)
+static void answer(struct question *q, const struct found *f, uint64_t now)
 {
 	struct resolver *r = q->r;
 
 	if (q->answered || r->closing)
 		return;
 	q->answered = true;
-	if (n)
-		keep(r, q->name, addrs, n, now);
+	if (f->n)
+		keep(r, q->name, f, now);
 	else
 		r->counters.failed++;
-	r->cfg.done(r->cfg.ctx, q->cookie, addrs, n, now);
+	r->cfg.done(r->cfg.ctx, q->cookie, f->addrs, f->n, now);
 }
 
 static bool addr_of(const struct sockaddr *sa, struct ipaddr *out)
@@ -121,20 +125,42 @@ static bool addr_of(const struct sockaddr *sa, struct ipaddr *out)
 	return true;
 }
 
+static void keep_at_most(struct found *f, int ttl)
+{
+	uint64_t ns = ttl > 0 ? (uint64_t)ttl * NS_PER_SEC : 0;
+
+	f->keep_ns = ns < f->keep_ns ? ns : f->keep_ns;
+}
+
+/* The least TTL counts, of the aliases on the way as well. The hosts file has none: 0. */
+static void found_in(const struct ares_addrinfo *res, struct found *f)
+{
+	f->n = 0;
+	f->keep_ns = RESOLVER_KEEP_NS;
+	for (const struct ares_addrinfo_cname *c = res->cnames; c; c = c->next)
+		keep_at_most(f, c->ttl);
+	for (const struct ares_addrinfo_node *a = res->nodes; a && f->n < RESOLVER_ADDRS_MAX;
+	     a = a->ai_next) {
+		if (!addr_of(a->ai_addr, &f->addrs[f->n]))
+			continue;
+		f->n++;
+		keep_at_most(f, a->ai_ttl);
+	}
+	if (f->keep_ns < RESOLVER_KEEP_MIN_NS)
+		f->keep_ns = RESOLVER_KEEP_MIN_NS;
+}
+
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *res)
 {
 	struct question *q = arg;
-	struct ipaddr addrs[RESOLVER_ADDRS_MAX];
-	size_t n = 0;
+	struct found f = {0};
 
 	(void)timeouts;
-	for (const struct ares_addrinfo_node *a = status == ARES_SUCCESS ? res->nodes : NULL;
-	     a && n < RESOLVER_ADDRS_MAX; a = a->ai_next)
-		if (addr_of(a->ai_addr, &addrs[n]))
-			n++;
+	if (status == ARES_SUCCESS)
+		found_in(res, &f);
 	if (res)
 		ares_freeaddrinfo(res);
-	answer(q, addrs, n, loop_now());
+	answer(q, &f, loop_now());
 	question_free(q);
 }
 
@@ -170,7 +196,7 @@ static void on_timer(void *ctx, uint64_t now)
 		if (!q->used || q->answered || !time_reached(q->deadline_ns, now))
 			continue;
 		r->counters.timed_out++;
-		answer(q, NULL, 0, now);
+		answer(q, &(struct found){0}, now);
 	}
 	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 	rearm(r);
@@ -335,7 +361,7 @@ void resolver_ask(struct resolver *r, const char *name, uint64_t cookie, uint64_
 	k = kept_at(r, name);
 	if (now < k->until_ns && !strcasecmp(k->name, name)) {
 		r->counters.kept++;
-		r->cfg.done(r->cfg.ctx, cookie, k->addrs, k->n, now);
+		r->cfg.done(r->cfg.ctx, cookie, k->found.addrs, k->found.n, now);
 		return;
 	}
 	q = r->free;

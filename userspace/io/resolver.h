@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Names of the site as the host resolves them (c-ares): hosts file, then the system's name servers,
- * both families, search domains not applied. Answers are kept for a short while, so that a name
- * many clients ask for is looked up once; failures are not kept. When resolv.conf changes, the next
- * name is looked up the new way.
+ * both families, search domains not applied. Answers are kept for a short while, at most as long as
+ * their TTLs say, so that a name many clients ask for is looked up once; failures are not kept.
+ * When resolv.conf changes, the next name is looked up the new way.
  *
  * Bounded: questions under way, descriptors, kept answers; what does not fit fails at once and is
  * counted. Every question is answered exactly once, after RESOLVER_TIMEOUT_NS at the latest, unless
@@ -15,9 +15,10 @@
 #include "base/time.h"
 #include "io/loop.h"
 
-#define RESOLVER_TIMEOUT_NS (10 * NS_PER_SEC)
-#define RESOLVER_KEEP_NS    (30 * NS_PER_SEC)
-#define RESOLVER_ADDRS_MAX  32 /* of one name; more are cut */
+#define RESOLVER_TIMEOUT_NS  (10 * NS_PER_SEC)
+#define RESOLVER_KEEP_NS     (30 * NS_PER_SEC) /* and at least, whatever the TTL says: */
+#define RESOLVER_KEEP_MIN_NS (1 * NS_PER_SEC)
+#define RESOLVER_ADDRS_MAX   32 /* of one name; more are cut */
 
 struct resolver;
 
