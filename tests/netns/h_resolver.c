@@ -18,7 +18,7 @@
 #include "tests/netns/io_help.h"
 #include "tests/t.h"
 
-enum { QUESTIONS = 4, ANSWERS = 16, TYPE_A = 1, TYPE_AAAA = 28 };
+enum { QUESTIONS = 4, BURST = 1000, ANSWERS = BURST, TYPE_A = 1, TYPE_AAAA = 28 };
 
 static struct loop loop;
 static struct loop_fd server;
@@ -101,24 +101,26 @@ static void on_query(void *ctx, unsigned int events, uint64_t now)
 	(void)ctx;
 	(void)events;
 	(void)now;
-	n = recvfrom(server_fd, buf, 512, 0, (struct sockaddr *)&from, &from_len);
-	if (n < 12)
-		return;
-	queries++;
-	n = (ssize_t)reply(buf, (size_t)n, sizeof(buf));
-	if (n)
-		(void)sendto(server_fd, buf, (size_t)n, 0, (struct sockaddr *)&from, from_len);
+	while ((n = recvfrom(server_fd, buf, 512, 0, (struct sockaddr *)&from, &from_len)) >= 12) {
+		queries++;
+		n = (ssize_t)reply(buf, (size_t)n, sizeof(buf));
+		if (n)
+			(void)sendto(server_fd, buf, (size_t)n, 0, (struct sockaddr *)&from,
+				     from_len);
+	}
 }
 
-static void setup(void)
+static void setup_for(uint32_t questions)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	const struct resolver_cfg cfg = {
-		.questions_max = QUESTIONS, .fwmark = 7, .servers = servers, .done = on_done};
+		.questions_max = questions, .fwmark = 7, .servers = servers, .done = on_done};
 	socklen_t len = sizeof(sa);
+	int room = 8 << 20;
 
 	T_EQ(loop_init(&loop), 0);
 	server_fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	T_EQ(setsockopt(server_fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)), 0);
 	T_EQ(bind(server_fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	T_EQ(getsockname(server_fd, (struct sockaddr *)&sa, &len), 0);
 	snprintf(servers, sizeof(servers), "127.0.0.1:%u", ntohs(sa.sin_port));
@@ -126,6 +128,11 @@ static void setup(void)
 	T_EQ(resolver_open(&res, &loop, &cfg), 0);
 	got_len = 0;
 	queries = 0;
+}
+
+static void setup(void)
+{
+	setup_for(QUESTIONS);
 }
 
 static void teardown(void)
@@ -242,6 +249,19 @@ static void test_bounds(void)
 	T_EQ(got_len, 1 + QUESTIONS);
 }
 
+/* As many questions as a gateway has under way, answered all at once: no answer is lost and asked
+ * for again. */
+static void test_burst(void)
+{
+	setup_for(BURST);
+	for (uint64_t i = 0; i < BURST; i++)
+		ask("both.test", i);
+	T(wait_for(BURST, RESOLVER_TIMEOUT_NS));
+	T_EQ(resolver_counters(res).failed, 0);
+	T_EQ(queries, 2 * BURST);
+	teardown();
+}
+
 static void test_closed_under_way(void)
 {
 	setup();
@@ -258,6 +278,7 @@ int main(int argc, char **argv)
 	T_RUN(test_families);
 	T_RUN(test_kept);
 	T_RUN(test_kept_ttl);
+	T_RUN(test_burst);
 	T_RUN(test_closed_under_way);
 	T_RUN(test_bounds);
 	return t_done();

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 
-PKTINFO = getattr(socket, "IP_PKTINFO", 8)
+PKTINFO, SO_RCVBUFFORCE = 8, 33
 
 
 # ---- server ----
@@ -44,6 +44,7 @@ def serve_udp(port):
     """IPv4 only: it answers from the address it was reached at."""
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.IPPROTO_IP, PKTINFO, 1)
+    s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
     s.bind(("0.0.0.0", port))
     while True:
         data, anc, _, peer = s.recvmsg(2048, 256)

@@ -15,6 +15,9 @@
 #define BACKLOG	 32
 #define UDP_TURN 32 /* datagrams read a turn: others want the loop, too */
 #define ACCEPTS	 16 /* connections accepted a turn */
+#define RCVBUF                                                                                    \
+	(1 << 20) /* as many queries at once as may wait for answers: the kernel counts 768 bytes \
+		     each */
 
 /* May it ask? Programs of this host have its addresses, mostly the one they ask; the kernel binds
  * to no others. */
@@ -131,6 +134,8 @@ static int socket_bound(const struct dns_server *s, const struct ipaddr *ip, int
 		rc = option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (!rc && type == SOCK_STREAM)
 		rc = option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (type == SOCK_DGRAM && option(fd, SOL_SOCKET, SO_RCVBUFFORCE, RCVBUF))
+		(void)option(fd, SOL_SOCKET, SO_RCVBUF, RCVBUF);
 	if (!rc && s->cfg.fwmark)
 		rc = option(fd, SOL_SOCKET, SO_MARK, (int)s->cfg.fwmark);
 	if (!rc && s->device[0] &&

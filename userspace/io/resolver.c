@@ -14,11 +14,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define FDS_MAX	   64  /* one or two a name server */
-#define KEPT_CAP   512 /* power of two */
-#define NAME_CAP   256
-#define TRY_MS	   2500 /* a server's time for the first answer */
-#define TRIES	   3
+#define FDS_MAX	 64  /* one or two a name server */
+#define KEPT_CAP 512 /* power of two */
+#define NAME_CAP 256
+#define TRY_MS	 1000 /* a server's time for the first answer, then twice as long each time */
+#define TRIES	 4
+#define RCVBUF \
+	(4 << 20) /* the answers to all questions at once: the kernel counts 768 bytes each */
 #define CONF_CHECK (1 * NS_PER_SEC)
 #define CONF_PATH  "/etc/resolv.conf"
 
@@ -252,8 +254,10 @@ static int on_created(ares_socket_t fd, int type, void *ctx)
 {
 	const struct resolver *r = ctx;
 	uint32_t mark = r->cfg.fwmark;
+	int room = RCVBUF;
 
-	(void)type;
+	if (type == SOCK_DGRAM && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)))
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
 	return mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) ? -1 : 0;
 }
 
