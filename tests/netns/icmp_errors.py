@@ -18,7 +18,10 @@ def packets(path):
         link = struct.unpack(order + "I", f.read(20)[16:])[0]
         skip = {1: 14, 12: 0, 101: 0, 113: 16}[link]
         while len(head := f.read(16)) == 16:
-            yield f.read(struct.unpack(order + "I", head[8:12])[0])[skip:]
+            whole = struct.unpack(order + "I", head[8:12])[0]
+            if len(packet := f.read(whole)) < whole:
+                return
+            yield packet[skip:]
 
 
 def checksum(data):
