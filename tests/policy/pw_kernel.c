@@ -192,9 +192,12 @@ enum ps_reason_id pw_kernel_out(struct pw_node *n, const struct pkt *p, uint32_t
 	v.tx_slot = peer->tx_slot;
 	v.ifindex = peer->path_ifindex;
 	v.family = peer->path_family;
+	v.mtu = peer->mtu;
 	id = ps_tx_peer(&v, &e->f);
 	if (id == PS_GO_ON)
-		id = ps_tx_bulk(&e->f, 0, (uint32_t)p->len, now);
+		id = ps_tx_bulk(&e->f, 0, now);
+	if (id == PS_GO_ON)
+		id = ps_tx_size(&v, (uint32_t)p->len);
 	if (id != PS_GO_ON)
 		return id;
 	ps_nat_of_flow(&e->f, &nat);
