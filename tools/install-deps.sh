@@ -14,12 +14,12 @@ set -u
 
 TOOLS_DEB="gcc make pkg-config git binutils iproute2 iperf3 nftables tcpdump ethtool iputils-ping procps \
 util-linux wireguard-go wireguard-tools bpftool xdp-tools jq curl python3 openssl ca-certificates coturn python3-aioice dbus-daemon \
-bind9-dnsutils dnsmasq-base traceroute"
+bind9-dnsutils dnsmasq-base nsd traceroute"
 LIBS_DEB="libbpf-dev libxdp-dev libelf-dev zlib1g-dev libsodium-dev libssl-dev libjansson-dev \
 libwebsockets-dev libwebsockets-evlib-uv libuv1-dev libmnl-dev libnftables-dev libsystemd-dev libldns-dev libc-ares-dev linux-libc-dev libc6-dev"
 TOOLS_RPM="gcc make pkgconf-pkg-config git-core binutils iproute iproute-tc iperf3 nftables tcpdump ethtool iputils \
 procps-ng util-linux bind-utils traceroute wireguard-tools bpftool xdp-tools jq curl python3 openssl ca-certificates clang llvm \
-clang-tools-extra dbus-daemon dnsmasq compiler-rt libasan libubsan diffutils findutils gawk"
+clang-tools-extra dbus-daemon dnsmasq nsd compiler-rt libasan libubsan diffutils findutils gawk"
 LIBS_RPM="libbpf-devel libxdp-devel elfutils-libelf-devel zlib-devel libsodium-devel openssl-devel jansson-devel \
 libwebsockets-devel libuv-devel libmnl-devel nftables-devel systemd-devel ldns-devel c-ares-devel kernel-headers glibc-devel"
 TOOLS_VM_DEB="qemu-system-x86 cpio busybox-static"
@@ -102,8 +102,8 @@ need_root()
 	[ "$(id -u)" = 0 ] || die "missing: $1. Run as root: sudo tools/install-deps.sh"
 }
 
-# coturn is a peer for tests: installing it must not put a TURN server on this machine. No service of
-# anything installed here is started, and coturn's stays off unless it was there before.
+# coturn and nsd are peers for tests: installing them must not put a TURN or name server on this machine. No service
+# of anything installed here is started, and theirs stay off unless they were there before.
 services_held=
 hold_services()
 {
@@ -119,7 +119,7 @@ release_services()
 
 install_deb()
 {
-	local todo had_coturn=1
+	local todo peer peers=
 
 	export DEBIAN_FRONTEND=noninteractive
 	todo=$(missing_deb | tr '\n' ' ')
@@ -130,12 +130,16 @@ install_deb()
 	clang_version_deb >/dev/null || die "this release offers no clang >= $CLANG_MIN (clang-19 is in Debian 12 and 13)"
 	todo=$(missing_deb | tr '\n' ' ')
 	say "installing: $todo"
-	case " $todo " in *" coturn "*) had_coturn= ;; esac
+	for peer in coturn nsd; do
+		case " $todo " in *" $peer "*) peers+=" $peer" ;; esac
+	done
 	hold_services
 	# shellcheck disable=SC2086
 	retry apt-get install -y --no-install-recommends $todo || die "apt-get install failed"
 	release_services
-	[ -n "$had_coturn" ] || systemctl disable coturn >/dev/null 2>&1
+	for peer in $peers; do
+		systemctl disable "$peer" >/dev/null 2>&1
+	done
 	todo=$(missing_deb | tr '\n' ' ')
 	[ -z "${todo// /}" ] || die "still missing after the installation: $todo"
 }

@@ -11,7 +11,8 @@
 #   short       the last record cut off                   trailing     bytes behind the last record
 #   garbage     noise                                     huge         64 KB, by UDP without the TC flag
 #   silent      nothing                                   slow         an honest answer after 2.5 s
-#   late        an honest answer after 9 s                hangup       TCP: closed; UDP: nothing
+#   slower      the same after 4.5 s                      late         the same after 9 s
+#   hangup      TCP: closed; UDP: nothing
 #   servfail, refused                                     glue         honest, with addresses in the additional section
 #   gluetunnel  the same, of the tunnel's ranges          rebind       an A record of the tunnel's ranges for an answer
 #   rebind6     the same with an IPv6 one                 half         TCP: half a frame and silence
@@ -67,6 +68,7 @@ def answer(query, tcp):
         "silent": [],
         "half": [],
         "slow": [2.5, honest],
+        "slower": [4.5, honest],
         "late": [9.0, honest],
         "hangup": [None] if tcp else [],
         "servfail": [message(ident, q, code=2)],

@@ -173,12 +173,33 @@ in_client python3 - "$GW4" <<-'END'
 END
 check "beyond its share a client gets SERVFAIL" counted share_full "$before" 60
 check "then it is served again" wait_for 15 says '"secret"' good.evil.test TXT
+# 30 connections, each with a query that waits: 16 stay.
+before=$(status gateway .dns.server.tcp_refused)
+in_client python3 - "$GW4" >"$tmp/conns" <<-'END' &
+	import select, socket, struct, sys, time
+	q = struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 0) + b"\x06silent\x04evil\x04test\x00" + struct.pack(">HH", 16, 1)
+	socks = []
+	for i in range(30):
+	    s = socket.create_connection((sys.argv[1], 53535), 5)
+	    s.sendall(struct.pack(">H", len(q)) + q)
+	    socks.append(s)
+	    time.sleep(0.02)
+	time.sleep(1)
+	print(len(socks) - len(select.select(socks, [], [], 0)[0]), flush=True)
+	time.sleep(2)
+END
+pid=$!
+wait_for 10 test -s "$tmp/conns"
+check "a client's address has 16 connections, not more" is "$(cat "$tmp/conns")" 16
+check "the others were refused" at_least "$(status gateway .dns.server.tcp_refused)" $((before + 14))
+check "its other address has its own share" is "$(dig_at @"$GW6" +short +tcp good.evil.test TXT)" '"secret"'
+wait $pid
 
 # ---- authorisation ends ----
 before=$(gw withdrawn)
-ask slow-revoked.evil.test TXT >"$tmp/revoked" &
+ask slower-revoked.evil.test TXT >"$tmp/revoked" &
 pid=$!
-wait_for 2 pending_is 1
+wait_for 3 pending_is 1
 portal_edit 'del(.policies[] | select(.resource == "evil"))'
 wait $pid
 check "revoked while it waits: not answered" fails grep -q secret "$tmp/revoked"
