@@ -55,6 +55,15 @@ uint32_t dns_pendings_same(const struct dns_pendings *t, const struct dns_asker 
 	return NONE;
 }
 
+uint32_t dns_pendings_of_conn(const struct dns_pendings *t, uint64_t conn)
+{
+	uint32_t i = t->oldest;
+
+	while (i != NONE && !(t->list[i].asker.tcp && t->list[i].asker.conn == conn))
+		i = t->list[i].next;
+	return i;
+}
+
 /* ---- the list by age ---- */
 static void append(struct dns_pendings *t, uint32_t slot, uint64_t now)
 {

@@ -72,6 +72,8 @@ void dns_pendings_init(struct dns_pendings *t, struct dns_pending *list, uint32_
 /* The same question of the same asker under the same id; DNS_PENDING_NONE. */
 uint32_t dns_pendings_same(const struct dns_pendings *t, const struct dns_asker *who,
 			   const struct dns_query *q);
+/* The oldest one asked by that TCP connection; DNS_PENDING_NONE. */
+uint32_t dns_pendings_of_conn(const struct dns_pendings *t, uint64_t conn);
 /* A new entry in state HELD with a deadline; DNS_PENDING_NONE when full. */
 uint32_t dns_pendings_add(struct dns_pendings *t, const struct dns_asker *who,
 			  const struct dns_query *q, uint16_t id, uint64_t now);

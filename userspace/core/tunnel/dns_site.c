@@ -303,14 +303,14 @@ void dns_site_failed(struct dns_site *s, const struct tgw *g, uint64_t token, ui
 
 bool dns_site_conn_gone(struct dns_site *s, uint64_t conn, struct dns_site_action *out)
 {
+	uint32_t slot = dns_pendings_of_conn(&s->pending, conn);
+
 	action_init(out);
-	for (uint32_t i = s->pending.oldest; i != NONE; i = s->pending.list[i].next)
-		if (s->pending.list[i].asker.tcp && s->pending.list[i].asker.conn == conn) {
-			s->counters.orphaned++;
-			end(s, i, out);
-			return true;
-		}
-	return false;
+	if (slot == NONE)
+		return false;
+	s->counters.orphaned++;
+	end(s, slot, out);
+	return true;
 }
 
 struct deadline dns_site_deadline(const struct dns_site *s)

@@ -137,14 +137,14 @@ void dns_stub_failed(struct dns_stub *s, uint64_t token, struct dns_action *out)
 
 bool dns_stub_conn_gone(struct dns_stub *s, uint64_t conn, struct dns_action *out)
 {
+	uint32_t slot = dns_pendings_of_conn(&s->pending, conn);
+
 	dns_action_init(out);
-	for (uint32_t i = s->pending.oldest; i != DNS_PENDING_NONE; i = s->pending.list[i].next)
-		if (s->pending.list[i].asker.tcp && s->pending.list[i].asker.conn == conn) {
-			s->counters.orphaned++;
-			end(s, i, out);
-			return true;
-		}
-	return false;
+	if (slot == DNS_PENDING_NONE)
+		return false;
+	s->counters.orphaned++;
+	end(s, slot, out);
+	return true;
 }
 
 void dns_stub_reset(struct dns_stub *s, uint64_t now)
