@@ -516,6 +516,36 @@ static void test_flows_seen(void)
 	nw_close(&w);
 }
 
+/* What the kernel carried before the session began says nothing about it: entries outlive their
+ * session, as misses, and one that comes after it may be the same in every other respect. */
+static void test_flows_before(void)
+{
+	struct ps_flow_key to, from;
+	struct ps_flow fto, ffrom;
+
+	setup(16, 16);
+	to = flow_key(ALICE, &tun4, &proxy4, IP_PROTO_TCP, 1000, 443);
+	from = flow_key(0, &real4, &tun4, IP_PROTO_TCP, 443, 1000);
+	T_EQ(out(ALICE, IP_PROTO_TCP, &proxy4, 1000, 443, IP_TCP_SYN), NAT_OUT_OK);
+	fto = flow_of(&hit.nat, w.now);
+	T_EQ(in(ALICE, IP_PROTO_TCP, &real4, 443, 1000, IP_TCP_SYN | IP_TCP_ACK), NAT_IN_OK);
+	ffrom = flow_of(&hit.nat, w.now);
+	pass(NAT_TCP_NS);
+	T_EQ(w.n.session_count, 0);
+	T_EQ(out(ALICE, IP_PROTO_TCP, &proxy4, 1000, 443, IP_TCP_SYN), NAT_OUT_OK);
+	T(nat_flow_seen(&w.n, true, &to, &fto));
+	T(nat_flow_seen(&w.n, false, &from, &ffrom));
+	T_EQ(nat_session_deadline(&w.mem.sessions[hit.session]), w.now + NAT_UNCONFIRMED_NS);
+	/* nor does that of a connection about the next one of the same ports */
+	T_EQ(in(ALICE, IP_PROTO_TCP, &real4, 443, 1000, IP_TCP_RST), NAT_IN_OK);
+	ffrom.last_ns = w.now;
+	w.now += NW_SEC(1);
+	T_EQ(out(ALICE, IP_PROTO_TCP, &proxy4, 1000, 443, IP_TCP_SYN), NAT_OUT_OK);
+	T(nat_flow_seen(&w.n, false, &from, &ffrom));
+	T_EQ(nat_session_deadline(&w.mem.sessions[hit.session]), w.now + NAT_UNCONFIRMED_NS);
+	nw_close(&w);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -532,5 +562,6 @@ int main(int argc, char **argv)
 	T_RUN(test_tombstones);
 	T_RUN(test_drops);
 	T_RUN(test_flows_seen);
+	T_RUN(test_flows_before);
 	return t_done();
 }

@@ -175,6 +175,7 @@ enum nat_out nat_out(struct nat *n, uint32_t client, const struct ip_meta *m, st
 		n->mem.sessions[i].flags = 0;
 		n->mem.sessions[i].far = m->dport;
 		n->mem.sessions[i].last_in_ns = 0;
+		n->mem.sessions[i].began_ns = now;
 		if (!real_is_current(n, &n->mem.sessions[i])) {
 			nat_session_end(n, i, true, now);
 			i = NAT_NONE;

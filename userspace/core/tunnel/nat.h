@@ -106,6 +106,7 @@ enum nat_session_flag {
 };
 
 struct nat_session {
+	uint64_t began_ns; /* it, or the connection it serves now */
 	uint64_t last_out_ns;
 	uint64_t last_in_ns; /* 0: nothing came back yet */
 	uint32_t mapping;
@@ -209,8 +210,9 @@ enum nat_icmp nat_icmp_out(struct nat *n, uint32_t client, const uint8_t *pkt,
 			   struct nat_hit *hit);
 
 /* An entry with f->nat of the kernel's ps_flow_in (to_resource) or ps_flow_out. True: a session
- * says the same, and takes over when the kernel last carried a packet. False: none does, the entry
- * must go. */
+ * says the same, and takes over when the kernel last carried a packet, unless that was before it
+ * began: entries outlive their session, and the next one may be like it. False: none does, the
+ * entry must go. */
 bool nat_flow_seen(struct nat *n, bool to_resource, const struct ps_flow_key *k,
 		   const struct ps_flow *f);
 

@@ -306,7 +306,8 @@ uint32_t nat_session_make(struct nat *n, uint32_t mapping, uint8_t kind, uint16_
 		return NAT_NONE;
 	s = &n->mem.sessions[i];
 	n->free_session = s->next;
-	*s = (struct nat_session){.last_out_ns = now,
+	*s = (struct nat_session){.began_ns = now,
+				  .last_out_ns = now,
 				  .mapping = mapping,
 				  .inside = inside,
 				  .outside = out.port,

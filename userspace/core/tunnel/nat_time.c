@@ -121,7 +121,7 @@ bool nat_flow_seen(struct nat *n, bool to_resource, const struct ps_flow_key *k,
 	if (!flow_says(f, &hit.nat.addr, hit.nat.port))
 		return false;
 	last = to_resource ? &n->mem.sessions[i].last_out_ns : &n->mem.sessions[i].last_in_ns;
-	if (f->last_ns > *last)
+	if (f->last_ns > *last && f->last_ns >= n->mem.sessions[i].began_ns)
 		*last = f->last_ns;
 	return true;
 }
