@@ -138,8 +138,10 @@ static void test_filters(void)
 	T_EQ(gw.nat.session_count, 0); /* a refused packet leaves nothing behind */
 	T_EQ(send_in(slot, P1, IP_PROTO_ICMP, 7), PS_R_URX_FILTERED);
 	T_EQ(send_in(slot, P1, TCP, 443), PS_R_URX_DELIVERED);
-	T_EQ(come_back("10.0.0.5", TCP, 443), PS_R_UTX_SENT);
 	T_EQ(come_back("10.0.0.5", TCP, 80), PS_R_UTX_FILTERED);
+	T_EQ(gw.nat.mem.sessions[0].last_in_ns, 0); /* nor confirms it a session */
+	T_EQ(come_back("10.0.0.5", TCP, 443), PS_R_UTX_SENT);
+	T_EQ(gw.nat.mem.sessions[0].last_in_ns, now);
 	filter_set_add_ports(&r.filters, TCP, 80, 80);
 	drain();
 	T_EQ(tgw_resource_updated(&gw, &r), 0);

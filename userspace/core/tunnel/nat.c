@@ -213,11 +213,10 @@ void nat_direct_out(struct nat *n, uint32_t client, const struct ip_meta *m)
 		nat_tomb_remove(n, i);
 }
 
-enum nat_in nat_in(struct nat *n, uint32_t client, const struct ip_meta *m, struct nat_hit *hit,
-		   uint64_t now)
+enum nat_in nat_in_look(const struct nat *n, uint32_t client, const struct ip_meta *m,
+			struct nat_hit *hit)
 {
 	struct nat_key k = outside_of(client, m, &m->src, m->dport);
-	struct nat_session *s;
 	uint32_t i;
 
 	if (!k.kind)
@@ -225,9 +224,24 @@ enum nat_in nat_in(struct nat *n, uint32_t client, const struct ip_meta *m, stru
 	i = nat_outside_find(n, &k);
 	if (i == NAT_NONE)
 		return nat_tomb_find(n, &k) == NAT_NONE ? NAT_IN_NONE : NAT_IN_EXPIRED;
-	s = &n->mem.sessions[i];
-	s->last_in_ns = now;
-	session_note(n, s, m, m->sport, false);
 	nat_hit_fill(n, i, false, hit);
 	return NAT_IN_OK;
+}
+
+void nat_in_passed(struct nat *n, uint32_t session, const struct ip_meta *m, uint64_t now)
+{
+	struct nat_session *s = &n->mem.sessions[session];
+
+	s->last_in_ns = now;
+	session_note(n, s, m, m->sport, false);
+}
+
+enum nat_in nat_in(struct nat *n, uint32_t client, const struct ip_meta *m, struct nat_hit *hit,
+		   uint64_t now)
+{
+	enum nat_in r = nat_in_look(n, client, m, hit);
+
+	if (r == NAT_IN_OK)
+		nat_in_passed(n, hit->session, m, now);
+	return r;
 }

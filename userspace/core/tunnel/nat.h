@@ -192,7 +192,12 @@ bool nat_lookup(const struct nat *n, uint32_t client, const struct ipaddr *proxy
 /* A packet of the client to a real address by itself: what comes back from there is no late packet
  * of a session that used the same port. */
 void nat_direct_out(struct nat *n, uint32_t client, const struct ip_meta *m);
-/* A packet to the client from outside the tunnel; *hit is filled in with OK. */
+/* A packet to the client from outside the tunnel; *hit is filled in with OK. Policy is asked with
+ * the hit; when it lets the packet pass, the session hears of it by nat_in_passed. nat_in is both
+ * at once. */
+enum nat_in nat_in_look(const struct nat *n, uint32_t client, const struct ip_meta *m,
+			struct nat_hit *hit);
+void nat_in_passed(struct nat *n, uint32_t session, const struct ip_meta *m, uint64_t now);
 enum nat_in nat_in(struct nat *n, uint32_t client, const struct ip_meta *m, struct nat_hit *hit,
 		   uint64_t now);
 

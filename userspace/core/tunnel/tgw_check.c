@@ -390,7 +390,7 @@ static enum ps_reason_id check_out_data(struct tgw *g, uint32_t slot, const stru
 	struct nat_hit hit = {0};
 	struct outcome o = {.verdict = V_POLICY};
 
-	switch (nat_in(&g->nat, slot, m, &hit, now)) {
+	switch (nat_in_look(&g->nat, slot, m, &hit)) {
 	case NAT_IN_OK:
 		o = judge_proxy(g, slot, &hit.proxy, m, FILTER_FROM_RESOURCE, now_unix);
 		break;
@@ -401,6 +401,8 @@ static enum ps_reason_id check_out_data(struct tgw *g, uint32_t slot, const stru
 		break;
 	}
 	fill(&o, m, false, out);
+	if (out->allowed && hit.nat.on)
+		nat_in_passed(&g->nat, hit.session, m, now);
 	if (out->allowed)
 		out->nat = hit.nat;
 	return out_reason(o.verdict);
