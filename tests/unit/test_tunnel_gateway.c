@@ -77,6 +77,26 @@ static void test_filters_are_additive(void)
 	T_EQ(in(slot, C1, "10.2.0.1", IP_PROTO_ICMP, 7), PS_R_URX_FILTERED);
 }
 
+/* The id meant something else until a moment ago, and that is remembered: what is new about the
+ * resource is still about the one there is. */
+static void test_update_of_one_that_was_another(void)
+{
+	struct tunnel_resource was, is;
+	uint32_t slot;
+
+	setup();
+	was = internet(10);
+	is = cidr(10, "10.1.0.0/16");
+	authorize(1, &was);
+	slot = authorize(1, &is);
+	T_EQ(in(slot, C1, "10.1.0.1", TCP, 81), PS_R_URX_DELIVERED);
+	T_EQ(filter_set_add_ports(&is.filters, TCP, 80, 80), 0);
+	T_EQ(tgw_resource_updated(&gw, &is), 0);
+	T_EQ(in(slot, C1, "10.1.0.1", TCP, 81), PS_R_URX_FILTERED);
+	is.type = TUNNEL_RESOURCE_DNS;
+	T_EQ(tgw_resource_updated(&gw, &is), -EINVAL);
+}
+
 static void test_most_specific_is_named(void)
 {
 	struct tunnel_resource wide, narrow, all;
@@ -426,6 +446,7 @@ int main(int argc, char **argv)
 	T_RUN(test_cidr_both_ways);
 	T_RUN(test_no_way_to_other_clients);
 	T_RUN(test_filters_are_additive);
+	T_RUN(test_update_of_one_that_was_another);
 	T_RUN(test_most_specific_is_named);
 	T_RUN(test_internet);
 	T_RUN(test_expiry_to_the_second);

@@ -237,10 +237,12 @@ int tgw_resource_updated(struct tgw *g, const struct tunnel_resource *r)
 
 		if (!have->grants || !uuid_eq(&have->r.id, &r->id))
 			continue;
-		if (have->r.type != r->type)
-			return -EINVAL;
-		resource_set(g, slot, r);
-		rc = 0;
+		if (have->r.type == r->type) {
+			resource_set(g, slot, r);
+			rc = 0;
+		} else if (rc) {
+			rc = -EINVAL;
+		}
 	}
 	return rc;
 }

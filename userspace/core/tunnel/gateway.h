@@ -204,7 +204,7 @@ int tgw_authorize(struct tgw *g, const struct tgw_authorization *a, uint32_t *sl
 void tgw_reject(struct tgw *g, const struct uuid *client, const struct uuid *resource,
 		uint64_t now);
 /* New filters (and name) of a resource for everyone who holds it; address and type are not applied.
- * -ENOENT: nobody holds it; -EINVAL: its type differs. */
+ * -ENOENT: nobody holds it; -EINVAL: all there is of it is of another type. */
 int tgw_resource_updated(struct tgw *g, const struct tunnel_resource *r);
 /* -ENOENT: no such live grant. */
 int tgw_expiry_update(struct tgw *g, const struct uuid *client, const struct uuid *resource,
