@@ -140,6 +140,14 @@
 	R(URX_HANDSHAKE, "urx_handshake", DONE, "WireGuard handshake message taken")               \
 	R(URX_KEEPALIVE, "urx_keepalive", DONE, "keepalive received")                              \
 	R(URX_CONTROL, "urx_control", DONE, "peer-to-peer control packet taken")                   \
+	R(URX_CONTROL_MALFORMED, "urx_control_malformed", DROP,                                    \
+	  "control packet is truncated, too long or not the JSON of its kind")                     \
+	R(URX_CONTROL_UNKNOWN, "urx_control_unknown", DROP,                                        \
+	  "control packet of an unknown kind, or of one that is not for this side")                \
+	R(URX_CONTROL_REFUSED, "urx_control_refused", DROP,                                        \
+	  "control packet about a resource, name or address that is not the peer's")               \
+	R(URX_CONTROL_RATE, "urx_control_rate", DROP,                                              \
+	  "more control packets, or more names to resolve at a time, than a peer may have")        \
 	R(URX_TOO_LONG, "urx_too_long", DROP, "datagram longer than the protocol allows")          \
 	R(URX_MALFORMED, "urx_malformed", DROP, "datagram is neither STUN nor WireGuard")          \
 	R(URX_STUN_REJECTED, "urx_stun_rejected", DROP,                                            \
@@ -164,8 +172,9 @@
 	  "name has no address of the packet's family")                                            \
 	R(URX_NAT_EXHAUSTED, "urx_nat_exhausted", DROP,                                            \
 	  "no port or no room is left for another translated session")                             \
-	R(URX_NAT_OTHER, "urx_nat_other", DROP,                                                    \
-	  "fragment, or protocol without ports, to a translated address")                          \
+	R(URX_NAT_OTHER, "urx_nat_other", DROP, "protocol without ports, to a translated address") \
+	R(URX_FRAGMENT, "urx_fragment", DROP,                                                      \
+	  "fragment, where only whole packets are judged: filters, a translated address")          \
 	R(URX_NAT_ERROR, "urx_nat_error", DROP,                                                    \
 	  "ICMP error that is not translated, or about nothing of the peer's")                     \
 	R(URX_TUN_FULL, "urx_tun_full", DROP, "tunnel device did not take the packet")             \
@@ -178,6 +187,8 @@
 	R(UTX_FILTERED, "utx_filtered", DROP, "resource's filters do not allow protocol and port") \
 	R(UTX_AUTH_EXPIRED, "utx_auth_expired", DROP, "authorisation has expired")                 \
 	R(UTX_REVOKED, "utx_revoked", DROP, "resource was revoked from the peer")                  \
+	R(UTX_FRAGMENT, "utx_fragment", DROP,                                                      \
+	  "fragment, where only whole packets are judged: filters, a translated address")          \
 	R(UTX_NAT_EXPIRED, "utx_nat_expired", DROP, "late packet of a translated session")         \
 	R(UTX_NAT_ERROR, "utx_nat_error", DROP,                                                    \
 	  "ICMP error about a translated session, of a kind that is not translated")               \

@@ -96,7 +96,9 @@ static void test_names_refused(void)
 	T(assign(slot, 10, "app.example.com", NULL));
 	T(assign(slot + 1, 10, "app.example.com", P1, NULL));
 	T(assign(TUNNEL_NO_SLOT, 10, "app.example.com", P1, NULL));
-	T_EQ(gw.counters.names_refused, 10);
+	T_EQ(gw.counters.refused_resource, 4);
+	T_EQ(gw.counters.refused_name, 2);
+	T_EQ(gw.counters.refused_proxies, 4);
 	T_EQ(gw.domain_count, 0);
 	T_EQ(authorize_until(1, &bad, TUNNEL_NEVER_EXPIRES, &other), -EINVAL);
 	late = dns(14, "**");
@@ -385,6 +387,18 @@ static void test_icmp_errors(void)
 	T(!last.allowed && !last.instead);
 }
 
+/* A UDP packet whose offset and flags say that it is a fragment. */
+static enum ps_reason_id fragment(uint32_t slot, const char *src, const char *dst, uint16_t off)
+{
+	struct pkt p = pkt_text(src, dst, UDP, 53, 40000);
+
+	be16_put(p.b + 6, off);
+	T_EQ(ip_packet_parse(p.b, p.len, &p.m), 0);
+	if (p.m.src.b[1] == 64) /* the client's */
+		return tgw_check_in(&gw, slot, p.b, &p.m, unix_now, &last, now);
+	return tgw_check_out(&gw, p.b, &p.m, unix_now, &last, now);
+}
+
 static void test_what_cannot_be_translated(void)
 {
 	uint32_t slot = with_example();
@@ -393,6 +407,13 @@ static void test_what_cannot_be_translated(void)
 	T(answer("10.0.0.5", NULL));
 	T_EQ(send_in(slot, P1, 47, 0), PS_R_URX_NAT_OTHER);
 	T_EQ(last.reply, ICMP_ERROR_PROHIBITED);
+	T_EQ(fragment(slot, C1, P1, 0x2000), PS_R_URX_FRAGMENT);
+	T_EQ(last.reply, ICMP_ERROR_PROHIBITED);
+	T_EQ(fragment(slot, C1, P1, 0x00ff), PS_R_URX_FRAGMENT);
+	T_EQ(fragment(slot, "10.0.0.5", C1, 0x2000), PS_R_UTX_FRAGMENT);
+	T_EQ(fragment(slot, "10.0.0.5", C1, 0x00ff), PS_R_UTX_FRAGMENT);
+	T_EQ(last.reply, ICMP_ERROR_NONE);
+	T_EQ(fragment(slot, "10.0.0.6", C1, 0x00ff), PS_R_UTX_POLICY); /* of no name */
 	for (uint16_t port = 1; port <= 32; port++)
 		T_EQ(send_from(slot, C1, P1, UDP, port, 53), PS_R_URX_DELIVERED);
 	T_EQ(send_from(slot, C1, P1, UDP, 33, 53), PS_R_URX_NAT_EXHAUSTED);

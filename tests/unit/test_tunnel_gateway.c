@@ -387,7 +387,7 @@ static void test_fragments_and_source_routes(void)
 {
 	struct tunnel_flow_grant grant;
 	struct tunnel_resource r;
-	struct pkt p = pkt_text(C1, "10.0.0.1", UDP, 1, 80), frag;
+	struct pkt p = pkt_text(C1, "10.0.0.1", UDP, 1, 80), frag, back;
 	uint32_t slot;
 
 	setup();
@@ -401,7 +401,16 @@ static void test_fragments_and_source_routes(void)
 	T_EQ(filter_set_add_ports(&r.filters, UDP, 80, 80), 0);
 	authorize(1, &r);
 	T_EQ(tgw_check_in(&gw, slot, p.b, &p.m, unix_now, &grant, now), PS_R_URX_DELIVERED);
-	T_EQ(tgw_check_in(&gw, slot, frag.b, &frag.m, unix_now, &grant, now), PS_R_URX_FILTERED);
+	T_EQ(tgw_check_in(&gw, slot, frag.b, &frag.m, unix_now, &grant, now), PS_R_URX_FRAGMENT);
+	T_EQ(grant.reply, ICMP_ERROR_PROHIBITED);
+	back = pkt_text("10.0.0.1", C1, UDP, 80, 1);
+	be16_put(back.b + 6, 0x00ff); /* a later one */
+	T_EQ(ip_packet_parse(back.b, back.len, &back.m), 0);
+	T_EQ(tgw_check_out(&gw, back.b, &back.m, unix_now, &grant, now), PS_R_UTX_FRAGMENT);
+	filter_set_init(&r.filters);
+	authorize(1, &r);
+	T_EQ(tgw_check_out(&gw, back.b, &back.m, unix_now, &grant, now), PS_R_UTX_SENT);
+	T(!grant.cacheable);
 	p.m.source_routed = true;
 	T_EQ(tgw_check_in(&gw, slot, p.b, &p.m, unix_now, &grant, now), PS_R_URX_POLICY);
 }

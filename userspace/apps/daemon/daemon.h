@@ -40,6 +40,7 @@
 #include "core/tunnel/gateway.h"
 #include "core/tunnel/nat.h"
 #include "core/tunnel/pmtu.h"
+#include "core/tunnel/tgw_asks.h"
 #include "fwd/fwd_table.h"
 #include "io/bpf_load.h"
 #include "io/bpf_sync.h"
@@ -73,8 +74,9 @@ struct role {
 				       const struct ip_meta *m, struct tunnel_flow_grant *out,
 				       uint64_t now);
 	void (*drain)(struct daemon *d, uint64_t now);
-	/* A control packet of the peer, but goodbye. */
-	void (*control)(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now);
+	/* A control packet of the peer, but goodbye; its URX_CONTROL reason. */
+	enum ps_reason_id (*control)(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl,
+				     uint64_t now);
 	void (*established)(struct daemon *d, uint32_t slot, uint64_t now);
 	void (*gone)(struct daemon *d, uint32_t slot, uint64_t now);
 	struct deadline (*deadline)(const struct daemon *d);
@@ -162,6 +164,7 @@ struct daemon {
 		struct tcl tcl;
 	};
 	struct mtu *mtu;	      /* mtu.c's own */
+	struct tgw_asks asks;	      /* gateway: what one client may make it do */
 	struct nat *nat;	      /* gateway: translations of DNS resources; NULL: none */
 	struct dns_resolver *stub_io; /* client: its sockets */
 	struct endpoint dns_portal[DNS_UPSTREAMS_CAP]; /* resolvers the portal names */
@@ -182,7 +185,7 @@ struct daemon {
 	bool token_refused; /* logged already */
 	bool captured;	    /* somebody captures on the tunnel device */
 	struct flow_memo *memo;
-	void *role_mem[16];
+	void *role_mem[20];
 
 	/* portal */
 	struct ws *ws;
@@ -267,8 +270,9 @@ void mtu_established(struct daemon *d, uint32_t slot, uint64_t now);
 /* The data path has sent so many inner bytes, probes among them; then, once a second, the tick. */
 void mtu_sent(struct daemon *d, uint32_t slot, uint64_t bytes);
 void mtu_tick(struct daemon *d, uint64_t now);
-/* A control packet; false: none of ours. */
-bool mtu_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now);
+/* A control packet and what became of it; false: none of ours. */
+bool mtu_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl,
+		 enum ps_reason_id *reason, uint64_t now);
 struct deadline mtu_deadline(const struct daemon *d);
 void mtu_timeout(struct daemon *d, uint64_t now);
 /* Before each sleep: routes follow what has changed. */
@@ -372,6 +376,10 @@ json_t *view_refuse(const char *code, const char *fmt, const char *arg);
 /* ---- switch.c ---- */
 /* {"resource","on"}: switch a resource of the client. */
 json_t *switch_request(struct daemon *d, const json_t *req, uint64_t now);
+
+/* ---- view_names.c: of a gateway ---- */
+json_t *view_names_status(const struct daemon *d);
+json_t *view_nat_status(const struct daemon *d);
 
 /* ---- view_relays.c ---- */
 json_t *view_relays(const struct daemon *d, uint64_t now);

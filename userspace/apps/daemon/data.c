@@ -140,19 +140,20 @@ static void refuse_here(struct daemon *d, const uint8_t *pkt, const struct ip_me
 		data_count(d, PS_R_URX_TUN_FULL, len);
 }
 
-static void rx_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
+static enum ps_reason_id rx_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl,
+				    uint64_t now)
 {
-	if (mtu_control(d, slot, ctl, now))
-		return;
-	if (ctl->type != P2P_CTL_GOODBYE) {
-		if (d->role->control)
-			d->role->control(d, slot, ctl, now);
-		return;
-	}
+	enum ps_reason_id reason;
+
+	if (mtu_control(d, slot, ctl, &reason, now))
+		return reason;
+	if (ctl->type != P2P_CTL_GOODBYE)
+		return d->role->control(d, slot, ctl, now);
 	LOG_INFO("tunnel", "peer said goodbye", LOG_UUID("cid", &d->node.mem.conns[slot].cid));
 	link_close(d, slot, now);
 	d->role->gone(d, slot, now);
 	d->role->drain(d, now);
+	return PS_R_URX_CONTROL;
 }
 
 /* Rewrite the packet as its grant says. */
@@ -178,11 +179,11 @@ static enum ps_reason_id rx_inner(struct daemon *d, const struct fwd_opened *o, 
 
 	switch (p2p_ctl_decode(o->inner, o->inner_len, &ctl)) {
 	case P2P_CTL_EVENT:
-		rx_control(d, o->peer, &ctl, now);
-		return PS_R_URX_CONTROL;
+		return rx_control(d, o->peer, &ctl, now);
 	case P2P_CTL_UNKNOWN:
+		return PS_R_URX_CONTROL_UNKNOWN;
 	case P2P_CTL_MALFORMED:
-		return PS_R_URX_CONTROL;
+		return PS_R_URX_CONTROL_MALFORMED;
 	case P2P_CTL_NOT:
 		break;
 	}

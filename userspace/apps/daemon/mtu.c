@@ -295,7 +295,8 @@ void mtu_tick(struct daemon *d, uint64_t now)
 	}
 }
 
-bool mtu_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
+bool mtu_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl,
+		 enum ps_reason_id *reason, uint64_t now)
 {
 	struct pmtu *p = &d->mtu->peer[slot].pmtu;
 	uint8_t ack[P2P_CTL_MTU_LEN];
@@ -303,15 +304,20 @@ bool mtu_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uin
 
 	if (ctl->type != P2P_CTL_MTU_PROBE && ctl->type != P2P_CTL_MTU_ACK)
 		return false;
-	/* An operator who wants the base alone gets a peer that knows nothing else. */
-	if (!p2p_mtu_decode(ctl, &m) || d->mtu->limit <= PMTU_BASE_LEN)
-		return true;
-	if (ctl->type == P2P_CTL_MTU_ACK) {
+	*reason = PS_R_URX_CONTROL;
+	if (!p2p_mtu_decode(ctl, &m)) {
+		*reason = PS_R_URX_CONTROL_MALFORMED;
+	} else if (d->mtu->limit <= PMTU_BASE_LEN) {
+		/* An operator who wants the base alone gets a peer that knows nothing else. */
+		*reason = PS_R_URX_CONTROL_UNKNOWN;
+	} else if (ctl->type == P2P_CTL_MTU_ACK) {
 		if (pmtu_ack(p, &m, now))
 			turn(d, slot, now);
 	} else if (pmtu_answers(p, &m, d->mtu->limit, now)) {
 		p2p_mtu_encode_ack(&m, ack);
 		send_own(d, slot, ack, sizeof(ack), now);
+	} else {
+		*reason = PS_R_URX_CONTROL_RATE;
 	}
 	return true;
 }

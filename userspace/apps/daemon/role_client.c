@@ -369,15 +369,19 @@ static enum ps_reason_id cl_check_out(struct daemon *d, const uint8_t *pkt, cons
 	return tcl_route_out(&d->tcl, pkt, m, out, now);
 }
 
-static void cl_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
+static enum ps_reason_id cl_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl,
+				    uint64_t now)
 {
 	struct p2p_domain_status status;
+	bool known;
 
-	if (ctl->type != P2P_CTL_DOMAIN_STATUS ||
-	    p2p_domain_status_decode(ctl->payload, ctl->payload_len, &status))
-		return;
-	tcl_domain_status(&d->tcl, slot, &status);
+	if (ctl->type != P2P_CTL_DOMAIN_STATUS)
+		return PS_R_URX_CONTROL_UNKNOWN;
+	if (p2p_domain_status_decode(ctl->payload, ctl->payload_len, &status))
+		return PS_R_URX_CONTROL_MALFORMED;
+	known = tcl_domain_status(&d->tcl, slot, &status);
 	cl_drain(d, now);
+	return known ? PS_R_URX_CONTROL : PS_R_URX_CONTROL_REFUSED;
 }
 
 static void cl_established(struct daemon *d, uint32_t slot, uint64_t now)

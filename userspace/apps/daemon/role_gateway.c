@@ -34,28 +34,39 @@ static void gw_send_status(struct daemon *d, uint32_t slot, const struct p2p_dom
 		data_send(d, slot, pkt, len, 0, now);
 }
 
-/* The cookie is domain and ticket of the event. */
-static void on_resolved(void *ctx, uint64_t cookie, const struct ipaddr *addrs, size_t n,
-			uint64_t now)
+static void resolved(struct daemon *d, uint32_t domain, uint32_t ticket, const struct ipaddr *addrs,
+		     size_t n, uint64_t now)
 {
-	struct daemon *d = ctx;
 	struct p2p_domain_status reply;
 	uint32_t slot;
 
-	if (!tgw_resolved(&d->tgw, (uint32_t)(cookie >> 32), (uint32_t)cookie, addrs, n, &slot,
-			  &reply, now))
+	if (!tgw_resolved(&d->tgw, domain, ticket, addrs, n, &slot, &reply, now))
 		return;
 	LOG_DEBUG("tunnel", "name set up", LOG_STR("name", reply.domain), LOG_U64("addresses", n),
 		  LOG_BOOL("active", reply.active));
 	gw_send_status(d, slot, &reply, now);
 }
 
+static void on_resolved(void *ctx, uint64_t cookie, const struct ipaddr *addrs, size_t n,
+			uint64_t now)
+{
+	struct daemon *d = ctx;
+	uint32_t domain, ticket;
+
+	if (tgw_asks_close(&d->asks, (uint32_t)cookie, &domain, &ticket))
+		resolved(d, domain, ticket, addrs, n, now);
+}
+
 static void gw_resolve(struct daemon *d, const struct tgw_event *ev, uint64_t now)
 {
 	char name[P2P_DOMAIN_CAP];
+	uint32_t cookie;
 
 	memcpy(name, ev->name, strlen(ev->name) + 1);
-	resolver_ask(d->resolver, name, (uint64_t)ev->domain << 32 | ev->ticket, now);
+	if (tgw_asks_open(&d->asks, ev->slot, ev->domain, ev->ticket, &cookie))
+		resolver_ask(d->resolver, name, cookie, now);
+	else
+		resolved(d, ev->domain, ev->ticket, NULL, 0, now);
 }
 
 /* Memory of the role's; NULL is found at the end. */
@@ -93,6 +104,8 @@ static int gw_init(struct daemon *d)
 	};
 	const struct resolver_cfg cfg = {
 		.questions_max = QUESTIONS_MAX, .fwmark = NL_FWMARK, .done = on_resolved, .ctx = d};
+	struct tgw_asker *askers;
+	struct tgw_ask *asks;
 	uint64_t seed;
 	size_t n = 0;
 
@@ -102,6 +115,8 @@ static int gw_init(struct daemon *d)
 	mem.grants = role_alloc(d, &n, mem.grant_cap, sizeof(*mem.grants));
 	mem.domains = role_alloc(d, &n, mem.domain_cap, sizeof(*mem.domains));
 	mem.cells = role_alloc(d, &n, mem.cell_cap, sizeof(*mem.cells));
+	asks = role_alloc(d, &n, QUESTIONS_MAX, sizeof(*asks));
+	askers = role_alloc(d, &n, mem.client_cap, sizeof(*askers));
 	nat_alloc(d, &mem.nat, &n);
 	for (size_t i = 0; i < n; i++)
 		if (!d->role_mem[i])
@@ -109,6 +124,7 @@ static int gw_init(struct daemon *d)
 	if (entropy_get(&seed, sizeof(seed)))
 		return -EIO;
 	tgw_init(&d->tgw, &mem, seed);
+	tgw_asks_init(&d->asks, asks, QUESTIONS_MAX, askers, mem.client_cap);
 	d->nat = &d->tgw.nat;
 	if (resolver_open(&d->resolver, &d->loop, &cfg))
 		return -EIO;
@@ -279,17 +295,26 @@ static void gw_message(struct daemon *d, const struct pmsg *m, uint64_t now)
 	gw_drain(d, now);
 }
 
-static void gw_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl, uint64_t now)
+static enum ps_reason_id gw_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl,
+				    uint64_t now)
 {
 	struct p2p_assigned_ips m;
 	struct p2p_domain_status reply;
+	bool refused;
 
-	if (ctl->type != P2P_CTL_ASSIGNED_IPS ||
-	    p2p_assigned_ips_decode(ctl->payload, ctl->payload_len, &m))
-		return;
-	if (tgw_assigned_ips(&d->tgw, slot, &m, now_unix(), &reply, now))
+	if (ctl->type != P2P_CTL_ASSIGNED_IPS)
+		return PS_R_URX_CONTROL_UNKNOWN;
+	if (!tgw_asks_admit(&d->asks, slot, now))
+		return PS_R_URX_CONTROL_RATE;
+	if (p2p_assigned_ips_decode(ctl->payload, ctl->payload_len, &m))
+		return PS_R_URX_CONTROL_MALFORMED;
+	if (!tgw_asks_has_room(&d->asks, slot))
+		return PS_R_URX_CONTROL_RATE;
+	refused = tgw_assigned_ips(&d->tgw, slot, &m, now_unix(), &reply, now);
+	if (refused)
 		gw_send_status(d, slot, &reply, now);
 	gw_drain(d, now);
+	return refused ? PS_R_URX_CONTROL_REFUSED : PS_R_URX_CONTROL;
 }
 
 static enum ps_reason_id gw_check_in(struct daemon *d, uint32_t slot, const uint8_t *pkt,

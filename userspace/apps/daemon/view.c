@@ -142,6 +142,10 @@ static json_t *view_status(const struct daemon *d, uint64_t now)
 		      ip(&d->tun6), "mtu", (int)d->opt.tunnel_mtu));
 	put(o, "listen", view_listen(d));
 	put(o, "dns", dns_view(d));
+	if (d->role->gateway) {
+		put(o, "names", view_names_status(d));
+		put(o, "nat", view_nat_status(d));
+	}
 	put(o, "tables", tables);
 	put(o, "memory_bytes", num(memory));
 	put(o, "peers",

@@ -239,8 +239,9 @@ int tcl_in_site(struct tcl *c, const struct uuid *resource, uint8_t family, stru
 /* After dns_stub_set_upstreams: which of them are reached through the tunnel. (After changes of
  * resources this happens by itself.) */
 void tcl_dns_cover(struct tcl *c);
-/* DomainStatus from gateway `slot`. Poll events before the next packet. */
-void tcl_domain_status(struct tcl *c, uint32_t slot, const struct p2p_domain_status *status);
+/* DomainStatus from gateway `slot`. Poll events before the next packet. False: about nothing it was
+ * told. */
+bool tcl_domain_status(struct tcl *c, uint32_t slot, const struct p2p_domain_status *status);
 
 /* 0 and *slot: the shell now starts or reuses the connection to that gateway. -ENOENT: unknown
  * resource; -EALREADY: no flow is pending for it (ignore the message); -EINVAL: addresses unusable;

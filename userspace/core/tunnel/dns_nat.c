@@ -176,7 +176,7 @@ enum dns_nat_verdict dns_nat_out(struct dns_nat *n, uint32_t gateway, uint32_t n
 }
 
 /* ---- what the gateway says ---- */
-void dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t gateway,
+bool dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t gateway,
 		    const struct p2p_domain_status *status)
 {
 	uint32_t name = dns_names_find(names, status->domain, &status->resource);
@@ -184,7 +184,7 @@ void dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t g
 
 	if (!e) {
 		n->counters.unknown++;
-		return;
+		return false;
 	}
 	e->want_send = false;
 	if (status->active) {
@@ -197,6 +197,7 @@ void dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t g
 		entry_set_state(e, DNS_NAT_FAILED);
 		discard(n, e);
 	}
+	return true;
 }
 
 /* ---- ends ---- */

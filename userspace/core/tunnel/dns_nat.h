@@ -99,8 +99,9 @@ void dns_nat_requery(struct dns_nat *n, uint32_t name);
 /* A packet to an address of name, whose resource the gateway serves. Poll events afterwards. */
 enum dns_nat_verdict dns_nat_out(struct dns_nat *n, uint32_t gateway, uint32_t name,
 				 const uint8_t *pkt, const struct ip_meta *m, uint64_t now);
-/* DomainStatus from the gateway. Poll events before the next packet: what was held goes first. */
-void dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t gateway,
+/* DomainStatus from the gateway. Poll events before the next packet: what was held goes first.
+ * False: about nothing it was told (counted). */
+bool dns_nat_status(struct dns_nat *n, const struct dns_names *names, uint32_t gateway,
 		    const struct p2p_domain_status *status);
 
 /* What ends: the gateway's connection, the resource (off, removed, served by another gateway), all

@@ -131,7 +131,9 @@ struct tgw_mem {
 struct tgw_counters {
 	uint64_t client_table_full, resource_table_full,
 		grant_table_full; /* refused authorisations */
-	uint64_t names_refused;	  /* not authorised, not of the pattern, not proxy addresses */
+	/* AssignedIps refused: a resource the client does not hold, a name not of its pattern (or
+	 * none), addresses that are no proxy addresses. */
+	uint64_t refused_resource, refused_name, refused_proxies;
 	uint64_t domain_table_full, domain_share_full; /* and nothing could give way */
 	uint64_t domain_evicted;		       /* the client's least recent one gave way */
 	uint64_t reals_refused; /* addresses of names that no resource may have */

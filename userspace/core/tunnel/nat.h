@@ -56,7 +56,7 @@ enum nat_out {
 	NAT_OUT_NO_MAPPING,  /* nothing is known of the destination */
 	NAT_OUT_UNREACHABLE, /* the name has no address of that family */
 	NAT_OUT_EXHAUSTED,   /* no free port, or the table or the client's share of it is full */
-	NAT_OUT_OTHER,	     /* a fragment, or a protocol without ports */
+	NAT_OUT_OTHER,	     /* a fragment (not reassembled here), or a protocol without ports */
 };
 
 /* From the resource. */

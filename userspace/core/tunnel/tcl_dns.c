@@ -124,20 +124,21 @@ void tcl_dns_cover(struct tcl *c)
 }
 
 /* ---- gateways ---- */
-void tcl_domain_status(struct tcl *c, uint32_t slot, const struct p2p_domain_status *status)
+bool tcl_domain_status(struct tcl *c, uint32_t slot, const struct p2p_domain_status *status)
 {
 	const struct dns_names *names = c->mem.stub ? &c->mem.stub->names : NULL;
 	uint32_t name = names ? dns_names_find(names, status->domain, &status->resource)
 			      : DNS_NAMES_NONE;
-	bool passed;
+	bool passed, known;
 
 	if (!names || !tcl_gateway_at(c, slot))
-		return;
+		return false;
 	passed = dns_nat_state(&c->nat, slot, name) != DNS_NAT_FAILED;
-	dns_nat_status(&c->nat, names, slot, status);
+	known = dns_nat_status(&c->nat, names, slot, status);
 	/* what is said next may make packets wait: nothing may pass by an older decision */
 	if (passed && dns_nat_state(&c->nat, slot, name) == DNS_NAT_FAILED)
 		c->mem.gateways[slot].changed = c->wake = true;
+	return known;
 }
 
 uint16_t tcl_name_pop(struct tcl *c, uint32_t slot, uint32_t name, const uint8_t **pkt)

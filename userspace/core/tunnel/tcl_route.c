@@ -119,7 +119,7 @@ enum ps_reason_id tcl_route_out(struct tcl *c, const uint8_t *pkt, const struct 
 		return PS_R_UTX_FILTERED;
 	if (!filter_set_permits(&r->r.filters, m, FILTER_TO_RESOURCE)) {
 		out->reply = ICMP_ERROR_PROHIBITED;
-		return PS_R_UTX_FILTERED;
+		return m->is_fragment ? PS_R_UTX_FRAGMENT : PS_R_UTX_FILTERED;
 	}
 	if (!tcl_resource_served(c, i))
 		return hold(c, r, pkt, m, now);

@@ -72,6 +72,17 @@ static const struct tgw_grant *grant_of(const struct tgw *g, const struct tgw_do
 	return i == TGW_NONE ? NULL : &g->mem.grants[i];
 }
 
+static bool has_real(const struct tgw_domain *d, const struct ipaddr *real)
+{
+	const struct ipaddr *list = real->family == 4 ? d->real4 : d->real6;
+	uint8_t count = real->family == 4 ? d->real4_count : d->real6_count;
+
+	for (uint8_t k = 0; k < count; k++)
+		if (ipaddr_eq(&list[k], real))
+			return true;
+	return false;
+}
+
 /* The client holds the network `far` alone, until host_expires: names that have the address add
  * what they permit. */
 static void consider_names(const struct tgw *g, uint32_t slot, const struct ipaddr *far,
@@ -81,13 +92,10 @@ static void consider_names(const struct tgw *g, uint32_t slot, const struct ipad
 	for (uint32_t i = tgw_domain_next(g, slot, TGW_NONE); i != TGW_NONE;
 	     i = tgw_domain_next(g, slot, i)) {
 		const struct tgw_domain *d = &g->mem.domains[i];
-		const struct ipaddr *list = far->family == 4 ? d->real4 : d->real6;
-		uint8_t count = far->family == 4 ? d->real4_count : d->real6_count;
 		const struct tgw_grant *e = grant_of(g, d);
 
-		for (uint8_t k = 0; e && k < count; k++)
-			if (ipaddr_eq(&list[k], far))
-				consider(g, e, m, side, now_unix, out);
+		if (e && has_real(d, far))
+			consider(g, e, m, side, now_unix, out);
 	}
 	if (out->verdict == V_ALLOWED && out->expires_at > host_expires)
 		out->expires_at = host_expires;
@@ -225,6 +233,12 @@ static enum ps_reason_id in_reason(enum verdict v)
 	return PS_R_URX_POLICY;
 }
 
+/* A fragment that filters refuse was not looked into. */
+static enum ps_reason_id in_refused(enum verdict v, const struct ip_meta *m)
+{
+	return v == V_FILTERED && m->is_fragment ? PS_R_URX_FRAGMENT : in_reason(v);
+}
+
 static enum ps_reason_id out_reason(enum verdict v)
 {
 	switch (v) {
@@ -263,7 +277,7 @@ static enum ps_reason_id check_in_proxy(struct tgw *g, uint32_t slot, const stru
 		return refuse(out, ICMP_ERROR_PROHIBITED, PS_R_URX_NAT_UNKNOWN);
 	if (o.verdict != V_ALLOWED) {
 		fill(&o, m, false, out);
-		return in_reason(o.verdict);
+		return in_refused(o.verdict, m);
 	}
 	switch (nat_out(&g->nat, slot, m, &hit, now)) {
 	case NAT_OUT_OK:
@@ -275,7 +289,8 @@ static enum ps_reason_id check_in_proxy(struct tgw *g, uint32_t slot, const stru
 	case NAT_OUT_EXHAUSTED:
 		return refuse(out, ICMP_ERROR_UNREACHABLE, PS_R_URX_NAT_EXHAUSTED);
 	case NAT_OUT_OTHER:
-		return refuse(out, ICMP_ERROR_PROHIBITED, PS_R_URX_NAT_OTHER);
+		return refuse(out, ICMP_ERROR_PROHIBITED,
+			      m->is_fragment ? PS_R_URX_FRAGMENT : PS_R_URX_NAT_OTHER);
 	}
 	fill(&o, m, false, out);
 	out->nat = hit.nat;
@@ -332,7 +347,7 @@ enum ps_reason_id tgw_check_in(struct tgw *g, uint32_t slot, const uint8_t *pkt,
 	fill(&o, m, own, out);
 	if (out->allowed && !own)
 		nat_direct_out(&g->nat, slot, m);
-	return in_reason(o.verdict);
+	return in_refused(o.verdict, m);
 }
 
 /* ---- to the client ---- */
@@ -383,6 +398,26 @@ static enum ps_reason_id check_out_error(struct tgw *g, uint32_t slot, const uin
 	return out_reason(o.verdict);
 }
 
+/* Does a name of the client have the address? */
+static bool is_of_name(const struct tgw *g, uint32_t slot, const struct ipaddr *real)
+{
+	for (uint32_t i = tgw_domain_next(g, slot, TGW_NONE); i != TGW_NONE;
+	     i = tgw_domain_next(g, slot, i))
+		if (has_real(&g->mem.domains[i], real))
+			return true;
+	return false;
+}
+
+/* Fragments are not translated: one that belongs to a name comes from an address that policy does
+ * not know. */
+static enum ps_reason_id out_refused(const struct tgw *g, uint32_t slot, enum verdict v,
+				     const struct ip_meta *m)
+{
+	if (m->is_fragment && (v == V_FILTERED || (v == V_POLICY && is_of_name(g, slot, &m->src))))
+		return PS_R_UTX_FRAGMENT;
+	return out_reason(v);
+}
+
 static enum ps_reason_id check_out_data(struct tgw *g, uint32_t slot, const struct ip_meta *m,
 					uint64_t now_unix, struct tunnel_flow_grant *out,
 					uint64_t now)
@@ -405,7 +440,7 @@ static enum ps_reason_id check_out_data(struct tgw *g, uint32_t slot, const stru
 		nat_in_passed(&g->nat, hit.session, m, now);
 	if (out->allowed)
 		out->nat = hit.nat;
-	return out_reason(o.verdict);
+	return out_refused(g, slot, o.verdict, m);
 }
 
 enum ps_reason_id tgw_check_out(struct tgw *g, const uint8_t *pkt, const struct ip_meta *m,

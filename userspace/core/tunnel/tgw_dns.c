@@ -111,6 +111,22 @@ static void reply_set(struct p2p_domain_status *reply, const struct uuid *resour
 	memcpy(reply->domain, name, strnlen(name, P2P_DOMAIN_CAP - 1));
 }
 
+/* May the client say so of its grant? Counts why not. */
+static bool may_assign(struct tgw *g, uint32_t grant, const char *name, uint8_t proxies)
+{
+	if (grant == TGW_NONE) {
+		g->counters.refused_resource++;
+		return false;
+	}
+	if (!is_name(name) ||
+	    !dns_pattern_match(g->mem.resources[g->mem.grants[grant].resource].r.address, name)) {
+		g->counters.refused_name++;
+		return false;
+	}
+	g->counters.refused_proxies += !proxies;
+	return proxies;
+}
+
 bool tgw_assigned_ips(struct tgw *g, uint32_t slot, const struct p2p_assigned_ips *m,
 		      uint64_t now_unix, struct p2p_domain_status *reply, uint64_t now)
 {
@@ -119,12 +135,8 @@ bool tgw_assigned_ips(struct tgw *g, uint32_t slot, const struct p2p_assigned_ip
 	uint8_t count = proxies_of(m, list);
 
 	reply_set(reply, &m->resource, m->domain, false);
-	if (grant == TGW_NONE || !count || !is_name(m->domain) ||
-	    !dns_pattern_match(g->mem.resources[g->mem.grants[grant].resource].r.address,
-			       m->domain)) {
-		g->counters.names_refused++;
+	if (!may_assign(g, grant, m->domain, count))
 		return true;
-	}
 	resource = g->mem.grants[grant].resource;
 	i = tgw_domain_find(g, slot, resource, m->domain);
 	if (i == TGW_NONE)
