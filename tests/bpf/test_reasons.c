@@ -471,6 +471,17 @@ static void tx_packet(void)
 	expect_tx(PS_R_TX_NO_FLOW, &q, NULL);
 	q = outgoing(4, 17, PS_INNER_MAX - 27);
 	expect_tx(PS_R_TX_TOO_BIG, &q, NULL);
+	/* to the byte, the peer's size */
+	w.k.peer[KW_PEER].mtu = 1280;
+	q = outgoing(4, 17, 1280 - 28);
+	expect_tx(PS_R_TX_SENT, &q, NULL);
+	q = outgoing(4, 17, 1280 - 27);
+	expect_tx(PS_R_TX_TOO_BIG, &q, NULL);
+	w.k.peer[KW_PEER].mtu = 1281;
+	expect_tx(PS_R_TX_SENT, &q, NULL);
+	w.k.peer[KW_PEER].mtu = PS_INNER_MAX;
+	q = outgoing(4, 17, PS_INNER_MAX - 28);
+	expect_tx(PS_R_TX_SENT, &q, NULL);
 	q = outgoing(4, 6, 200);
 	skb = (struct __sk_buff){.gso_size = 100, .gso_segs = 2};
 	expect_tx(PS_R_TX_GSO, &q, &skb);

@@ -11,6 +11,7 @@
 #include "codec/p2p_json.h"
 #include "core/tunnel/client.h"
 #include "core/tunnel/gateway.h"
+#include "core/tunnel/pmtu.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -241,6 +242,35 @@ static void check_client(uint8_t knob, const uint8_t *pkt, const struct ip_meta 
 		check_error(g.reply, pkt, m);
 }
 
+/* A search with a probe out: what a peer says moves it only if it knows the probe's identifier,
+ * and never beyond what was sent. */
+static void check_mtu(const struct p2p_ctl *ctl, size_t len)
+{
+	const uint8_t seed[32] = {3};
+	struct p2p_mtu m, probe;
+	struct pmtu p;
+	struct rng rng;
+	bool right;
+
+	if ((ctl->type != P2P_CTL_MTU_PROBE && ctl->type != P2P_CTL_MTU_ACK) ||
+	    !p2p_mtu_decode(ctl, &m))
+		return;
+	rng_init(&rng, seed);
+	pmtu_init(&p);
+	pmtu_path(&p, 1440, 1);
+	require(pmtu_poll_tx(&p, &rng, &probe, 1));
+	if (ctl->type == P2P_CTL_MTU_PROBE) {
+		require(m.size <= len);
+		require(!pmtu_answers(&p, &m, 1440, 2) == (m.size > 1440));
+		return;
+	}
+	right = m.id == probe.id && m.size == probe.size;
+	require(pmtu_ack(&p, &m, 2) == right && p.size == PMTU_BASE_LEN);
+	m.id = probe.id;
+	require(pmtu_ack(&p, &m, 2) == (!right && m.size == probe.size));
+	require(p.size <= probe.size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t pkt[2048];
@@ -252,6 +282,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(pkt, data + 1, size - 1);
 	is_ctl = p2p_ctl_decode(pkt, size - 1, &ctl) != P2P_CTL_NOT;
+	if (p2p_ctl_decode(pkt, size - 1, &ctl) == P2P_CTL_EVENT)
+		check_mtu(&ctl, size - 1);
 	if (ip_packet_parse(pkt, size - 1, &m))
 		return 0;
 	require(m.total_len <= size - 1 && m.l4_off <= m.total_len);

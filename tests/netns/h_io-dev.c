@@ -98,6 +98,49 @@ static void test_routes_by_difference(void)
 	world_down(&w);
 }
 
+static void test_routes_with_mtu(void)
+{
+	struct ipnet nets[] = {net("10.9.0.0/16"), net("fd00:9::/32"), net("10.8.0.1/32")};
+	uint16_t mtu[] = {1280, 1280, 0};
+	struct nl_route_diff diff;
+	struct world w;
+	int dev;
+
+	world_up(&w);
+	dev = tun_ifindex(w.tun);
+	T(ok(nl_route_set_mtu(w.nl, NL_TABLE, dev, nets, mtu, 3, &diff, &err)));
+	T(diff.added == 3 && !diff.changed);
+	T(strstr(shell("ip route show table 0x2021fd00"),
+		 "10.9.0.0/16 dev tun-io proto static mtu 1280"));
+	T(!strstr(shell("ip route show table 0x2021fd00 10.8.0.1"), "mtu"));
+	T(strstr(shell("ip -6 route show table 0x2021fd00"), "mtu 1280"));
+	T(ok(nl_route_set_mtu(w.nl, NL_TABLE, dev, nets, mtu, 3, &diff, &err)));
+	T(diff.kept == 3 && !diff.changed && !diff.added && !diff.removed);
+	mtu[0] = 1420;
+	mtu[1] = 1400;
+	T(ok(nl_route_set_mtu(w.nl, NL_TABLE, dev, nets, mtu, 3, &diff, &err)));
+	T(diff.kept == 1 && diff.changed == 2 && !diff.added && !diff.removed);
+	T(strstr(shell("ip route show table 0x2021fd00 10.9.0.0/16"), "mtu 1420"));
+	T(!strstr(shell("ip route show table 0x2021fd00"), "mtu 1280"));
+	T(strstr(shell("ip -6 route show table 0x2021fd00 fd00:9::/32"), "mtu 1400"));
+	T(!strstr(shell("ip -6 route show table 0x2021fd00"), "mtu 1280"));
+	/* without: the metric goes */
+	T(ok(nl_route_set(w.nl, NL_TABLE, dev, nets, 3, &diff, &err)));
+	T(diff.changed == 2);
+	T(!strstr(shell("ip route show table 0x2021fd00"), "mtu"));
+	T(ok(nl_route_put(w.nl, NL_TABLE, dev, &nets[2], 1300, &err)));
+	T(ok(nl_route_put(w.nl, NL_TABLE, dev, &nets[2], 1310, &err)));
+	T(strstr(shell("ip route show table 0x2021fd00 10.8.0.1"), "mtu 1310"));
+	T(ok(nl_route_remove(w.nl, NL_TABLE, dev, &nets[2], &err)));
+	T(ok(nl_route_remove(w.nl, NL_TABLE, dev, &nets[2], &err)));
+	T_STR(shell("ip route show table 0x2021fd00 10.8.0.1"), "");
+	T_EQ(nl_link_mtu(w.nl, dev), 1280);
+	shell("ip link set tun-io mtu 1400");
+	T_EQ(nl_link_mtu(w.nl, dev), 1400);
+	T(nl_link_mtu(w.nl, 999999) < 0);
+	world_down(&w);
+}
+
 static size_t rules_ours(const char *family)
 {
 	char cmd[100];
@@ -368,6 +411,7 @@ int main(int argc, char **argv)
 	t_init(argc, argv);
 	T_RUN(test_tun_link);
 	T_RUN(test_routes_by_difference);
+	T_RUN(test_routes_with_mtu);
 	T_RUN(test_rules);
 	T_RUN(test_attached_networks);
 	T_RUN(test_guard);

@@ -219,6 +219,12 @@ static void test_peer_slots(void)
 	T_EQ(fwd_peer_use(&a.t, 3), -EEXIST);
 	fwd_peer_set_tunnel(&a.t, 3, &v4, &v6, true);
 	fwd_peer_set_kernel(&a.t, 3, true);
+	T_EQ(a.peer[3].mtu, 1280);
+	fwd_peer_set_mtu(&a.t, 3, 1500);
+	T_EQ(a.peer[3].mtu, 1500);
+	fwd_peer_set_mtu(&a.t, 3, 1501); /* more than anybody carries */
+	T_EQ(a.peer[3].mtu, 1500);
+	fwd_peer_set_mtu(&a.t, N_PEERS, 1400);
 	T_EQ(a.peer[3].flags, PS_PEER_USED | PS_PEER_CHECK_SOURCE | PS_PEER_KERNEL);
 	T_MEM(a.peer[3].tun4, v4.b, 4);
 	fwd_peer_set_path(&a.t, 3, &l, &r, 0x4001, 7);
@@ -237,7 +243,9 @@ static void test_peer_slots(void)
 	T_EQ(a.peer[3].seq % 2, 0);
 	fwd_peer_free(&a.t, 3);
 	T(!fwd_peer(&a.t, 3));
+	fwd_peer_set_mtu(&a.t, 3, 1500);
 	T_EQ(fwd_peer_use(&a.t, 3), 0);
+	T_EQ(a.peer[3].mtu, 1280);	 /* the slot's next owner starts anew */
 	T(a.peer[3].generation > g + 1); /* flows of the slot's former owner are stale */
 }
 

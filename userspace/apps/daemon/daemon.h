@@ -259,8 +259,8 @@ void path_channel(struct daemon *d, const struct node_channel *c, bool up);
 struct mtu_way {
 	int ifindex;	/* it leaves by; 0: not known */
 	uint8_t family; /* outside */
-	bool channel;
-	bool changed; /* it is another one than before */
+	bool relayed;	/* by a relay of ours or the peer's */
+	bool changed;	/* it is another one than before */
 };
 int mtu_open(struct daemon *d);
 void mtu_close(struct daemon *d);

@@ -36,6 +36,8 @@ struct mtu {
 	uint16_t limit; /* nothing longer is sent, or probes answered */
 	uint64_t next_ns;
 	uint64_t looked_ns;
+	int link, link_mtu; /* the interface asked about last, at link_ns */
+	uint64_t link_ns;
 	bool routes_dirty; /* client */
 };
 
@@ -239,22 +241,40 @@ void mtu_timeout(struct daemon *d, uint64_t now)
 
 /* ---- what happens to a connection ---- */
 
-/* The largest inner packet that the link takes. */
-static uint16_t ceiling(const struct daemon *d, int link_mtu, uint8_t family, bool channel)
+/* The largest inner packet that the link takes. A relay may put another family's header and a
+ * channel's on the packet and cut in two what has got too long for it, which no probe would tell.
+ */
+static uint16_t ceiling(const struct daemon *d, int link, const struct mtu_way *way)
 {
-	int room = link_mtu - (family == 4 ? PS_IP4_HLEN : PS_IP6_HLEN) - PS_UDP_HLEN -
-		   (channel ? TURN_CHAN_HDR_LEN : 0) - WG_DATA_OVERHEAD;
+	int head = way->family == 4 && !way->relayed ? PS_IP4_HLEN : PS_IP6_HLEN;
+	int room = link - head - PS_UDP_HLEN - (way->relayed ? TURN_CHAN_HDR_LEN : 0) -
+		   WG_DATA_OVERHEAD;
 
 	if (room < PMTU_BASE_LEN)
 		room = PMTU_BASE_LEN;
 	return room < d->mtu->limit ? (uint16_t)room : d->mtu->limit;
 }
 
+/* One question a turn of the loop: after a change of networks all paths are looked at. */
+static int link_mtu(struct daemon *d, int ifindex, uint64_t now)
+{
+	struct mtu *m = d->mtu;
+
+	if (!ifindex)
+		return 0;
+	if (m->link != ifindex || m->link_ns != now) {
+		m->link = ifindex;
+		m->link_ns = now;
+		m->link_mtu = nl_link_mtu(d->nl, ifindex);
+	}
+	return m->link_mtu;
+}
+
 void mtu_path(struct daemon *d, uint32_t slot, const struct mtu_way *way, uint64_t now)
 {
 	struct pmtu *p = &d->mtu->peer[slot].pmtu;
-	int link_mtu = way->ifindex ? nl_link_mtu(d->nl, way->ifindex) : 0;
-	uint16_t most = link_mtu > 0 ? ceiling(d, link_mtu, way->family, way->channel) : 0;
+	int link = link_mtu(d, way->ifindex, now);
+	uint16_t most = link > 0 ? ceiling(d, link, way) : 0;
 
 	if (way->changed)
 		pmtu_path(p, most, now);

@@ -92,6 +92,7 @@ struct tcl_resource {
 	bool pending;		      /* an intent is unanswered */
 	bool want_intent, want_flush; /* events to deliver */
 	bool listed;		      /* scratch of tcl_set_resources */
+	bool named;		      /* DNS: applications were given addresses of it */
 };
 
 struct tcl_gateway {

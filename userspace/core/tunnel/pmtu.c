@@ -205,7 +205,7 @@ void pmtu_timeout(struct pmtu *p, uint64_t now)
 	if (!p->out || !time_reached(p->due_ns, now))
 		return;
 	p->out = false;
-	if (p->tries < PMTU_TRIES)
+	if (p->tries < (p->state == PMTU_COMPLETE ? PMTU_CONFIRM_TRIES : PMTU_TRIES))
 		p->due_ns = now;
 	else
 		lost(p, now);

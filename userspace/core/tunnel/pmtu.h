@@ -9,7 +9,7 @@
  *   BASE       is there anybody who answers? Probes of the base size; size is the base
  *   SEARCHING  the ceiling first, then halving between what arrived and what did not
  *   COMPLETE   the size is known. It is confirmed again while there is traffic; a probe of it that
- *              stays unanswered PMTU_TRIES times is a black hole: BASE
+ *              stays unanswered PMTU_CONFIRM_TRIES times is a black hole: BASE
  *
  * Another path: BASE. A peer that does not answer is asked again after PMTU_SILENT_NS, then after
  * twice the time each, while there is traffic. What stopped short of the ceiling is tried anew
@@ -29,13 +29,17 @@
 #include "codec/p2p_ctl.h"
 #include "crypto/rng.h"
 
-#define PMTU_BASE_LEN	    1280 /* what every peer takes, and the least an IPv6 link carries */
-#define PMTU_TRIES	    3	 /* RFC 8899 §5.1.2, MAX_PROBES */
-#define PMTU_STEP	    8	 /* bytes: a search that is this close is over */
-#define PMTU_TIMEOUT_NS	    NS_PER_SEC /* of a probe, before a round trip was measured */
-#define PMTU_TIMEOUT_MIN_NS (500 * NS_PER_MS)
+#define PMTU_BASE_LEN	   1280 /* what every peer takes, and the least an IPv6 link carries */
+#define PMTU_TRIES	   3	/* RFC 8899 §5.1.2, MAX_PROBES */
+#define PMTU_CONFIRM_TRIES 4	/* to be wrong about a size in use costs more */
+#define PMTU_STEP	   8	/* bytes: a search that is this close is over */
+/* Of a probe: before a round trip was measured, then four of them. Shorter than the RFC's, for what
+ * it waits for is a packet that is answered at once. While a size in use does not arrive everything
+ * long stands still, so confirming is quick: within CONFIRM_NS and CONFIRM_TRIES timeouts. */
+#define PMTU_TIMEOUT_NS	    NS_PER_SEC
+#define PMTU_TIMEOUT_MIN_NS (300 * NS_PER_MS)
 #define PMTU_TIMEOUT_MAX_NS (3 * NS_PER_SEC)
-#define PMTU_CONFIRM_NS	    (5 * NS_PER_SEC)
+#define PMTU_CONFIRM_NS	    (2 * NS_PER_SEC)
 #define PMTU_RAISE_NS	    (600 * NS_PER_SEC) /* RFC 8899 §5.1.1, PMTU_RAISE_TIMER */
 #define PMTU_SILENT_NS	    (60 * NS_PER_SEC)
 #define PMTU_SILENT_MAX_NS  (3600 * NS_PER_SEC)

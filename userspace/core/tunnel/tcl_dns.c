@@ -79,6 +79,8 @@ void tcl_dns_answered(struct tcl *c, uint32_t name, uint64_t now)
 
 	if (i == TCL_NONE || !c->mem.resources[i].enabled)
 		return;
+	if (!c->mem.resources[i].named) /* who may be sent to is news for the routes */
+		c->mem.resources[i].named = c->resources_dirty = c->wake = true;
 	dns_nat_requery(&c->nat, name);
 	if (serving_gateway(c, &c->mem.resources[i]) != TCL_NONE)
 		dns_nat_update(&c->nat, c->mem.resources[i].gateway, name, now);

@@ -49,11 +49,15 @@ static bool count_len(struct least *l, const struct ipnet *net, uint8_t len)
 	return takes_all;
 }
 
+/* All names share one route. A resource without a name given out cannot be sent to. */
 static void count_names(struct least *l)
 {
-	for (uint32_t i = 0; i < l->c->resource_high; i++)
-		if (serves(&l->c->mem.resources[i], TUNNEL_RESOURCE_DNS))
-			count_in(l, &l->c->mem.resources[i]);
+	for (uint32_t i = 0; i < l->c->resource_high; i++) {
+		const struct tcl_resource *r = &l->c->mem.resources[i];
+
+		if (serves(r, TUNNEL_RESOURCE_DNS) && (r->named || r->gateway != TCL_NONE))
+			count_in(l, r);
+	}
 }
 
 uint16_t tcl_route_mtu(const struct tcl *c, const struct ipnet *net, tcl_mtu_fn mtu_of, void *arg)
