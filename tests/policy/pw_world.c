@@ -55,6 +55,8 @@ static bool start(struct pw_node *n)
 	}
 	d->role = n->gateway ? &role_gateway : &role_client;
 	d->opt.mode = OPT_MODE_KERNEL;
+	d->opt.internet = true;
+	d->opt.tunnel_mtu = TCL_MTU_BASE; /* nobody probes for more */
 	d->tun = (struct tun *)n;
 	d->udp = (struct udp *)n;
 	d->bpf = (struct bpf_load *)n;
@@ -85,7 +87,8 @@ static bool start(struct pw_node *n)
 	n->event_count = n->question_count = n->upstream_count = 0;
 	memset(n->conn, 0, sizeof(n->conn));
 	n->tick_ns = n->w->now + NS_PER_SEC;
-	return T_EQ(fwd_init(&d->fwd, &d->fwd_mem, seed), 0) && T_EQ(d->role->init(d), 0);
+	return T_EQ(fwd_init(&d->fwd, &d->fwd_mem, seed), 0) && T_EQ(mtu_open(d), 0) &&
+	       T_EQ(d->role->init(d), 0);
 }
 
 static void stop(struct pw_node *n)
@@ -98,6 +101,7 @@ static void stop(struct pw_node *n)
 		fwd_fini(&d->fwd);
 		d->role->fini(d);
 	}
+	mtu_close(d);
 	free(d->memo);
 	free(d->seen);
 	free(d->pace);
