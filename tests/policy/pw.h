@@ -42,6 +42,7 @@ enum {
 	PW_OUT = 256,
 	PW_UPSTREAMS = 16,
 	PW_FLOWS = 512, /* entries of each of a node's flow maps */
+	PW_ROUTES = 2 * (PW_RESOURCES + TCL_FIXED_ROUTES),
 	PW_NONE = 255,
 };
 
@@ -177,8 +178,13 @@ struct pw_node {
 	struct pw_question questions[PW_QUESTIONS];
 	uint32_t question_count;
 	struct loop_timer *dns_timer;
-	uint8_t answer[DNS_UDP_CAP]; /* the last answer of its stub to an application */
+	/* The last answer of its resolver (client: the stub, gateway: the site's), and to whom. */
+	uint8_t answer[DNS_MSG_CAP];
 	size_t answer_len;
+	struct dns_asker answer_to;
+	struct ipnet routes[PW_ROUTES]; /* into its tunnel device */
+	uint32_t route_count;
+	struct pw_socket *socket; /* its websocket, where a test opened it: pw_socket_open */
 	struct pw_upstream upstreams[PW_UPSTREAMS]; /* queries passed on and not ended */
 	uint32_t upstream_count;
 	uint64_t tick_ns;
@@ -197,6 +203,7 @@ struct pw_hooks {
 	void (*asked)(void *ctx, uint8_t g, const struct pw_question *q);
 	void (*wrote)(void *ctx, const struct pw_out *p); /* to its tunnel device */
 	void (*timers)(void *ctx, uint8_t node);
+	void (*heard)(void *ctx, uint8_t node, const char *event, const char *payload); /* portal */
 };
 
 /* What can be broken on purpose, to see that a test notices. */
@@ -290,6 +297,8 @@ void pw_portal_join(struct pw_world *w, uint8_t node);
 void pw_deliver(struct pw_world *w, uint8_t node, uint32_t n);
 /* Any message, past the portal's truth. */
 void pw_say(struct pw_world *w, uint8_t node, const struct pw_msg *m);
+/* The same as text; rc is what the codec says. */
+int pw_say_json(struct pw_world *w, uint8_t node, const char *event, const char *payload);
 /* Intent i: a gateway of the resource's sites, a connected one if there is, gets authorize_flow,
  * the client flow_created; else flow_failed (offline, or nothing at all when not permitted). */
 void pw_answer_intent(struct pw_world *w, uint32_t i);

@@ -2,6 +2,7 @@
  *
  * The portal of the policy world: what is permitted, whom it concerns, and messages as JSON through
  * the codec the daemons use. */
+#include <errno.h>
 #include <stdio.h>
 #include "base/b64.h"
 #include "tests/policy/pw.h"
@@ -241,29 +242,35 @@ static const char *encode(const struct pw_node *n, const struct pw_msg *m)
 	return "";
 }
 
-void pw_say(struct pw_world *w, uint8_t node, const struct pw_msg *m)
+int pw_say_json(struct pw_world *w, uint8_t node, const char *event, const char *payload)
 {
 	struct pw_node *n = &w->node[node];
-	const char *event = encode(n, m);
-	json_t *payload = json_loads(text, JSON_DECODE_ANY, NULL);
+	json_t *o = json_loads(payload, JSON_DECODE_ANY, NULL);
 	struct pmsg_err err = {0};
 	struct pmsg decoded;
 	int rc;
 
 	w->n.messages++;
-	if (w->cfg.hooks.message)
-		w->cfg.hooks.message(w->cfg.hooks.ctx, node, m);
-	rc = payload ? pmsg_decode(&decoded, n->d->role->pmsg, event, payload, &err) : -1;
-	if (T_EQ(rc, 0)) {
+	rc = o ? pmsg_decode(&decoded, n->d->role->pmsg, event, o, &err) : -EINVAL;
+	if (!rc) {
 		n->d->role->message(n->d, &decoded, w->now);
 		pmsg_fini(&decoded);
-		n->d->role->drain(n->d, w->now);
-		link_drain(n->d, w->now);
+		pw_rest(n);
 	} else {
-		t_note("%s %s: %s %s", event, text, err.field, err.why ? err.why : "");
+		t_note("%s %s: %s %s", event, payload, err.field, err.why ? err.why : "");
 	}
-	json_decref(payload);
+	json_decref(o);
 	pw_settle(w);
+	return rc;
+}
+
+void pw_say(struct pw_world *w, uint8_t node, const struct pw_msg *m)
+{
+	const char *event = encode(&w->node[node], m);
+
+	if (w->cfg.hooks.message)
+		w->cfg.hooks.message(w->cfg.hooks.ctx, node, m);
+	T_EQ(pw_say_json(w, node, event, text), 0);
 }
 
 /* ---- inboxes ---- */
@@ -463,6 +470,8 @@ void pw_portal_heard(struct pw_node *n, const char *event, const char *payload)
 {
 	if (!n->portal)
 		return;
+	if (n->w->cfg.hooks.heard)
+		n->w->cfg.hooks.heard(n->w->cfg.hooks.ctx, n->index, event, payload);
 	if (!strcmp(event, PMSG_EV_CREATE_FLOW))
 		take_intent(n, payload);
 	else if (!strcmp(event, PMSG_EV_FLOW_AUTHORIZED))

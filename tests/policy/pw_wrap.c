@@ -137,9 +137,11 @@ WRAP(int, dev_set_interface, struct daemon *d, const struct ipaddr *v4, const st
 
 WRAP(int, dev_set_routes, struct daemon *d, const struct ipnet *nets, uint32_t n)
 {
-	(void)d;
-	(void)nets;
-	(void)n;
+	struct pw_node *at = node_at(d->tun);
+
+	if (T(n <= PW_ROUTES))
+		memcpy(at->routes, nets, n * sizeof(*nets));
+	at->route_count = n <= PW_ROUTES ? n : 0;
 	return 0;
 }
 
@@ -229,9 +231,9 @@ WRAP(void, dns_server_answer, struct dns_server *s, const struct dns_asker *to, 
 {
 	struct pw_node *n = node_at(s);
 
-	(void)to;
 	(void)now;
-	n->answer_len = len < sizeof(n->answer) ? len : 0;
+	n->answer_to = *to;
+	n->answer_len = len <= (to->tcp ? DNS_MSG_CAP : DNS_UDP_CAP) ? len : 0;
 	memcpy(n->answer, msg, n->answer_len);
 }
 
