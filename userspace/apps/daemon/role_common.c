@@ -36,6 +36,8 @@ int role_resource(const struct pmsg_resource *in, struct tunnel_resource *out)
 		break;
 	case PMSG_RESOURCE_INTERNET:
 		out->type = TUNNEL_RESOURCE_INTERNET;
+		if (!out->name[0]) /* gateways are told its id alone */
+			tunnel_text_copy(out->name, sizeof(out->name), "Internet Resource");
 		break;
 	}
 	for (size_t i = 0; i < pmsg_count(in->filters); i++) {
