@@ -189,6 +189,23 @@ outages_in()
 	check "$mode: with the Internet" wait_for 15 through gateway
 }
 
+# The host's resolver lies behind the tunnel. After a reset there is no tunnel without the portal, and the portal's
+# name cannot be looked up without the tunnel: it is where it was.
+portal_name_in()
+{
+	local etc=$state/hosts/client
+
+	cp "$etc/hosts" "$tmp/hosts"
+	grep -v portal "$tmp/hosts" >"$tmp/hosts.less"
+	cat "$tmp/hosts.less" >"$etc/hosts"
+	echo "nameserver $FAR_V4" >"$etc/resolv.conf"
+	lab kill client HUP
+	check "$mode: reset, with the host's resolver behind the tunnel: the portal is found" wait_for 40 eval \
+		'[ "$(status client .portal.state)" = connected ] && through gateway'
+	cat "$tmp/hosts" >"$etc/hosts"
+	echo "nameserver 127.0.0.1" >"$etc/resolv.conf"
+}
+
 switched_off_in()
 {
 	local quiet
@@ -257,6 +274,7 @@ internet_in()
 	private_in
 	dns_in
 	outages_in
+	portal_name_in
 	switched_off_in
 	FIREZONE_ACTIVATE_INTERNET_RESOURCE=true lab restart client
 	check "$mode: a client started with it on" wait_for 30 through gateway

@@ -45,6 +45,9 @@ struct ws {
 	uint64_t give_up_at;
 	struct endpoint addrs[ADDRS_MAX];
 	size_t n_addrs, next_addr;
+	struct endpoint known[ADDRS_MAX]; /* of the last connection, to known_host */
+	size_t n_known;
+	char known_host[PHX_HOST_CAP];
 	uint64_t n_attempts;
 	size_t n_conns; /* alive, owned or not */
 };
@@ -190,12 +193,38 @@ static void attempt_next(struct ws *w)
 					      .detail = "cannot start connecting"});
 }
 
+/* ---- addresses that were good once ---- */
+
+static void known_keep(struct ws *w)
+{
+	memcpy(w->known, w->addrs, sizeof(w->known));
+	w->n_known = w->n_addrs;
+	snprintf(w->known_host, sizeof(w->known_host), "%s", w->url.host);
+}
+
+static bool known_for(const struct ws *w)
+{
+	return w->n_known && !strcmp(w->known_host, w->url.host) && w->known[0].port == w->url.port;
+}
+
+static void known_try(struct ws *w)
+{
+	LOG_INFO("portal", "name lookup does not answer, trying the last addresses",
+		 LOG_STR("host", w->url.host));
+	memcpy(w->addrs, w->known, sizeof(w->addrs));
+	w->n_addrs = w->n_known;
+	attempt_next(w);
+}
+
 static void on_timer(void *ctx, uint64_t now)
 {
 	struct ws *w = ctx;
 	struct phx_close why = {.kind = PHX_CLOSE_TRANSPORT, .detail = "connecting timed out"};
 
-	if (now < w->give_up_at)
+	if (now < w->give_up_at && w->lookup) {
+		lookup_release(w);
+		known_try(w);
+	} else if (now < w->give_up_at)
 		attempt_failed(w, &why);
 	else
 		report_closed(w, &why);
@@ -237,6 +266,8 @@ static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 		return;
 	if (w->n_addrs)
 		attempt_next(w);
+	else if (known_for(w))
+		known_try(w);
 	else
 		report_transport(w, status ? uv_strerror(status) : "no usable address");
 }
@@ -275,7 +306,7 @@ int ws_connect(struct ws *w, const struct phx_url *url, const char *user_agent)
 	snprintf(w->user_agent, sizeof(w->user_agent), "%s",
 		 user_agent ? user_agent : USER_AGENT_DEFAULT);
 	w->give_up_at = loop_now() + w->cfg.connect_timeout_ns;
-	loop_timer_arm(&w->timer, w->give_up_at);
+	loop_timer_arm(&w->timer, known_for(w) ? loop_now() + WS_LOOKUP_NS : w->give_up_at);
 	rc = lookup_start(w);
 	if (rc)
 		ws_idle(w);
@@ -356,6 +387,7 @@ static void on_established(struct conn *c, struct lws *wsi)
 		return;
 	}
 	loop_timer_arm(&w->timer, TIME_NEVER);
+	known_keep(w);
 	w->n_addrs = w->next_addr = 0;
 	phx_url_fini(&w->url); /* the token is not needed any more */
 	w->cfg.on_opened(w->cfg.ctx, loop_now());

@@ -8,7 +8,9 @@
  * ws_connect() came first, after which that connection reports nothing any more. on_text gets whole
  * text messages up to WS_MESSAGE_MAX; binary messages and pongs are ignored. Callbacks may call any
  * ws_ function except ws_free(). The host is resolved afresh for each connect, off the loop's
- * thread. */
+ * thread; where that fails or takes longer than WS_LOOKUP_NS, the addresses of the last connection
+ * to that host are tried instead: names may be out of reach until this connection stands (resolvers
+ * behind the tunnel). */
 #ifndef PENSTOCK_IO_WEBSOCKET_H
 #define PENSTOCK_IO_WEBSOCKET_H
 #include <stdbool.h>
@@ -20,6 +22,7 @@
 
 #define WS_MESSAGE_MAX	      PHX_FRAME_MAX
 #define WS_CONNECT_TIMEOUT_NS (15 * NS_PER_SEC)
+#define WS_LOOKUP_NS	      (3 * NS_PER_SEC)
 #define WS_SEND_MAX	      (256 * 1024) /* bytes waiting to be written */
 
 struct ws;
