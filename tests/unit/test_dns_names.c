@@ -344,8 +344,8 @@ static void test_sentinels_change_is_fresh(void)
 static void test_sentinels_sources(void)
 {
 	struct endpoint up[] = {server("100.100.111.1:53"), server("8.8.8.8:53")};
-	struct ipaddr os[] = {server("192.168.1.1:1").ip, server("100.100.111.9:1").ip,
-			      server("[fd00:2021:1111:8000:100:100:111:3]:1").ip};
+	struct endpoint os[] = {server("192.168.1.1:5353"), server("100.100.111.9:53"),
+				server("[fd00:2021:1111:8000:100:100:111:3]:53")};
 	struct dns_sentinels s;
 
 	dns_sentinels_init(&s);
@@ -356,7 +356,7 @@ static void test_sentinels_sources(void)
 			       3)); /* nothing usable of the portal's: the system's */
 	T(!s.from_portal);
 	T_EQ(s.count, 1);
-	T_EQ(s.list[0].at.port, 53);
+	T_EQ(s.list[0].at.port, 5353);
 	T(dns_sentinels_update(&s, NULL, 0, NULL, 0)); /* none: DNS is left alone */
 	T_EQ(s.count, 0);
 	T(!dns_sentinels_update(&s, NULL, 0, os + 1, 2));

@@ -367,7 +367,7 @@ static void test_bad_pattern_is_refused(void)
 
 static void test_via_tunnel_follows_coverage(void)
 {
-	struct ipaddr system = ipaddr_v4(1, 1, 1, 1);
+	struct endpoint system = {.ip = ipaddr_v4(1, 1, 1, 1), .port = 53};
 
 	rig_setup();
 	dns_stub_set_covered(&stub, 0, false, true);

@@ -177,6 +177,21 @@ int dns_resolver_apply(struct dns_resolver *r, bool fresh, uint64_t now, struct 
 	return first ? first : rc;
 }
 
+uint32_t dns_resolver_serving(const struct dns_resolver *r, struct ipaddr out[DNS_UPSTREAMS_CAP])
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < r->on_count; i++)
+		if (dns_server_listens(r->server, &r->on_device[i]))
+			out[n++] = r->on_device[i];
+	return n;
+}
+
+void dns_resolver_set_scopes(struct dns_resolver *r, const struct dns_scope *list, uint32_t n)
+{
+	dns_upstreams_set_scopes(r->up, list, n);
+}
+
 void dns_resolver_set_own(struct dns_resolver *r, const struct ipaddr *v4, const struct ipaddr *v6)
 {
 	dns_upstreams_set_own(r->up, v4, v6);

@@ -34,9 +34,13 @@ int dns_resolver_open(struct dns_resolver **out, const struct dns_resolver_cfg *
 		      struct io_err *err);
 /* Own tunnel addresses. */
 void dns_resolver_set_own(struct dns_resolver *r, const struct ipaddr *v4, const struct ipaddr *v6);
+/* Interfaces of link-local upstreams. */
+void dns_resolver_set_scopes(struct dns_resolver *r, const struct dns_scope *list, uint32_t n);
 /* The stub's sentinels changed, or (fresh) the device lost its addresses: put them on the device
  * and listen there. 0 or the first -errno after having tried all. */
 int dns_resolver_apply(struct dns_resolver *r, bool fresh, uint64_t now, struct io_err *err);
+/* The sentinels that can be asked, in the order of the upstreams; how many. */
+uint32_t dns_resolver_serving(const struct dns_resolver *r, struct ipaddr out[DNS_UPSTREAMS_CAP]);
 /* A gateway serves the resource now: what was held for it leaves. */
 void dns_resolver_in_site(struct dns_resolver *r, const struct uuid *resource, uint64_t now);
 /* The network changed: what waits gets SERVFAIL now. */

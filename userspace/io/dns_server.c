@@ -249,6 +249,14 @@ int dns_server_open(struct dns_server **out, const struct dns_server_cfg *cfg, s
 	return 0;
 }
 
+bool dns_server_listens(const struct dns_server *s, const struct ipaddr *ip)
+{
+	for (uint32_t i = 0; i < DNS_SERVER_ADDRS; i++)
+		if (s->at[i].ip.family && ipaddr_eq(&s->at[i].ip, ip))
+			return true;
+	return false;
+}
+
 const struct dns_server_stats *dns_server_stats(const struct dns_server *s)
 {
 	return &s->stats;

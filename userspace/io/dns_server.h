@@ -64,6 +64,7 @@ int dns_server_open(struct dns_server **out, const struct dns_server_cfg *cfg, s
  * to those that go end. 0, or the first -errno after having tried all. */
 int dns_server_listen(struct dns_server *s, const struct ipaddr *list, uint32_t n, uint64_t now,
 		      struct io_err *err);
+bool dns_server_listens(const struct dns_server *s, const struct ipaddr *ip);
 /* To whom it may concern: an asker of a query handed out earlier. One that is gone is counted. */
 void dns_server_answer(struct dns_server *s, const struct dns_asker *to, const uint8_t *msg,
 		       size_t len, uint64_t now);

@@ -30,6 +30,8 @@ struct dns_upstreams {
 	struct dns_upstream_cfg cfg;
 	struct dns_upstream_stats stats;
 	struct ipaddr own4, own6;
+	struct dns_scope scopes[DNS_SCOPES_CAP];
+	uint32_t n_scopes;
 	uint32_t count, tcp_count;
 	uint64_t *tokens; /* 0: free */
 	struct slot *slots;
@@ -157,6 +159,14 @@ static void on_tcp(void *ctx, unsigned int events, uint64_t now)
 }
 
 /* ---- sending ---- */
+static void take_scope(const struct dns_upstreams *u, const struct ipaddr *ip,
+		       union sockaddr_any *sa)
+{
+	for (uint32_t i = 0; i < u->n_scopes; i++)
+		if (ip->family == 6 && ipaddr_eq(&u->scopes[i].ip, ip))
+			sa->v6.sin6_scope_id = u->scopes[i].ifindex;
+}
+
 /* A connected (TCP: connecting) socket, or -errno. */
 static int socket_to(struct dns_upstreams *u, const struct endpoint *to, bool tcp, bool via_tunnel)
 {
@@ -169,6 +179,7 @@ static int socket_to(struct dns_upstreams *u, const struct endpoint *to, bool tc
 
 	if (!len || (via_tunnel && !from_len))
 		return -EADDRNOTAVAIL;
+	take_scope(u, &to->ip, &sa);
 	fd = socket(sa.sa.sa_family,
 		    (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -261,6 +272,12 @@ void dns_upstreams_set_own(struct dns_upstreams *u, const struct ipaddr *v4,
 {
 	u->own4 = *v4;
 	u->own6 = *v6;
+}
+
+void dns_upstreams_set_scopes(struct dns_upstreams *u, const struct dns_scope *list, uint32_t n)
+{
+	u->n_scopes = n < DNS_SCOPES_CAP ? n : DNS_SCOPES_CAP;
+	memcpy(u->scopes, list, u->n_scopes * sizeof(*list));
 }
 
 int dns_upstreams_open(struct dns_upstreams **out, const struct dns_upstream_cfg *cfg,

@@ -17,6 +17,7 @@
 #include "io/loop.h"
 
 #define DNS_UPSTREAM_TCP_MAX 256 /* of them by TCP: an answer may take 64 KiB */
+#define DNS_SCOPES_CAP	     16
 
 struct dns_upstream_cfg {
 	struct loop *loop;
@@ -28,6 +29,12 @@ struct dns_upstream_cfg {
 	/* The socket of token is of no use any more; it is closed already. */
 	void (*failed)(void *ctx, uint64_t token, uint64_t now);
 	void *ctx;
+};
+
+/* The interface a link-local resolver is behind. */
+struct dns_scope {
+	struct ipaddr ip;
+	uint32_t ifindex;
 };
 
 struct dns_upstream_stats {
@@ -42,6 +49,8 @@ int dns_upstreams_open(struct dns_upstreams **out, const struct dns_upstream_cfg
 /* Own tunnel addresses (family 0: none), for what goes through the tunnel. */
 void dns_upstreams_set_own(struct dns_upstreams *u, const struct ipaddr *v4,
 			   const struct ipaddr *v6);
+/* Link-local resolvers' interfaces, at most DNS_SCOPES_CAP; one without is not reached. */
+void dns_upstreams_set_scopes(struct dns_upstreams *u, const struct dns_scope *list, uint32_t n);
 /* A query of len <= DNS_QUERY_CAP. A token that has a socket already sends again (UDP). 0, or
  * -errno and no socket: the callback is not called. */
 int dns_upstreams_send(struct dns_upstreams *u, uint64_t token, const struct endpoint *to, bool tcp,

@@ -263,7 +263,7 @@ static int on_created(ares_socket_t fd, int type, void *ctx)
 
 /* ---- life ---- */
 
-static int channel_open(struct resolver *r, ares_channel *out)
+static int channel_open(struct resolver *r, const char *servers, ares_channel *out)
 {
 	struct ares_options opt = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
 				   .timeout = TRY_MS,
@@ -277,11 +277,21 @@ static int channel_open(struct resolver *r, ares_channel *out)
 	if (rc)
 		return rc == ARES_ENOMEM ? -ENOMEM : -EIO;
 	ares_set_socket_configure_callback(*out, on_created, r);
-	if (r->cfg.servers && ares_set_servers_ports_csv(*out, r->cfg.servers)) {
+	if (servers && ares_set_servers_ports_csv(*out, servers)) {
 		ares_destroy(*out);
 		return -EINVAL;
 	}
 	return 0;
+}
+
+static void channel_change(struct resolver *r, ares_channel fresh)
+{
+	ares_channel old = r->channel;
+
+	r->channel = fresh;
+	ares_destroy(old);
+	for (size_t i = 0; i < KEPT_CAP; i++)
+		r->kept[i].until_ns = 0;
 }
 
 static bool conf_same(const struct stat *a, const struct stat *b)
@@ -304,13 +314,23 @@ static void follow_conf(struct resolver *r, uint64_t now)
 		r->conf = st;
 		r->conf_changed = true;
 	}
-	if (!r->conf_changed || r->busy || channel_open(r, &fresh))
+	if (!r->conf_changed || r->busy || channel_open(r, NULL, &fresh))
 		return;
-	ares_destroy(r->channel);
-	r->channel = fresh;
+	channel_change(r, fresh);
 	r->conf_changed = false;
-	for (size_t i = 0; i < KEPT_CAP; i++)
-		r->kept[i].until_ns = 0;
+}
+
+int resolver_set_servers(struct resolver *r, const char *servers)
+{
+	ares_channel fresh;
+	int rc = channel_open(r, servers, &fresh);
+
+	if (rc)
+		return rc;
+	r->cfg.servers = servers;
+	channel_change(r, fresh);
+	rearm(r);
+	return 0;
 }
 
 int resolver_open(struct resolver **out, struct loop *loop, const struct resolver_cfg *cfg)
@@ -334,7 +354,7 @@ int resolver_open(struct resolver **out, struct loop *loop, const struct resolve
 	rc = ares_library_init(ARES_LIB_INIT_ALL) ? -ENOMEM : 0;
 	if (rc)
 		goto fail;
-	rc = channel_open(r, &r->channel);
+	rc = channel_open(r, cfg->servers, &r->channel);
 	if (rc)
 		goto fail_library;
 	rc = loop_timer_init(&r->timer, loop, on_timer, r);

@@ -25,7 +25,8 @@ struct resolver;
 struct resolver_cfg {
 	uint32_t questions_max; /* under way at a time */
 	uint32_t fwmark;	/* of its sockets; 0: none */
-	const char *servers;	/* "address:port,…" instead of the system's; NULL */
+	/* "address:port,…" instead of the system's, the caller's memory; NULL */
+	const char *servers;
 	/* n 0: the name has no address, or resolving failed. May be called by resolver_ask. */
 	void (*done)(void *ctx, uint64_t cookie, const struct ipaddr *addrs, size_t n,
 		     uint64_t now);
@@ -40,6 +41,9 @@ struct resolver_counters {
 int resolver_open(struct resolver **out, struct loop *loop, const struct resolver_cfg *cfg);
 /* cookie is the caller's, and comes with the answer. name: without trailing dot. */
 void resolver_ask(struct resolver *r, const char *name, uint64_t cookie, uint64_t now);
+/* Ask these from now on, as in the configuration: what is under way fails, what was kept is
+ * forgotten. Not from inside done. 0 or -errno, and everything is as it was. */
+int resolver_set_servers(struct resolver *r, const char *servers);
 struct resolver_counters resolver_counters(const struct resolver *r);
 /* Nobody is called any more. NULL is fine. */
 void resolver_close(struct resolver *r);

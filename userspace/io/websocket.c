@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include "base/bytes.h"
 #include "base/log.h"
+#include "io/sockaddr.h"
 #include "io/ws_conn.h"
 #include "io/ws_util.h"
 
@@ -40,6 +41,9 @@ struct ws {
 	struct phx_url url;
 	char user_agent[PHX_USER_AGENT_CAP];
 	struct lookup *lookup;
+	uint64_t asked; /* cookie of the lookup that is somebody else's; 0: none */
+	uint64_t n_asked;
+	bool resolved; /* it is answered */
 	struct conn *conn;
 	struct loop_timer timer;
 	uint64_t give_up_at;
@@ -88,6 +92,8 @@ static void lookup_release(struct ws *w)
 static void ws_idle(struct ws *w)
 {
 	lookup_release(w);
+	w->asked = 0;
+	w->resolved = false;
 	conn_release(w);
 	loop_timer_arm(&w->timer, TIME_NEVER);
 	w->n_addrs = w->next_addr = 0;
@@ -216,38 +222,68 @@ static void known_try(struct ws *w)
 	attempt_next(w);
 }
 
+/* The addresses are as good as they get. */
+static void lookup_end(struct ws *w, const char *why_none)
+{
+	w->resolved = false;
+	if (w->n_addrs)
+		attempt_next(w);
+	else if (known_for(w))
+		known_try(w);
+	else
+		report_transport(w, why_none);
+}
+
 static void on_timer(void *ctx, uint64_t now)
 {
 	struct ws *w = ctx;
 	struct phx_close why = {.kind = PHX_CLOSE_TRANSPORT, .detail = "connecting timed out"};
 
-	if (now < w->give_up_at && w->lookup) {
+	if (w->resolved) {
+		lookup_end(w, "the name has no address");
+	} else if (now < w->give_up_at && (w->lookup || w->asked)) {
 		lookup_release(w);
+		w->asked = 0;
 		known_try(w);
-	} else if (now < w->give_up_at)
+	} else if (now < w->give_up_at) {
 		attempt_failed(w, &why);
-	else
+	} else {
 		report_closed(w, &why);
+	}
 }
 
 /* ---- name lookup ---- */
 
-static void addr_add(struct ws *w, const struct sockaddr *sa)
+static void addr_add(struct ws *w, const struct ipaddr *ip)
 {
-	struct endpoint *e = &w->addrs[w->n_addrs];
-
-	if (w->n_addrs == ADDRS_MAX)
-		return;
-	e->port = w->url.port;
-	if (sa->sa_family == AF_INET)
-		e->ip = ipaddr_from(4, &((const struct sockaddr_in *)(const void *)sa)->sin_addr);
-	else if (sa->sa_family == AF_INET6)
-		e->ip = ipaddr_from(6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
-	else
-		return;
 	/* "localhost" is only as local as what it resolves to. */
-	if (w->url.tls || w->cfg.allow_plaintext || ipaddr_is_loopback(&e->ip))
-		w->n_addrs++;
+	if (w->n_addrs < ADDRS_MAX &&
+	    (w->url.tls || w->cfg.allow_plaintext || ipaddr_is_loopback(ip)))
+		w->addrs[w->n_addrs++] = (struct endpoint){.ip = *ip, .port = w->url.port};
+}
+
+static void sockaddr_add(struct ws *w, const struct sockaddr *sa)
+{
+	struct endpoint e;
+
+	if (!sockaddr_to_endpoint((const union sockaddr_any *)(const void *)sa, &e))
+		addr_add(w, &e.ip);
+}
+
+static int host_lookup(struct ws *w);
+
+/* The rest from the loop, so that nothing is reported from inside ws_connect(). */
+void ws_resolved(struct ws *w, uint64_t cookie, const struct ipaddr *list, size_t n)
+{
+	if (!w->asked || cookie != w->asked)
+		return;
+	w->asked = 0;
+	if (!list && !host_lookup(w))
+		return;
+	w->resolved = true;
+	for (size_t i = 0; i < n; i++)
+		addr_add(w, &list[i]);
+	loop_timer_arm(&w->timer, loop_now());
 }
 
 static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
@@ -258,21 +294,16 @@ static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 	if (w) {
 		w->lookup = NULL;
 		for (struct addrinfo *a = res; a; a = a->ai_next)
-			addr_add(w, a->ai_addr);
+			sockaddr_add(w, a->ai_addr);
 	}
 	uv_freeaddrinfo(res);
 	free(l);
 	if (!w)
 		return;
-	if (w->n_addrs)
-		attempt_next(w);
-	else if (known_for(w))
-		known_try(w);
-	else
-		report_transport(w, status ? uv_strerror(status) : "no usable address");
+	lookup_end(w, status ? uv_strerror(status) : "no usable address");
 }
 
-static int lookup_start(struct ws *w)
+static int host_lookup(struct ws *w)
 {
 	static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
 					      .ai_flags = AI_ADDRCONFIG};
@@ -293,6 +324,15 @@ static int lookup_start(struct ws *w)
 	}
 	w->lookup = l;
 	return 0;
+}
+
+static int lookup_start(struct ws *w)
+{
+	w->asked = ++w->n_asked;
+	if (w->cfg.lookup && !w->cfg.lookup(w->cfg.ctx, w->url.host, w->asked, loop_now()))
+		return 0;
+	w->asked = 0;
+	return host_lookup(w);
 }
 
 int ws_connect(struct ws *w, const struct phx_url *url, const char *user_agent)

@@ -18,6 +18,8 @@
  * once a second                      tick.c   counters of both executors -> timers
  * names                              dns.c    sockets <-> stub resolver
  * names in the site                  site.c   the gateway's resolver for its clients
+ * whom the host asks for names       dns_host.c    io/dns_control <-> sentinels, system's resolvers
+ * the portal's own name              portal_name.c
  * devices, made and undone           dev.c, dev_route.c
  * options, operator's view, life     opt.c, view.c, run.c
  * the operator's switches            switch.c
@@ -45,6 +47,7 @@
 #include "io/bpf_load.h"
 #include "io/bpf_sync.h"
 #include "io/ctl_socket.h"
+#include "io/dns_control.h"
 #include "io/dns_resolver.h"
 #include "io/loop.h"
 #include "io/nl_addr.h"
@@ -132,6 +135,19 @@ struct peer_pace {
 #define DAEMON_PEER_CHANNELS 8
 #define DAEMON_CHANNELS_MAX  32768
 
+/* How the host is pointed at our resolver (dns_host.c). */
+struct dns_host {
+	struct dns_control *control;  /* NULL: gateway, or there is none */
+	char search[RESOLV_NAME_CAP]; /* the portal's search domain; "" */
+	enum dns_state said;	      /* of the last log line about it */
+	struct io_err said_why;
+	bool left_alone;	    /* said once: the method is disabled */
+	uint64_t applied_ns;	    /* when the settings became ours */
+	uint64_t again_ns, wait_ns; /* lost or failed: tried again then; the pause before it */
+};
+
+struct portal_name;
+
 struct daemon {
 	const struct role *role;
 	struct opt opt;
@@ -168,8 +184,9 @@ struct daemon {
 	struct nat *nat;	      /* gateway: translations of DNS resources; NULL: none */
 	struct dns_resolver *stub_io; /* client: its sockets */
 	struct endpoint dns_portal[DNS_UPSTREAMS_CAP]; /* resolvers the portal names */
-	struct ipaddr dns_system[DNS_UPSTREAMS_CAP];   /* those the host had before us */
+	struct endpoint dns_system[DNS_UPSTREAMS_CAP]; /* those the host had before us */
 	uint32_t dns_portal_count, dns_system_count;
+	struct dns_host dns_host;
 	struct dns_stub *stub;	    /* client: names of its DNS resources; NULL: none */
 	struct resolver *resolver;  /* gateway: the host's names; else NULL */
 	struct site_resolver *site; /* gateway: answers its clients' SRV and TXT; else NULL */
@@ -189,6 +206,7 @@ struct daemon {
 
 	/* portal */
 	struct ws *ws;
+	struct portal_name *portal_name; /* client */
 	enum daemon_portal portal;
 	uint64_t portal_since_ns;
 	char portal_error[160];
@@ -350,7 +368,7 @@ int dns_open(struct daemon *d);
 /* What the portal says: own addresses and its resolvers. fresh: the device lost its addresses. */
 void dns_set_interface(struct daemon *d, const struct pmsg_interface *i, bool fresh, uint64_t now);
 /* The host's own resolvers, without ours. */
-void dns_set_system(struct daemon *d, const struct ipaddr *list, uint32_t n, uint64_t now);
+void dns_set_system(struct daemon *d, const struct endpoint *list, uint32_t n, uint64_t now);
 json_t *dns_view(const struct daemon *d); /* null without a resolver */
 /* Raise the limit of descriptors as far as queries need. */
 void dns_allow_files(void);
@@ -361,6 +379,29 @@ int site_open(struct daemon *d);
 /* The tunnel addresses are known or were told again: listen there. */
 void site_listen(struct daemon *d, uint64_t now);
 json_t *site_view(const struct daemon *d);
+
+/* ---- dns_host.c: the host's settings. Only open and close must come in this order. ---- */
+/* What a killed client left in the host's settings, undone before anything else is tried. */
+void dns_host_recover(void);
+void dns_host_open(struct daemon *d);
+void dns_host_set_search(struct daemon *d, const char *domain); /* the portal's; NULL: none */
+/* The sentinels that can be asked, or the search domain, may be others: the host is told, or has
+ * its own settings back when there are none. */
+void dns_host_update(struct daemon *d, uint64_t now);
+/* Resources changed: the host forgets what it cached. */
+void dns_host_flush(struct daemon *d);
+/* The network changed. */
+void dns_host_refresh(struct daemon *d);
+void dns_host_tick(struct daemon *d, uint64_t now);
+void dns_host_view(const struct daemon *d, json_t *out);
+/* Everything back. Waits half a second at most. */
+void dns_host_close(struct daemon *d);
+
+/* ---- portal_name.c: the portal's name, client only ---- */
+void portal_name_open(struct daemon *d);
+/* ws_cfg.lookup, of a struct daemon. */
+int portal_name_ask(void *ctx, const char *host, uint64_t cookie, uint64_t now);
+void portal_name_close(struct daemon *d);
 
 /* ---- tick.c ---- */
 void tick(void *ctx, uint64_t now);

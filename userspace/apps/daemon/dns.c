@@ -56,27 +56,36 @@ int dns_open(struct daemon *d)
 	rc = dns_resolver_open(&d->stub_io, &cfg, &err);
 	if (rc)
 		LOG_ERROR("dns", "no resolver", LOG_STR("error", err.msg));
+	else
+		dns_host_open(d);
 	return rc;
 }
 
-static void update(struct daemon *d, bool fresh, uint64_t now)
+static void apply(struct daemon *d, bool changed, bool fresh, uint64_t now)
 {
-	bool changed = dns_stub_set_upstreams(d->stub, d->dns_portal, d->dns_portal_count,
-					      d->dns_system, d->dns_system_count);
 	struct io_err err = {""};
 
-	tcl_dns_cover(&d->tcl);
-	if (!changed && !fresh)
-		return;
 	if (dns_resolver_apply(d->stub_io, fresh, now, &err))
 		LOG_WARN("dns", "names are not resolved here", LOG_STR("error", err.msg));
 	for (uint32_t i = 0; changed && i < d->stub->sentinels.count; i++)
 		LOG_INFO("dns", "resolver", LOG_IP("address", &d->stub->sentinels.list[i].sentinel),
 			 LOG_ENDPOINT("upstream", &d->stub->sentinels.list[i].at),
 			 LOG_BOOL("from_portal", d->stub->sentinels.from_portal));
-	if (changed && d->stub->sentinels.count)
-		LOG_INFO("dns", "the host's own DNS settings are left as they are, --dns-control "
-				"or not: point it at the resolver");
+}
+
+/* Sentinels are addresses of the tunnel: there are none before the portal has given it its own. */
+static void update(struct daemon *d, bool fresh, uint64_t now)
+{
+	bool changed;
+
+	if (!d->tun4.family)
+		return;
+	changed = dns_stub_set_upstreams(d->stub, d->dns_portal, d->dns_portal_count, d->dns_system,
+					 d->dns_system_count);
+	tcl_dns_cover(&d->tcl);
+	if (changed || fresh)
+		apply(d, changed, fresh, now);
+	dns_host_update(d, now);
 }
 
 void dns_set_interface(struct daemon *d, const struct pmsg_interface *i, bool fresh, uint64_t now)
@@ -88,11 +97,12 @@ void dns_set_interface(struct daemon *d, const struct pmsg_interface *i, bool fr
 	for (size_t k = 0; k < n; k++)
 		d->dns_portal[k] = pmsg_dns_at(i->dns, k);
 	d->dns_portal_count = (uint32_t)n;
+	dns_host_set_search(d, i->search_domain);
 	dns_resolver_set_own(d->stub_io, &i->v4, &i->v6);
 	update(d, fresh, now);
 }
 
-void dns_set_system(struct daemon *d, const struct ipaddr *list, uint32_t n, uint64_t now)
+void dns_set_system(struct daemon *d, const struct endpoint *list, uint32_t n, uint64_t now)
 {
 	if (n > DNS_UPSTREAMS_CAP)
 		n = DNS_UPSTREAMS_CAP;
@@ -135,6 +145,7 @@ json_t *dns_view(const struct daemon *d)
 	if (!s || !d->stub_io)
 		return json_null();
 	o = json_object();
+	dns_host_view(d, o);
 	list = json_array();
 	for (uint32_t i = 0; i < s->count; i++)
 		json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "address",

@@ -392,7 +392,8 @@ const struct opt_row opt_rows[] = {
 	 {"PENSTOCK_DNS_CONTROL", "FIREZONE_DNS_CONTROL"},
 	 "METHOD",
 	 set_dns_control,
-	 "systemd-resolved, etc-resolv-conf or disabled; checked, without effect yet",
+	 "how the host is pointed at our resolver: systemd-resolved (default), "
+	 "etc-resolv-conf or disabled",
 	 2},
 	{"activate-internet-resource",
 	 0,

@@ -88,6 +88,7 @@ int portal_init(struct daemon *d)
 	const struct ws_cfg wcfg = {
 		.ca_file = d->opt.ca_file[0] ? d->opt.ca_file : NULL,
 		.fwmark = NL_FWMARK,
+		.lookup = d->role->gateway ? NULL : portal_name_ask,
 		.allow_plaintext = d->opt.allow_plaintext,
 		.on_opened = on_opened,
 		.on_text = on_text,
@@ -104,6 +105,8 @@ int portal_init(struct daemon *d)
 
 	make_user_agent(d);
 	cand_hold_init(&d->held);
+	if (!d->role->gateway)
+		portal_name_open(d);
 	rc = entropy_get(seed, sizeof(seed));
 	if (!rc)
 		rc = phx_init(&d->phx, &pcfg, seed, loop_now());

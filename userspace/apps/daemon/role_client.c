@@ -179,6 +179,7 @@ static void cl_drain(struct daemon *d, uint64_t now)
 		case TCL_EVENT_RESOURCES_CHANGED:
 			LOG_DEBUG("tunnel", "resources changed");
 			mtu_mapped(d);
+			dns_host_flush(d);
 			break;
 		case TCL_EVENT_NONE:
 			break;

@@ -100,6 +100,7 @@ static void on_network(void *ctx, unsigned events, uint64_t now)
 		return;
 	LOG_DEBUG("device", "network changed", LOG_U64("what", what));
 	dev_follow_network(d);
+	dns_host_refresh(d);
 	/* A portal connection from an address that is gone would take minutes to notice. */
 	if (link_refresh_hosts(d, now) && !d->stopping)
 		portal_reconnect(d, now);
@@ -172,6 +173,7 @@ static void reset(struct daemon *d, uint64_t now)
 	struct io_err err = {""};
 
 	LOG_INFO("daemon", "resetting connections");
+	dns_host_refresh(d);
 	tcl_reset(&d->tcl, now);
 	dns_resolver_reset(d->stub_io, now);
 	d->role->drain(d, now);
@@ -299,6 +301,8 @@ static int serve(struct daemon *d)
 	uint64_t now = loop_now();
 	int rc = open_ctl(d);
 
+	if (!rc && !d->role->gateway)
+		dns_host_recover();
 	if (!rc)
 		rc = dev_open(d);
 	if (!rc)
@@ -344,10 +348,12 @@ static void farewell(struct daemon *d)
 
 static void teardown(struct daemon *d)
 {
+	dns_host_close(d); /* first: from here on nobody answers */
 	farewell(d);
 	if (d->bpf)
 		PS_WRITE_ONCE(bpf_load_tables(d->bpf)->config->flags, 0);
 	portal_fini(d);
+	portal_name_close(d);
 	ctl_server_close(d->ctl);
 	resolver_close(d->resolver);
 	loop_fini(&d->loop);

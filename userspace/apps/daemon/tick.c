@@ -133,5 +133,6 @@ void tick(void *ctx, uint64_t now)
 			choose_executor(d, slot);
 	}
 	portal_tick(d, now);
+	dns_host_tick(d, now);
 	loop_timer_arm(&d->tick, now + NS_PER_SEC);
 }

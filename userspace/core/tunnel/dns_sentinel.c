@@ -4,7 +4,6 @@
 #include "core/tunnel/dns_sentinel.h"
 
 #include <string.h>
-#include "codec/dns_msg.h"
 
 static const struct ipnet sentinel_v4 = {.ip = {.family = 4, .b = {100, 100, 111}}, .len = 24};
 static const struct ipnet sentinel_v6 = {
@@ -83,7 +82,8 @@ static struct ipaddr allocate(const struct dns_sentinels *old, const struct dns_
 }
 
 bool dns_sentinels_update(struct dns_sentinels *s, const struct endpoint *portal,
-			  uint32_t portal_count, const struct ipaddr *system, uint32_t system_count)
+			  uint32_t portal_count, const struct endpoint *system,
+			  uint32_t system_count)
 {
 	struct dns_upstream list[DNS_UPSTREAMS_CAP];
 	uint32_t count = 0, same = 0;
@@ -91,11 +91,8 @@ bool dns_sentinels_update(struct dns_sentinels *s, const struct endpoint *portal
 	for (uint32_t i = 0; i < portal_count; i++)
 		collect(s, list, &count, &portal[i]);
 	s->from_portal = count > 0;
-	for (uint32_t i = 0; !s->from_portal && i < system_count; i++) {
-		struct endpoint e = {.ip = system[i], .port = DNS_PORT};
-
-		collect(s, list, &count, &e);
-	}
+	for (uint32_t i = 0; !s->from_portal && i < system_count; i++)
+		collect(s, list, &count, &system[i]);
 	for (uint32_t i = 0; i < count; i++)
 		same += has_upstream(s->list, s->count, &list[i].at);
 	if (same == count && count == s->count)

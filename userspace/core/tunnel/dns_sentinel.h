@@ -31,11 +31,11 @@ struct dns_sentinels {
 
 bool dns_in_sentinel_range(const struct ipaddr *a);
 void dns_sentinels_init(struct dns_sentinels *s);
-/* The portal's list if anything of it is usable, else the system's (port 53). Addresses in the
+/* The portal's list if anything of it is usable, else the system's. Addresses in the
  * sentinel ranges, duplicates and entries without address or port are left out. true: the mapping
  * is another one now. Where nothing but the origin changed the sentinels stay (false). */
 bool dns_sentinels_update(struct dns_sentinels *s, const struct endpoint *portal,
-			  uint32_t portal_count, const struct ipaddr *system,
+			  uint32_t portal_count, const struct endpoint *system,
 			  uint32_t system_count);
 /* The upstream a sentinel stands for; NULL: none. */
 const struct dns_upstream *dns_sentinels_find(const struct dns_sentinels *s,

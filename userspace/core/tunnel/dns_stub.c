@@ -36,7 +36,7 @@ void dns_stub_remove_resource(struct dns_stub *s, const struct uuid *id)
 
 /* A mapping that changes replaces every sentinel: nothing that waits can be answered any more. */
 bool dns_stub_set_upstreams(struct dns_stub *s, const struct endpoint *portal,
-			    uint32_t portal_count, const struct ipaddr *system,
+			    uint32_t portal_count, const struct endpoint *system,
 			    uint32_t system_count)
 {
 	bool changed = dns_sentinels_update(&s->sentinels, portal, portal_count, system,

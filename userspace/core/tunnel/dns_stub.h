@@ -96,7 +96,7 @@ void dns_stub_remove_resource(struct dns_stub *s, const struct uuid *id);
 /* As dns_sentinels_update; on a change the cache is emptied and what waited for upstreams ends
  * without an answer. */
 bool dns_stub_set_upstreams(struct dns_stub *s, const struct endpoint *portal,
-			    uint32_t portal_count, const struct ipaddr *system,
+			    uint32_t portal_count, const struct endpoint *system,
 			    uint32_t system_count);
 /* After upstreams or resources changed: whether active CIDR resources (or the Internet resource)
  * cover upstream i of sentinels.list. */
