@@ -116,6 +116,26 @@ static void print_tunnel(const json_t *tunnel, const json_t *peers)
 	       ctl_plain(ctl_u64(peers, "total")));
 }
 
+/* A client's: how the host is pointed at it, and whom it asks in turn. */
+static void print_dns(const json_t *dns)
+{
+	const json_t *list = json_object_get(dns, "resolvers"), *e;
+	size_t i;
+
+	if (!ctl_has(dns, "method"))
+		return;
+	printf("  dns:     %s %s", ctl_clean_str(dns, "method"), ctl_clean_str(dns, "state"));
+	if (ctl_has(dns, "problem"))
+		printf(" (%s)", ctl_clean_str(dns, "problem"));
+	if (ctl_has(dns, "search"))
+		printf(", search %s", ctl_clean_str(dns, "search"));
+	printf("\n");
+	json_array_foreach(list, i, e)
+		printf("           %s asks %s%s\n", ctl_clean_str(e, "address"),
+		       ctl_clean_str(e, "upstream"),
+		       ctl_bool(e, "via_tunnel") ? " through the tunnel" : "");
+}
+
 void cmd_status(const json_t *a, const struct ctl_options *opt)
 {
 	(void)opt;
@@ -128,6 +148,7 @@ void cmd_status(const json_t *a, const struct ctl_options *opt)
 		print_relay(json_object_get(a, "relay"));
 	else
 		print_tunnel(json_object_get(a, "tunnel"), json_object_get(a, "peers"));
+	print_dns(json_object_get(a, "dns"));
 	if (json_array_size(json_object_get(a, "listen")))
 		printf("  listen:  %s\n", ctl_join(json_object_get(a, "listen")));
 	printf("  memory:  %s in tables\n\n", ctl_bytes(ctl_u64(a, "memory_bytes")));
