@@ -39,9 +39,10 @@ long_text() { printf '%0240d' "$1"; }
 
 world_dns()
 {
-	dns rc $ROUTER --local=/lab/home.example/test/ --host-record="portal.lab,$PUBLIC,2001:db8:9::10" \
-		--host-record=www.home.example,203.0.113.65 --host-record=public.test,203.0.113.66
-	dns portal $PUBLIC --local=/test/ --host-record=public.test,203.0.113.80 --host-record=evil4.test,100.96.0.1 \
+	dns rc $ROUTER --local-ttl=300 --local=/lab/home.example/test/ --host-record="portal.lab,$PUBLIC,2001:db8:9::10" \
+		--host-record=www.home.example,203.0.113.65 --host-record=nas.home.example,203.0.113.67 \
+		--host-record=public.test,203.0.113.66
+	dns portal $PUBLIC --local-ttl=300 --local=/test/ --host-record=public.test,203.0.113.80 --host-record=evil4.test,100.96.0.1 \
 		--host-record=evil6.test,fd00:2021:1111:8000::1 --host-record=good.test,203.0.113.81
 	dns server $SERVER_V4 --local=/example/test/ --host-record="app.example,$DENIED_V4,$DENIED_V6" \
 		--host-record=four.example,$DENIED_V4 --host-record=six.example,$DENIED_V6 \

@@ -5,7 +5,8 @@
 # mount namespace. The host's own /etc is laid over the machine's: links to the machine's entries, which are below
 # /etc/.machine, and two files of its own, hosts and a resolv.conf that programs may exchange by rename; what one command
 # does to it the others see. /sys shows the host's interfaces, while /sys/fs/bpf stays the machine's, because pins are
-# looked at from outside. The machine's system bus is out of reach: a host's own would be at HOSTDIR/bus.
+# looked at from outside. The machine's system bus is out of reach: a host's own would be at an abstract address, which
+# is a network namespace's.
 dir=$1
 shift
 # Never over the machine's own /etc.
@@ -16,5 +17,5 @@ shift
 	mount --bind /sys/fs/bpf "$dir/bpf" &&
 	mount -t sysfs sysfs /sys &&
 	mount --bind "$dir/bpf" /sys/fs/bpf || exit 126
-export DBUS_SYSTEM_BUS_ADDRESS=unix:path=$dir/bus
+export DBUS_SYSTEM_BUS_ADDRESS=unix:abstract=lab-system-bus
 exec "$@"
