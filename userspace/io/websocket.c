@@ -9,29 +9,23 @@
 #include "io/websocket.h"
 #include <errno.h>
 #include <libwebsockets.h>
-#include <netdb.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "base/bytes.h"
 #include "base/log.h"
-#include "io/sockaddr.h"
 #include "io/ws_conn.h"
+#include "io/ws_lookup.h"
 #include "io/ws_util.h"
 
-#define ADDRS_MAX	   8
+#define ADDRS_MAX	   WS_LOOKUP_ADDRS
 #define ADDR_TIMEOUT_NS	   (5 * NS_PER_SEC) /* per address while there are others to try */
 #define HEADER_CAP	   (16 * 1024)
 #define FREE_TURNS	   25 /* for a polite close: half a second at most */
 #define FREE_TURN_NS	   (20 * NS_PER_MS)
 #define HTTP_DATE_LEN_MAX  64
 #define USER_AGENT_DEFAULT "penstock/" PENSTOCK_VERSION
-
-struct lookup {
-	uv_getaddrinfo_t req;
-	struct ws *owner; /* NULL: abandoned */
-};
 
 struct ws {
 	struct loop *loop;
@@ -40,7 +34,7 @@ struct ws {
 	SSL_CTX *tls;
 	struct phx_url url;
 	char user_agent[PHX_USER_AGENT_CAP];
-	struct lookup *lookup;
+	struct ws_lookup *lookup;
 	uint64_t asked; /* cookie of the lookup that is somebody else's; 0: none */
 	uint64_t n_asked;
 	bool resolved; /* it is answered */
@@ -82,10 +76,7 @@ static void conn_release(struct ws *w)
 
 static void lookup_release(struct ws *w)
 {
-	if (!w->lookup)
-		return;
-	w->lookup->owner = NULL;
-	uv_cancel((uv_req_t *)&w->lookup->req);
+	ws_lookup_abandon(w->lookup);
 	w->lookup = NULL;
 }
 
@@ -262,15 +253,20 @@ static void addr_add(struct ws *w, const struct ipaddr *ip)
 		w->addrs[w->n_addrs++] = (struct endpoint){.ip = *ip, .port = w->url.port};
 }
 
-static void sockaddr_add(struct ws *w, const struct sockaddr *sa)
+static void on_lookup(void *ctx, const struct ipaddr *list, size_t n, const char *why)
 {
-	struct endpoint e;
+	struct ws *w = ctx;
 
-	if (!sockaddr_to_endpoint((const union sockaddr_any *)(const void *)sa, &e))
-		addr_add(w, &e.ip);
+	w->lookup = NULL;
+	for (size_t i = 0; i < n; i++)
+		addr_add(w, &list[i]);
+	lookup_end(w, why);
 }
 
-static int host_lookup(struct ws *w);
+static int host_lookup(struct ws *w)
+{
+	return ws_lookup_start(&w->lookup, w->loop, w->url.host, on_lookup, w);
+}
 
 /* The rest from the loop, so that nothing is reported from inside ws_connect(). */
 void ws_resolved(struct ws *w, uint64_t cookie, const struct ipaddr *list, size_t n)
@@ -284,46 +280,6 @@ void ws_resolved(struct ws *w, uint64_t cookie, const struct ipaddr *list, size_
 	for (size_t i = 0; i < n; i++)
 		addr_add(w, &list[i]);
 	loop_timer_arm(&w->timer, loop_now());
-}
-
-static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
-{
-	struct lookup *l = req->data;
-	struct ws *w = l->owner;
-
-	if (w) {
-		w->lookup = NULL;
-		for (struct addrinfo *a = res; a; a = a->ai_next)
-			sockaddr_add(w, a->ai_addr);
-	}
-	uv_freeaddrinfo(res);
-	free(l);
-	if (!w)
-		return;
-	lookup_end(w, status ? uv_strerror(status) : "no usable address");
-}
-
-static int host_lookup(struct ws *w)
-{
-	static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-					      .ai_flags = AI_ADDRCONFIG};
-	struct ipaddr literal;
-	struct lookup *l = calloc(1, sizeof(*l));
-	int rc;
-
-	if (!l)
-		return -ENOMEM;
-	l->owner = w;
-	l->req.data = l;
-	/* AI_ADDRCONFIG would refuse a literal whose family has only loopback addresses. */
-	rc = uv_getaddrinfo(&w->loop->uv, &l->req, on_lookup, w->url.host, NULL,
-			    ipaddr_parse(w->url.host, &literal) ? &hints : NULL);
-	if (rc) {
-		free(l);
-		return rc;
-	}
-	w->lookup = l;
-	return 0;
 }
 
 static int lookup_start(struct ws *w)
