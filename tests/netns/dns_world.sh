@@ -23,13 +23,13 @@ need_world()
 	done
 }
 
-# dns HOST ADDRESS OPTION…
+# dns HOST OPTION…
 dns()
 {
-	local host=$1 at=$2
-	shift 2
+	local host=$1
+	shift
 	bg "$host" dnsmasq --no-daemon --conf-file=/dev/null --no-resolv --no-hosts --bind-interfaces \
-		--listen-address="$at" --log-queries=extra --log-facility=- "$@" >>"$tmp/$host.dns" 2>&1
+		--log-queries=extra --log-facility=- "$@" >>"$tmp/$host.dns" 2>&1
 	dns_pid[$host]=$!
 	disown
 	wait_for 10 grep -q started "$tmp/$host.dns" || fatal "no DNS server on $host"
@@ -39,12 +39,12 @@ long_text() { printf '%0240d' "$1"; }
 
 world_dns()
 {
-	dns rc $ROUTER --local-ttl=300 --local=/lab/home.example/test/ --host-record="portal.lab,$PUBLIC,2001:db8:9::10" \
+	dns rc --interface=lan0 --local-ttl=300 --local=/lab/home.example/test/ --host-record="portal.lab,$PUBLIC,2001:db8:9::10" \
 		--host-record=www.home.example,203.0.113.65 --host-record=nas.home.example,203.0.113.67 \
 		--host-record=public.test,203.0.113.66
-	dns portal $PUBLIC --local-ttl=300 --local=/test/ --host-record=public.test,203.0.113.80 --host-record=evil4.test,100.96.0.1 \
+	dns portal --listen-address=$PUBLIC --local-ttl=300 --local=/test/ --host-record=public.test,203.0.113.80 --host-record=evil4.test,100.96.0.1 \
 		--host-record=evil6.test,fd00:2021:1111:8000::1 --host-record=good.test,203.0.113.81
-	dns server $SERVER_V4 --local=/example/test/ --host-record="app.example,$DENIED_V4,$DENIED_V6" \
+	dns server --listen-address=$SERVER_V4 --local=/example/test/ --host-record="app.example,$DENIED_V4,$DENIED_V6" \
 		--host-record=four.example,$DENIED_V4 --host-record=six.example,$DENIED_V6 \
 		--host-record="one.apps.example,$DENIED_V4,$DENIED_V6" --host-record=a.b.deep.example,$DENIED_V4 \
 		--host-record=inner.test,10.20.0.77 \

@@ -96,8 +96,22 @@ cp "$tmp/dhcp" "$state/hosts/client/etc/resolv.conf.dhcp" && mv "$state/hosts/cl
 check "another's rewrite is said" wait_for 10 said 'settings were changed by others'
 check "its resolvers are the system's now" wait_for 10 upstreams "$ROUTER:53 192.0.2.98:53"
 check "and the file is ours again" wait_for 10 ours
-cp "$tmp/dhcp" "$tmp/before"
 check "state" wait_for 5 dns_is state active
+
+link_local=$(on rc ip -6 -o addr show dev lan0 scope link | awk '{ sub("/.*", "", $4); print $4 }')
+printf 'nameserver %s%%eth0\n' "$link_local" >"$state/hosts/client/etc/resolv.conf.dhcp"
+cp "$state/hosts/client/etc/resolv.conf.dhcp" "$tmp/before"
+mv "$state/hosts/client/etc/resolv.conf.dhcp" "$state/hosts/client/etc/resolv.conf"
+check "a link-local resolver is the system's now" wait_for 10 upstreams "[$link_local]:53"
+check "and is reached on its link" wait_for 10 resolves nas.home.example 203.0.113.67
+nsenter --net="/run/netns/$PENSTOCK_LAB-client" ip link del tun-penstock
+check "an end by an error" wait_for 10 fails program_runs client
+check "gives the file back, too" restored
+rm -f "$state/pids/client"
+cp "$tmp/dhcp" "$tmp/before"
+cp "$tmp/dhcp" "$conf"
+lab start client
+check "and a new start takes it" wait_for 20 ours
 
 # ---- a kill, and a portal out of reach ----
 lab kill client KILL

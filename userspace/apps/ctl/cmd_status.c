@@ -129,6 +129,8 @@ static void print_dns(const json_t *dns)
 		printf(" (%s)", ctl_clean_str(dns, "problem"));
 	if (ctl_has(dns, "search"))
 		printf(", search %s", ctl_clean_str(dns, "search"));
+	if (json_array_size(json_object_get(dns, "system")))
+		printf(", system %s", ctl_join(json_object_get(dns, "system")));
 	printf("\n");
 	json_array_foreach(list, i, e)
 		printf("           %s asks %s%s\n", ctl_clean_str(e, "address"),

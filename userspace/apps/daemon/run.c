@@ -349,11 +349,11 @@ static void farewell(struct daemon *d)
 static void teardown(struct daemon *d)
 {
 	dns_host_close(d); /* first: from here on nobody answers */
+	portal_name_close(d);
 	farewell(d);
 	if (d->bpf)
 		PS_WRITE_ONCE(bpf_load_tables(d->bpf)->config->flags, 0);
 	portal_fini(d);
-	portal_name_close(d);
 	ctl_server_close(d->ctl);
 	resolver_close(d->resolver);
 	loop_fini(&d->loop);
