@@ -80,6 +80,22 @@ static inline bool nw_due(struct nat_world *w, uint64_t until)
 	return true;
 }
 
+/* When a session ends by itself, as the specification says it (tunnel §2.6): kind 0 is TCP. closed:
+ * by FIN both ways, or RST. */
+static inline uint64_t nw_session_end(int kind, bool rst, bool closed, uint64_t out_ns,
+				      uint64_t in_ns)
+{
+	uint64_t last = in_ns > out_ns ? in_ns : out_ns;
+
+	if (rst)
+		return last;
+	if (closed)
+		return last + NW_SEC(5);
+	if (!in_ns)
+		return last + NW_SEC(60);
+	return last + (kind == 0 ? NW_SEC(7440) : NW_SEC(120));
+}
+
 /* Ports are identifiers for ICMP. */
 static inline struct ip_meta nw_meta(const struct ipaddr *src, const struct ipaddr *dst,
 				     uint8_t proto, uint16_t sport, uint16_t dport)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The NAT table against an oracle that is arrays over all there can be and looks through them from
- * one end to the other: no hashes, no lists, no lower bounds. First a small world, where everything
- * collides; then 100,000 mappings and as many sessions, checked by samples and timed. */
-#include <time.h>
+ * one end to the other: no hashes, no lists, no lower bounds. A small world, where everything
+ * collides; 100,000 sessions are test_nat_scale.c. */
 #include "tests/nat_world.h"
 
 static uint64_t rnd;
@@ -61,15 +60,7 @@ static bool o_closed(const struct o_session *s)
 
 static uint64_t o_end(const struct o_session *s)
 {
-	uint64_t last = s->in_ns > s->out_ns ? s->in_ns : s->out_ns;
-
-	if (!s->shared && s->rst)
-		return last;
-	if (!s->shared && s->fin_out && s->fin_in)
-		return last + NW_SEC(5);
-	if (!s->in_ns)
-		return last + NW_SEC(60);
-	return last + (s->kind == 0 ? NW_SEC(7440) : NW_SEC(120));
+	return nw_session_end(s->kind, !s->shared && s->rst, o_closed(s), s->out_ns, s->in_ns);
 }
 
 static struct o_tomb *o_tomb_find(int client, int kind, int real, uint16_t port)
@@ -409,173 +400,9 @@ static void test_small_world(void)
 	  fates[8 + NAT_IN_NONE] > 100);
 }
 
-/* ---- 100,000 ---- */
-#define MANY	     100000
-#define MANY_CLIENTS 50
-
-static struct ipaddr many_proxy(uint32_t i)
-{
-	uint32_t n = i / 2 + 1;
-
-	if (i % 2) {
-		struct ipaddr a = pkt_ip("fd00:2021:1111:8000::");
-
-		be32_put(a.b + 12, n);
-		return a;
-	}
-	return ipaddr_v4(100, 96, (uint8_t)(n >> 8), (uint8_t)n);
-}
-
-/* Names share their few addresses, as those of one web server do. */
-static struct ipaddr many_real(uint32_t i)
-{
-	uint32_t n = i / 2 % 100;
-
-	if (i % 2) {
-		struct ipaddr a = pkt_ip("2001:db8::");
-
-		be32_put(a.b + 12, n);
-		return a;
-	}
-	return ipaddr_v4(10, 1, (uint8_t)(n >> 8), (uint8_t)n);
-}
-
-static double seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static struct ip_meta many_packet(uint32_t i)
-{
-	struct ipaddr p = many_proxy(i / MANY_CLIENTS);
-
-	return nw_meta(&tuns[p.family == 6], &p, IP_PROTO_UDP,
-		       (uint16_t)(1024 + i / MANY_CLIENTS % 3), 53);
-}
-
-/* What the naive one keeps of a session: all of them are looked through. */
-struct plain {
-	uint32_t client;
-	uint16_t port;
-	struct ipaddr real;
-};
-static struct plain plain[MANY];
-
-static bool plain_is_free(uint32_t upto, const struct plain *p)
-{
-	for (uint32_t i = 0; i < upto; i++)
-		if (plain[i].client == p->client && plain[i].port == p->port &&
-		    ipaddr_eq(&plain[i].real, &p->real))
-			return false;
-	return true;
-}
-
-static void many_made(void)
-{
-	struct nat_hit hit;
-	double at = seconds(), took;
-	bool ok = true;
-
-	for (uint32_t i = 0; i < MANY && ok; i++) {
-		struct ipaddr p = many_proxy(i / MANY_CLIENTS), r = many_real(i / MANY_CLIENTS);
-
-		ok = T_EQ(nat_translate_set(&w.n, i % MANY_CLIENTS, &p, &r, i, i, w.now), 0);
-	}
-	took = seconds() - at;
-	t_note("%u mappings: %zu bytes each, set in %.0f ns", MANY, w.mapping_bytes,
-	       took / MANY * 1e9);
-	at = seconds();
-	for (uint32_t i = 0; i < MANY && ok; i++) {
-		struct ip_meta m = many_packet(i);
-
-		ok = T_EQ(nat_out(&w.n, i % MANY_CLIENTS, &m, &hit, w.now), NAT_OUT_OK);
-		plain[i] = (struct plain){i % MANY_CLIENTS, hit.nat.port, hit.nat.addr};
-	}
-	took = seconds() - at;
-	t_note("%u sessions: %zu bytes each, made in %.0f ns, %llu with another port", MANY,
-	       w.session_bytes, took / MANY * 1e9, (unsigned long long)w.n.counters.port_changed);
-	T_EQ(w.n.mapping_count, MANY);
-	T_EQ(w.n.session_count, MANY);
-	T(w.n.counters.port_changed > MANY / 100);
-}
-
-/* Samples: the port is free among all made before, and every number below it is not; what comes
- * back to it finds its session. */
-static void many_checked(void)
-{
-	struct nat_hit hit;
-	bool ok = true;
-
-	for (int n = 0; n < 300 && ok; n++) {
-		uint32_t i = pick(MANY);
-		struct ip_meta m = many_packet(i), back;
-		struct plain p = plain[i], lower = p;
-		struct ipaddr real = many_real(i / MANY_CLIENTS);
-
-		ok = T(ipaddr_eq(&p.real, &real)) & T(plain_is_free(i, &p));
-		for (lower.port = m.sport; lower.port != p.port && ok; lower.port++)
-			ok = T(!plain_is_free(i, &lower));
-		back = nw_meta(&p.real, &m.src, IP_PROTO_UDP, 53, p.port);
-		ok &= T_EQ(nat_in(&w.n, p.client, &back, &hit, w.now), NAT_IN_OK) &
-		      T_EQ(hit.nat.port, m.sport) & T(ipaddr_eq(&hit.nat.addr, &m.dst)) &
-		      T_EQ(hit.resource, i);
-	}
-}
-
-static void many_timed(void)
-{
-	struct nat_hit hit;
-	double at = seconds(), took;
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < MANY; i++) {
-		struct ip_meta m = nw_meta(&plain[i].real, &tuns[plain[i].real.family == 6],
-					   IP_PROTO_UDP, 53, plain[i].port);
-
-		n += nat_in(&w.n, plain[i].client, &m, &hit, w.now) == NAT_IN_OK;
-	}
-	took = seconds() - at;
-	T_EQ(n, MANY);
-	t_note("found on the way back in %.0f ns", took / MANY * 1e9);
-	w.now += NW_SEC(100);
-	at = seconds();
-	T(!nat_timeout(&w.n, w.now));
-	t_note("a sweep over all of them, none over: %.2f ms", (seconds() - at) * 1e3);
-	T_EQ(w.n.session_count, MANY);
-	w.now += NW_SEC(20);
-	at = seconds();
-	T(nat_timeout(&w.n, w.now));
-	t_note("a sweep that ends all of them: %.1f ms", (seconds() - at) * 1e3);
-	T_EQ(w.n.session_count, 0);
-	T_EQ(w.n.tomb_count, MANY / 2);
-}
-
-static void test_many(void)
-{
-	rnd = t_seed();
-	tuns[0] = pkt_ip("100.64.0.9");
-	tuns[1] = pkt_ip("fd00:2021:1111::9");
-	nw_open(&w, &(struct nat_sizes){.clients = MANY_CLIENTS,
-					.mappings = MANY,
-					.sessions = MANY,
-					.tombs = MANY / 2});
-	many_made();
-	many_checked();
-	many_timed();
-	for (uint32_t c = 0; c < MANY_CLIENTS; c++)
-		nat_client_drop(&w.n, c);
-	T_EQ(w.n.mapping_count, 0);
-	T_EQ(w.n.by_tomb.used + w.n.by_inside.used + w.n.by_outside.used + w.n.by_proxy.used, 0);
-	nw_close(&w);
-}
-
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_small_world);
-	T_RUN(test_many);
 	return t_done();
 }
