@@ -122,7 +122,7 @@ static struct nat_hit to_resource(const struct ip_meta *m)
 
 	T_EQ(nat_out(d.nat, SLOT, m, &hit, w.now), NAT_OUT_OK);
 	g = grant_of(&hit);
-	flow_offer(&d, BPF_FLOW_IN, SLOT, m, &g, w.now);
+	flow_carried(&d, BPF_FLOW_IN, SLOT, m, &g, w.now);
 	return hit;
 }
 
@@ -133,7 +133,7 @@ static struct nat_hit from_resource(const struct ip_meta *m)
 
 	T_EQ(nat_in(d.nat, SLOT, m, &hit, w.now), NAT_IN_OK);
 	g = grant_of(&hit);
-	flow_offer(&d, BPF_FLOW_OUT, SLOT, m, &g, w.now);
+	flow_carried(&d, BPF_FLOW_OUT, SLOT, m, &g, w.now);
 	return hit;
 }
 
@@ -183,7 +183,7 @@ static void test_offered(void)
 	plain = grant_of(&hit);
 	direct = nw_meta(&tun4, &real_b, IP_PROTO_UDP, 1000, 53);
 	k = key_of(true, &direct);
-	flow_offer(&d, BPF_FLOW_IN, SLOT, &direct, &plain, w.now);
+	flow_carried(&d, BPF_FLOW_IN, SLOT, &direct, &plain, w.now);
 	seconds(200);
 	T_EQ(bpf_flow_get(d.bpf, BPF_FLOW_IN, &k, &f), 0);
 	T_EQ(f.nat, 0);

@@ -114,7 +114,7 @@ switched_on_in()
 	check "$mode: nothing of it left beside the tunnel" nothing far
 	check "$mode: but the tunnel's packets did" something outer
 	[ $mode != kernel ] || check "kernel: most of it was the kernel's" eval \
-		"lab ctl gateway flows --json | jq -e '[.flows[] | select(.proto == \"icmp\" or .proto == \"icmpv6\") | .packets] | max >= 20' >/dev/null"
+		"lab ctl gateway flows --json | jq -e '[.flows[] | select(.proto == \"icmp\" or .proto == \"icmpv6\") | .kernel_packets] | max >= 20' >/dev/null"
 	check "$mode: the relay is still held, from outside" eval \
 		'wait_for 20 something relay && lab ctl client relays --json | jq -e ".relays[0].state == \"allocated\"" >/dev/null'
 }

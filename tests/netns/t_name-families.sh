@@ -49,7 +49,7 @@ names_in()
 	check_tcp "${mode}_up" "$a4"
 	check_tcp "${mode}_down" "$a6" -R
 	[ "$mode" = user ] || check "kernel: flows are translated there" at_least \
-		"$(lab ctl gateway flows --json | jq '[.flows[] | select(.nat and .packets > 1000)] | length')" 1
+		"$(lab ctl gateway flows --json | jq '[.flows[] | select(.nat and .kernel_packets > 1000)] | length')" 1
 	nsenter --net="/run/netns/$PENSTOCK_LAB-client" ip route add $DENIED_V4/32 dev tun-penstock
 	check "$mode: the real address is not reached by itself" no_ping $DENIED_V4
 	portal_edit 'del(.policies[] | select(.resource == "app"))'

@@ -20,7 +20,7 @@ fetches() { [ "$(on client curl -s -m 5 --resolve "app.example:8080:$1" "http://
 # In kernel mode: most packets of the translated flow were the kernel's, in both directions.
 translated()
 {
-	lab ctl gateway flows --json | jq -e '[.flows[] | select(.resource_name == "app" and .proto == "icmp" and .nat != null and .packets >= 30)] |
+	lab ctl gateway flows --json | jq -e '[.flows[] | select(.resource_name == "app" and .proto == "icmp" and .nat != null and .kernel_packets >= 30)] |
 		(map(.direction) | unique) == ["in", "out"]' >/dev/null
 }
 

@@ -255,8 +255,19 @@ static void test_tables(void)
 		 "\"idle_s\":1,\"expires_in_s\":90,\"verdict\":\"allow\"}]}",
 		 "flows", NULL, NULL),
 	     0);
-	T(has(out, "100.64.1.2:40000  10.0.0.1:80  lab") && has(out, "allow, 1 min 30 s left"));
+	T(has(out, "100.64.1.2:40000  10.0.0.1:80  -    lab ") &&
+	  has(out, "allow, 1 min 30 s left"));
 	T(has(out, "1 of 9 flows"));
+	T_EQ(ask("{\"total\":2,\"flows\":[{\"direction\":\"in\",\"nat\":{\"proxy\":\"100.96.0.1\","
+		 "\"real\":\"10.20.0.10\",\"client_port\":4000,\"outside_port\":4000},\"resource\":"
+		 "\"0a\",\"resource_name\":\"app\",\"name\":\"www.app\\u0007\",\"gateway_name\":"
+		 "\"gw1\"},"
+		 "{\"nat\":{\"real\":\"10.20.0.11\",\"client_port\":4000,\"outside_port\":61000},"
+		 "\"site\":{\"name\":\"hq\"},\"gateway\":\"0123456789\"},{\"nat\":7,\"site\":[]}]}",
+		 "flows", NULL, NULL),
+	     0);
+	T(has(out, "10.20.0.10 ") && has(out, "app: www.app?  gw1"));
+	T(has(out, "10.20.0.11 from port 61000") && has(out, "hq 01234567 "));
 	T_EQ(ask("{\"resources\":[{\"name\":\"lab\",\"type\":\"cidr\",\"address\":\"10.0.0.0/"
 		 "8\",\"supported\":true,\"filters\":["
 		 "\"tcp/"

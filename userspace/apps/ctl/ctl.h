@@ -63,7 +63,7 @@ const char *ctl_micros(uint64_t us);	   /* 216 µs, 3.4 ms */
 const char *ctl_join(const json_t *array); /* strings, with commas */
 
 /* An aligned table: cells are copied; the widest cell of a column decides. */
-#define CTL_COLUMNS_CAP 10
+#define CTL_COLUMNS_CAP 12
 struct ctl_table {
 	const char *titles[CTL_COLUMNS_CAP];
 	bool right[CTL_COLUMNS_CAP];

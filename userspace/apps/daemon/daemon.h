@@ -43,6 +43,7 @@
 #include "core/tunnel/nat.h"
 #include "core/tunnel/pmtu.h"
 #include "core/tunnel/tgw_asks.h"
+#include "fwd/fwd_seen.h"
 #include "fwd/fwd_table.h"
 #include "io/bpf_load.h"
 #include "io/bpf_sync.h"
@@ -89,6 +90,10 @@ struct role {
 			  struct ipaddr *v6, uint32_t *resources);
 	bool (*resource_info)(const struct daemon *d, uint32_t resource, struct uuid *id,
 			      const char **name);
+	/* A flow's site, gateway and name into its JSON object. peer: the other end's slot, or
+	 * TUNNEL_NO_SLOT; far: its address on the resource's side, as the client sees it. */
+	void (*view_flow)(const struct daemon *d, uint32_t peer, const struct ipaddr *far,
+			  json_t *out);
 	void (*view_resources)(const struct daemon *d, json_t *out);
 };
 
@@ -172,6 +177,7 @@ struct daemon {
 
 	/* cores */
 	struct fwd_table fwd;
+	struct fwd_seen flows; /* those user space carries */
 	struct node node;
 	struct phx phx;
 	struct cand_hold held;
@@ -307,9 +313,11 @@ void mtu_announce(struct daemon *d);
 json_t *mtu_view(const struct daemon *d, uint32_t slot);
 
 /* ---- flow.c ---- */
-/* Offer an allowed packet's flow to the kernel. */
-void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
-		const struct tunnel_flow_grant *g, uint64_t now);
+int flow_init(struct daemon *d);
+void flow_fini(struct daemon *d);
+/* User space has passed the packet: its flow is noted, and offered to the kernel if it can be. */
+void flow_carried(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
+		  const struct tunnel_flow_grant *g, uint64_t now);
 /* Once a second: translated sessions learn what the kernel carried, those that are over end, and
  * the kernel's flows of them with them. */
 void flow_nat_tick(struct daemon *d, uint64_t now);
@@ -421,6 +429,9 @@ json_t *switch_request(struct daemon *d, const json_t *req, uint64_t now);
 /* ---- view_names.c: of a gateway ---- */
 json_t *view_names_status(const struct daemon *d);
 json_t *view_nat_status(const struct daemon *d);
+
+/* ---- view_flows.c ---- */
+json_t *view_flows(const struct daemon *d, const json_t *req, uint64_t now);
 
 /* ---- view_relays.c ---- */
 json_t *view_relays(const struct daemon *d, uint64_t now);

@@ -199,8 +199,7 @@ static enum ps_reason_id rx_inner(struct daemon *d, const struct fwd_opened *o, 
 	if (grant.instead ? tun_write(d->tun, grant.instead, grant.instead_len)
 			  : tun_write(d->tun, o->inner, m.total_len))
 		return PS_R_URX_TUN_FULL;
-	if (grant.cacheable)
-		flow_offer(d, BPF_FLOW_IN, o->peer, &m, &grant, now);
+	flow_carried(d, BPF_FLOW_IN, o->peer, &m, &grant, now);
 	return reason;
 }
 
@@ -298,8 +297,8 @@ static enum ps_reason_id tx_packet(struct daemon *d, const struct tun_pkt *p, ui
 	if (grant.instead)
 		return data_send(d, grant.slot, grant.instead, grant.instead_len, m.ecn, now);
 	reason = data_send(d, grant.slot, p->data, p->len, m.ecn, now);
-	if (reason == PS_R_UTX_SENT && grant.cacheable)
-		flow_offer(d, BPF_FLOW_OUT, grant.slot, &m, &grant, now);
+	if (reason == PS_R_UTX_SENT)
+		flow_carried(d, BPF_FLOW_OUT, grant.slot, &m, &grant, now);
 	return reason;
 }
 

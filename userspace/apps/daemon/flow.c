@@ -3,7 +3,9 @@
  * Established flows offered to the kernel: after user space has decided about a packet, the same
  * decision is cached under its 5-tuple with the peer's present generation, so that any later
  * revocation makes it a miss. A translation goes with the flow; the table it comes from learns here
- * what the kernel did with it. */
+ * what the kernel did with it. What user space carries itself is noted for the operator. */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
@@ -78,16 +80,15 @@ static bool flow_merge(struct daemon *d, enum bpf_dir dir, const struct ps_flow_
 	return old.expires_ns / NS_PER_SEC != flow->expires_ns / NS_PER_SEC;
 }
 
-void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
-		const struct tunnel_flow_grant *g, uint64_t now)
+static void offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ps_flow_key *key,
+		  const struct tunnel_flow_grant *g, uint64_t now)
 {
 	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
 	struct wall wall;
 	struct flow_memo *memo;
-	struct ps_flow_key key;
 	struct ps_flow flow;
 
-	if (!d->bpf || !p || !(p->flags & PS_PEER_KERNEL) || !flow_key(&key, dir, slot, m))
+	if (!d->bpf || !p || !(p->flags & PS_PEER_KERNEL))
 		return;
 	wall = loop_wall();
 	flow = (struct ps_flow){
@@ -104,21 +105,79 @@ void flow_offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct 
 		flow.nat_port = ps_be16(g->nat.port);
 		memcpy(flow.nat_addr, g->nat.addr.b, sizeof(flow.nat_addr));
 	}
-	memo = memo_of(d, dir, &key);
-	if (nat_eq(&memo->nat, &g->nat) && !memcmp(&memo->key, &key, sizeof(key)) &&
+	memo = memo_of(d, dir, key);
+	if (nat_eq(&memo->nat, &g->nat) && !memcmp(&memo->key, key, sizeof(*key)) &&
 	    memo->generation == p->generation &&
 	    memo->expires_ns / NS_PER_SEC == flow.expires_ns / NS_PER_SEC &&
 	    time_since(memo->at_ns, now) < REOFFER_NS)
 		return;
-	*memo = (struct flow_memo){.key = key,
+	*memo = (struct flow_memo){.key = *key,
 				   .generation = p->generation,
 				   .expires_ns = flow.expires_ns,
 				   .at_ns = now,
 				   .nat = g->nat};
-	if (!flow_merge(d, dir, &key, &flow))
+	if (!flow_merge(d, dir, key, &flow))
 		return;
-	if (bpf_flow_put(d->bpf, dir, &key, &flow))
+	if (bpf_flow_put(d->bpf, dir, key, &flow))
 		data_count(d, PS_R_CTL_TABLE_FULL, 0);
+}
+
+/* ---- what user space carries ---- */
+
+static void see(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ps_flow_key *key,
+		const struct ip_meta *m, const struct tunnel_flow_grant *g, uint64_t now)
+{
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
+	struct fwd_seen_flow *f;
+	struct ipaddr v4, v6;
+	const char *name;
+	uint32_t n;
+
+	if (!p)
+		return;
+	f = fwd_seen_take(&d->flows, dir == BPF_FLOW_IN ? FWD_SEEN_IN : FWD_SEEN_OUT, key);
+	if (!f->packets || f->peer != slot || f->generation != p->generation ||
+	    f->resource != g->resource) {
+		f->peer = slot;
+		f->generation = p->generation;
+		f->resource = g->resource;
+		f->has_resource = d->role->resource_info(d, g->resource, &f->resource_id, &name);
+		d->role->peer_info(d, slot, &f->peer_id, &v4, &v6, &n);
+	}
+	f->nat = g->nat;
+	f->expires_at = g->expires_at;
+	f->packets++;
+	f->bytes += m->total_len;
+	f->last_ns = now;
+}
+
+void flow_carried(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
+		  const struct tunnel_flow_grant *g, uint64_t now)
+{
+	struct ps_flow_key key;
+
+	if (!flow_key(&key, dir, slot, m))
+		return;
+	if (d->flows.cap)
+		see(d, dir, slot, &key, m, g, now);
+	if (g->cacheable)
+		offer(d, dir, slot, &key, g, now);
+}
+
+int flow_init(struct daemon *d)
+{
+	uint32_t cap = fwd_seen_cap_for(d->max_flows);
+	struct fwd_seen_flow *list = calloc(cap, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	fwd_seen_init(&d->flows, list, cap);
+	return 0;
+}
+
+void flow_fini(struct daemon *d)
+{
+	free(d->flows.list);
 }
 
 /* ---- translations ---- */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
+#include "apps/daemon/view_json.h"
 #include "crypto/crypto.h"
 #include "io/entropy.h"
 
@@ -108,6 +109,10 @@ static void send_held(struct daemon *d, const uint8_t *pkt, uint16_t len, uint64
 		reason = tcl_route_out(&d->tcl, pkt, &m, &grant, now);
 	if (reason == PS_R_UTX_SENT)
 		reason = data_send(d, grant.slot, pkt, len, m.ecn, now);
+	if (reason == PS_R_UTX_SENT) {
+		grant.cacheable = false; /* packets that came meanwhile follow */
+		flow_carried(d, BPF_FLOW_OUT, grant.slot, &m, &grant, now);
+	}
 	if (reason == PS_R_UTX_TOO_BIG)
 		data_too_big(d, grant.slot, pkt, &m, now);
 	if (reason != PS_R_UTX_BUFFERED) /* it was counted so once */
@@ -439,6 +444,21 @@ static bool cl_resource_info(const struct daemon *d, uint32_t resource, struct u
 	return true;
 }
 
+static void cl_view_flow(const struct daemon *d, uint32_t peer, const struct ipaddr *far,
+			 json_t *out)
+{
+	const struct tcl_gateway *g = tcl_gateway_at(&d->tcl, peer);
+	const char *site = g ? tcl_site_name(&d->tcl, &g->site) : NULL;
+	const struct dns_assigned *e = dns_names_at(&d->stub->names,
+						    dns_names_by_address(&d->stub->names, far));
+
+	put(out, "gateway", g ? uuid(&g->id) : json_null());
+	put(out, "gateway_name", json_null()); /* the portal does not tell clients */
+	put(out, "site",
+	    g ? json_pack("{s:o,s:s?}", "id", uuid(&g->site), "name", site) : json_null());
+	put(out, "name", e ? json_string(e->domain) : json_null());
+}
+
 static void cl_view_resources(const struct daemon *d, json_t *out)
 {
 	static const char *const status[] = {[TCL_STATUS_UNKNOWN] = "unknown",
@@ -492,5 +512,6 @@ const struct role role_client = {
 	.timeout = cl_timeout,
 	.peer_info = cl_peer_info,
 	.resource_info = cl_resource_info,
+	.view_flow = cl_view_flow,
 	.view_resources = cl_view_resources,
 };

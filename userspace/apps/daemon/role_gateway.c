@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
+#include "apps/daemon/view_json.h"
 #include "codec/p2p_ctl.h"
 #include "crypto/crypto.h"
 #include "io/entropy.h"
@@ -446,6 +447,33 @@ static json_t *view_names(const struct daemon *d, uint32_t resource)
 	return list;
 }
 
+/* The client's name for one of its proxy addresses; NULL: none. */
+static const char *name_of(const struct daemon *d, uint32_t client, const struct ipaddr *proxy)
+{
+	for (uint32_t i = tgw_domain_next(&d->tgw, client, TUNNEL_NO_SLOT); i != TUNNEL_NO_SLOT;
+	     i = tgw_domain_next(&d->tgw, client, i)) {
+		const struct tgw_domain *e = tgw_domain_at(&d->tgw, i);
+
+		for (uint8_t k = 0; k < e->proxy_count; k++)
+			if (ipaddr_eq(&e->proxies[k], proxy))
+				return e->name;
+	}
+	return NULL;
+}
+
+static void gw_view_flow(const struct daemon *d, uint32_t peer, const struct ipaddr *far,
+			 json_t *out)
+{
+	bool named = tgw_client_at(&d->tgw, peer) && tunnel_in_proxy_range(far);
+	const char *name = named ? name_of(d, peer, far) : NULL;
+
+	/* the portal does not tell a gateway who and where it is */
+	put(out, "gateway", json_null());
+	put(out, "gateway_name", json_string(d->opt.name));
+	put(out, "site", json_null());
+	put(out, "name", name ? json_string(name) : json_null());
+}
+
 static void gw_view_resources(const struct daemon *d, json_t *out)
 {
 	uint64_t unix_now = now_unix();
@@ -484,5 +512,6 @@ const struct role role_gateway = {
 	.timeout = gw_timeout,
 	.peer_info = gw_peer_info,
 	.resource_info = gw_resource_info,
+	.view_flow = gw_view_flow,
 	.view_resources = gw_view_resources,
 };

@@ -290,6 +290,8 @@ static int open_cores(struct daemon *d, uint64_t now)
 	if (!rc)
 		rc = mtu_open(d);
 	if (!rc)
+		rc = flow_init(d);
+	if (!rc)
 		rc = d->role->init(d);
 	if (!rc)
 		rc = portal_init(d);
@@ -363,6 +365,7 @@ static void teardown(struct daemon *d)
 		fwd_fini(&d->fwd);
 	d->role->fini(d);
 	mtu_close(d);
+	flow_fini(d);
 	dev_close(d);
 }
 

@@ -11,9 +11,6 @@
 #include "apps/daemon/daemon.h"
 #include "apps/daemon/view_json.h"
 
-#define FLOWS_LIMIT_DEFAULT 1000
-#define FLOWS_LIMIT_MAX	    10000
-
 /* ---- counters ---- */
 
 static void put_counters(json_t *o, const struct ps_session *s)
@@ -77,6 +74,7 @@ static uint64_t view_tables(const struct daemon *d, json_t *list)
 	uint64_t f = d->bpf ? 2ull * d->max_flows *
 				      (sizeof(struct ps_flow_key) + sizeof(struct ps_flow) + 48)
 			    : 0;
+	uint64_t u = d->flows.cap * sizeof(*d->flows.list);
 
 	add_table(list, "sessions", n - d->fwd.n_session_free, n, s);
 	add_table(list, "replay", n - d->fwd.n_session_free, n, r);
@@ -84,9 +82,10 @@ static uint64_t view_tables(const struct daemon *d, json_t *list)
 	add_table(list, "keys", n - d->fwd.n_session_free, n, k);
 	if (d->bpf)
 		add_table(list, "flows", 0, 2ull * d->max_flows, f);
-	sum = s + r + p + k + f;
+	add_table(list, "user_flows", d->flows.used, d->flows.cap, u);
+	sum = s + r + p + k + f + u;
 	if (d->bpf && bpf_load_info(d->bpf)->memory_bytes)
-		sum = bpf_load_info(d->bpf)->memory_bytes + k;
+		sum = bpf_load_info(d->bpf)->memory_bytes + k + u;
 	return sum;
 }
 
@@ -259,89 +258,6 @@ static json_t *view_peers(const struct daemon *d, uint64_t now)
 	}
 	free(sums);
 	put(o, "peers", list);
-	return o;
-}
-
-/* ---- flows ---- */
-
-struct flow_walk {
-	const struct daemon *d;
-	enum bpf_dir dir;
-	json_t *list;
-	uint64_t total, limit, now;
-};
-
-static json_t *flow_end(const struct ps_flow_key *k, const uint8_t *addr, uint16_t port)
-{
-	struct endpoint e = {.ip = ipaddr_from(k->family, addr), .port = port};
-
-	return endpoint(&e);
-}
-
-static const char *proto_name(uint8_t proto)
-{
-	switch (proto) {
-	case IP_PROTO_TCP:
-		return "tcp";
-	case IP_PROTO_UDP:
-		return "udp";
-	case IP_PROTO_ICMP:
-		return "icmp";
-	case IP_PROTO_ICMPV6:
-		return "icmpv6";
-	default:
-		return "other";
-	}
-}
-
-static bool view_flow(void *arg, const struct ps_flow_key *k, const struct ps_flow *f)
-{
-	struct flow_walk *w = arg;
-	const struct ps_peer *p = fwd_peer(&w->d->fwd, f->peer);
-	bool stale = !p || p->generation != f->generation;
-	bool expired = f->expires_ns <= w->now;
-	struct ipaddr v4, v6;
-	const char *name = NULL;
-	struct uuid id;
-	uint32_t n;
-	json_t *o;
-
-	if (w->total++ >= w->limit)
-		return true;
-	o = json_pack("{s:s}", "direction", w->dir == BPF_FLOW_IN ? "in" : "out");
-	put(o, "peer",
-	    w->d->role->peer_info(w->d, f->peer, &id, &v4, &v6, &n) ? uuid(&id) : json_null());
-	put(o, "peer_slot", num(f->peer));
-	put(o, "proto", json_string(proto_name(k->proto)));
-	put(o, "src", flow_end(k, k->saddr, ps_host16(k->sport)));
-	put(o, "dst", flow_end(k, k->daddr, ps_host16(k->dport)));
-	put(o, "nat", f->nat ? flow_end(k, f->nat_addr, ps_host16(f->nat_port)) : json_null());
-	put(o, "resource",
-	    w->d->role->resource_info(w->d, f->resource, &id, &name) ? uuid(&id) : json_null());
-	put(o, "resource_name", name ? json_string(name) : json_null());
-	put(o, "executor", json_string(f->bulk_until_ns > w->now ? "user" : "kernel"));
-	put(o, "packets", num(f->packets));
-	put(o, "bytes", num(f->bytes));
-	put(o, "idle_s", num(time_since(f->last_ns, w->now) / NS_PER_SEC));
-	put(o, "expires_in_s",
-	    f->expires_ns == PS_NEVER ? json_null()
-				      : num((expired ? 0 : f->expires_ns - w->now) / NS_PER_SEC));
-	put(o, "verdict", json_string(stale ? "stale" : expired ? "expired" : "allow"));
-	json_array_append_new(w->list, o);
-	return true;
-}
-
-static json_t *view_flows(const struct daemon *d, const json_t *req, uint64_t now)
-{
-	json_t *o = answer("flows");
-	json_int_t limit = json_integer_value(json_object_get(req, "limit"));
-	struct flow_walk w = {.d = d, .list = json_array(), .now = now};
-
-	w.limit = limit > 0 && limit <= FLOWS_LIMIT_MAX ? (uint64_t)limit : FLOWS_LIMIT_DEFAULT;
-	for (w.dir = BPF_FLOW_IN; d->bpf && w.dir <= BPF_FLOW_OUT; w.dir++)
-		bpf_flow_each(d->bpf, w.dir, view_flow, &w);
-	put(o, "total", num(w.total));
-	put(o, "flows", w.list);
 	return o;
 }
 

@@ -280,6 +280,7 @@ const struct tcl_resource *tcl_resource_at(const struct tcl *c, uint32_t resourc
 uint32_t tcl_resource_next(const struct tcl *c, uint32_t resource);
 /* Can it be active at all? Not a DNS resource without a stub or with an unusable pattern. */
 bool tcl_resource_supported(const struct tcl *c, uint32_t resource);
+const char *tcl_site_name(const struct tcl *c, const struct uuid *site);
 enum tcl_status tcl_resource_status(const struct tcl *c, uint32_t resource);
 const struct tcl_gateway *tcl_gateway_at(const struct tcl *c, uint32_t slot);
 uint32_t tcl_gateway_next(const struct tcl *c, uint32_t slot);

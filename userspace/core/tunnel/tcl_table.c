@@ -105,6 +105,13 @@ uint32_t tcl_find_site(const struct tcl *c, const struct uuid *id)
 	return TCL_NONE;
 }
 
+const char *tcl_site_name(const struct tcl *c, const struct uuid *site)
+{
+	uint32_t i = tcl_find_site(c, site);
+
+	return i == TCL_NONE ? NULL : c->mem.sites[i].name;
+}
+
 uint32_t tcl_site_acquire(struct tcl *c, const struct tcl_site_ref *ref)
 {
 	uint32_t i = tcl_find_site(c, &ref->id);
