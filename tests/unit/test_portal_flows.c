@@ -2,56 +2,7 @@
  *
  * Flows: whom the portal introduces to whom, what it answers when it cannot, and that neither
  * candidates nor confirmations reach anybody they should not. */
-#include "tests/unit/portal_fixture.h"
-
-static void ask(uint64_t client, const char *resource, const char *connected)
-{
-	fx_sayf(client,
-		"{'topic':'client','event':'create_flow','ref':1,'payload':{'resource_id':'%s',"
-		"'connected_gateway_ids':[%s]}}",
-		resource, connected);
-}
-
-static bool expect_failed(uint64_t client, const char *resource, const char *reason)
-{
-	char want[512];
-
-	snprintf(want, sizeof(want),
-		 "{'topic':'client','event':'flow_creation_failed','ref':null,"
-		 "'payload':{'resource_id':'%s','reason':'%s'}}",
-		 resource, reason);
-	return fx_expect(client, want);
-}
-
-/* The gateway's authorize_flow; its correlation reference. */
-static void take_authorize(uint64_t gateway, char ref[64])
-{
-	json_t *v = fx_frame(gateway);
-
-	T_STR(json_string_value(json_object_get(v, "event")), "authorize_flow");
-	snprintf(ref, 64, "%s",
-		 json_string_value(json_object_get(json_object_get(v, "payload"), "ref")));
-	json_decref(v);
-}
-
-static void confirm(uint64_t gateway, const char *ref)
-{
-	fx_sayf(gateway,
-		"{'topic':'gateway','event':'flow_authorized','ref':4,'payload':{'ref':'%s'}}",
-		ref);
-}
-
-static bool expect_reply(uint64_t gateway, const char *payload)
-{
-	char want[256];
-
-	snprintf(want, sizeof(want), "{'topic':'gateway','event':'phx_reply','ref':4,'payload':%s}",
-		 payload);
-	return fx_expect(gateway, want);
-}
-
-static const char ok_reply[] = "{'status':'ok','response':{}}";
-static const char bad_ref[] = "{'status':'error','response':{'reason':'invalid_ref'}}";
+#include "tests/unit/portal_flow.h"
 
 static void test_refusals(void)
 {
@@ -340,46 +291,6 @@ static void test_next_gateway_when_one_is_silent(void)
 	fx_stop();
 }
 
-/* Alice in Berlin; a resource at two sites: one gateway in Frankfurt, one in Tokyo. */
-static void test_nearest_then_least_loaded(void)
-{
-	struct fx_config v = {
-		.resources = "{'name':'lan','id':'" RES_LAN "','type':'cidr',"
-			     "'address':'10.20.0.0/16','sites':['b','a']}",
-		.alice_place = ",'location':[52.5,13.4]",
-		.gateway_place = ",'location':[50.1,8.7]",
-		.other_place = ",'location':[35.7,139.7]",
-		.policies = "{'actor':'alice','resource':'lan'},{'actor':'bob','resource':'lan'}"};
-	uint64_t a, b, tokyo, frankfurt;
-	char ref[64];
-	json_t *f;
-
-	fx_start(&v);
-	tokyo = fx_join(ROLE_GATEWAY, TOK_G2, "tokyo");
-	frankfurt = fx_join(ROLE_GATEWAY, TOK_G, "frankfurt");
-	a = fx_join(ROLE_CLIENT, TOK_A, "a");
-	b = fx_join(ROLE_CLIENT, TOK_B, "b");
-	for (size_t i = 0; i < 2; i++) { /* load does not count against distance */
-		ask(a, RES_LAN, "");
-		take_authorize(frankfurt, ref);
-		confirm(frankfurt, ref);
-		T(expect_reply(frankfurt, ok_reply));
-		f = fx_frame(a);
-		T_STR(json_string_value(
-			      json_object_get(json_object_get(f, "payload"), "gateway_group_id")),
-		      SITE_A);
-		json_decref(f);
-	}
-	ask(b, RES_LAN, ""); /* from nowhere in particular */
-	take_authorize(tokyo, ref);
-	T_STR(fx.flows.f[1].site_id, SITE_B);
-	portal_disconnect(&fx, frankfurt);
-	ask(a, RES_LAN, "");
-	take_authorize(tokyo, ref);
-	T(fx_quiet());
-	fx_stop();
-}
-
 static void test_client_vanishes_while_waiting(void)
 {
 	uint64_t a, g;
@@ -554,7 +465,6 @@ int main(int argc, char **argv)
 	T_RUN(test_gateway_comes_back_while_asked);
 	T_RUN(test_next_gateway_when_one_vanishes);
 	T_RUN(test_next_gateway_when_one_is_silent);
-	T_RUN(test_nearest_then_least_loaded);
 	T_RUN(test_client_vanishes_while_waiting);
 	T_RUN(test_revoked_while_waiting);
 	T_RUN(test_pending_requests_are_bounded);

@@ -235,6 +235,35 @@ static void test_dns_changed(void)
 	fx_stop();
 }
 
+/* Upstreams changed in their order, which is the clients' order too, and taken back. */
+static void test_dns_reordered_and_removed(void)
+{
+	struct fx_config v = {.dns = "{'upstream':['192.0.2.53','192.0.2.54:5353']}"};
+	struct fx_config w = {.dns = "{'upstream':['192.0.2.54:5353','192.0.2.53']}"};
+	static const struct fx_config none;
+
+	fx_start(&v);
+	alice = fx_join(ROLE_CLIENT, TOK_A, "a");
+	T(fx_quiet());
+	for (size_t i = 0; i < 2; i++) {
+		json_t *f, *iface, *dns;
+
+		fx_reload(i ? &none : &w);
+		f = fx_frame(alice);
+		iface = json_object_get(json_object_get(f, "payload"), "interface");
+		dns = json_object_get(iface, "upstream_dns");
+		T_STR(json_string_value(json_object_get(f, "event")), "config_changed");
+		T_EQ(json_array_size(dns), i ? 0 : 2);
+		if (!i)
+			T_STR(json_string_value(json_object_get(json_array_get(dns, 0), "address")),
+			      "192.0.2.54:5353");
+		T(!json_string_value(json_object_get(iface, "search_domain")));
+		json_decref(f);
+		T(fx_quiet());
+	}
+	fx_stop();
+}
+
 static void test_slug_changed(void)
 {
 	start_with_flow(NULL);
@@ -437,6 +466,7 @@ int main(int argc, char **argv)
 	T_RUN(test_name_and_description_changed);
 	T_RUN(test_filters_changed);
 	T_RUN(test_dns_changed);
+	T_RUN(test_dns_reordered_and_removed);
 	T_RUN(test_slug_changed);
 	T_RUN(test_client_token_removed);
 	T_RUN(test_token_changes_hands);

@@ -325,6 +325,33 @@ static void test_internet_granted_and_taken(void)
 	fx_stop();
 }
 
+/* The Internet by another site's gateways, then by both. */
+static void test_internet_moved(void)
+{
+	const char *there = NAMES("", UDP) ",{'name':'all','id':'" RES_NET
+					   "','type':'internet','site':'b'}";
+	const char *both = NAMES("", UDP) ",{'name':'all','id':'" RES_NET
+					  "','type':'internet','sites':['b','a']}";
+
+	start();
+	reload(there, FOR_ALICE);
+	T(expect_reject(RES_NET));
+	T(expect_deleted(RES_NET));
+	expect_changed(PMSG_RESOURCE_INTERNET, NULL, PMSG_STACK_DUAL, 1);
+	T(fx_quiet());
+	fx_sayf(alice,
+		"{'topic':'client','event':'create_flow','ref':9,'payload':{'resource_id':'" RES_NET
+		"','connected_gateway_ids':[]}}");
+	T(fx_expect(alice, "{'topic':'client','event':'flow_creation_failed','ref':null,'payload':"
+			   "{'resource_id':'" RES_NET "','reason':'offline'}}"));
+	reload(both, FOR_ALICE);
+	T(expect_deleted(RES_NET));
+	expect_changed(PMSG_RESOURCE_INTERNET, NULL, PMSG_STACK_DUAL, 2);
+	T(fx_quiet());
+	flow_of(alice, gw, RES_NET, PMSG_RESOURCE_INTERNET, NULL, 0);
+	fx_stop();
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -336,5 +363,6 @@ int main(int argc, char **argv)
 	T_RUN(test_filters_changed);
 	T_RUN(test_sites_attached_and_detached);
 	T_RUN(test_internet_granted_and_taken);
+	T_RUN(test_internet_moved);
 	return t_done();
 }
