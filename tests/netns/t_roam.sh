@@ -3,10 +3,13 @@
 #
 # The client changes networks while traffic runs: its addresses are replaced, then SIGHUP resets its connections
 # (new sockets, new keys), then its interface goes down and up. Each time a running iperf3 stream and ping go on in
-# the same processes. A client whose tunnel device was deleted ends and says so.
-# timeout: 300
+# the same processes, and with the Internet through the tunnel, in a stream of its own. A client whose tunnel device
+# was deleted ends and says so.
+# timeout: 400
 . "$(dirname "$0")/lib.sh"
+. "$tests_dir/inet_lib.sh"
 need_lab
+command -v python3 >/dev/null || skip "'python3' is not installed"
 
 in_client() { nsenter --net="/run/netns/$PENSTOCK_LAB-client" "$@"; }
 direct() { [ "$(lab ctl client peers --json | jq -r '.peers[0].path')" = direct ]; }
@@ -30,6 +33,14 @@ resumes()
 	check "$what: the stream goes on" wait_for 30 eval "[ \$(received) -gt $((before + 100000)) ]"
 	check "$what: IPv6 inside, too" wait_for 5 ping_once $SERVER_V6
 	check "$what: the path is direct" direct
+	check "$what: the Internet is the gateway's, in both families" wait_for 10 through gateway
+	check "$what: and its stream goes on" wait_for 30 eval '[ $(far_received) -gt '$(($(far_received) + 20000))' ]'
+	check "$what: the attached network is not the tunnel's" ping_once 192.168.77.1
+}
+
+far_received()
+{
+	in_ns core ss -Htin "sport = :$FAR_PORT" | grep -o 'bytes_received:[0-9]*' | cut -d: -f2 | awk '{ n += $1 } END { print n + 0 }'
 }
 
 # move V4 V6: the client's host gets other addresses, as after a change of Wi-Fi.
@@ -44,7 +55,7 @@ move()
 
 roam_in()
 {
-	local mode=$1 pid ping_pid client_pid
+	local mode=$1 pid ping_pid far_pid client_pid
 
 	lab_up MODE="$mode"
 	client_pid=$(lab status | sed -n 's/^  client  *running, pid //p')
@@ -54,6 +65,15 @@ roam_in()
 	bg client ping -n -i 0.2 $SERVER_V4 >"$tmp/ping" 2>&1
 	ping_pid=$!
 	check "$mode: the stream runs" wait_for 10 eval '[ $(received) -gt 200000 ]'
+	far_up
+	check "$mode: the Internet is switched on" eval '[ "$(lab ctl client resources enable internet)" = "Internet Resource is on" ] && wait_for 10 through gateway'
+	bg client timeout 300 python3 -c "
+import socket, time
+s = socket.create_connection(('$FAR_V4', $FAR_PORT))
+while True:
+    s.sendall(bytes(2000)); time.sleep(0.05)"
+	far_pid=$!
+	check "$mode: its stream runs" wait_for 10 eval '[ $(far_received) -gt 50000 ]'
 
 	move 192.168.77.20 2001:db8:c::20
 	resumes "$mode: new addresses" 25
@@ -73,9 +93,10 @@ roam_in()
 	resumes "$mode: interface down and up" 30
 
 	check "$mode: the stream was never broken" kill -0 $pid
+	check "$mode: nor was the Internet's" kill -0 $far_pid
 	check "$mode: the same client all along" [ "$(lab status | sed -n 's/^  client  *running, pid //p')" = "$client_pid" ]
-	kill $pid $ping_pid 2>/dev/null
-	wait $pid $ping_pid 2>/dev/null
+	kill $pid $ping_pid $far_pid 2>/dev/null
+	wait $pid $ping_pid $far_pid 2>/dev/null
 
 	in_client ip link del tun-penstock
 	check "$mode: without its tunnel device the client ends" wait_for 5 eval '! program_runs client'
