@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 #
-# TCP clients a resolver must survive: dns_hostile.py ADDRESS MODE; prints one line, exit 0 when it went as it should.
+# TCP clients a resolver must survive: dns_hostile.py ADDRESS MODE [PORT]; prints one line, exit 0 when it went as it should.
 #
 #   pipeline   40 queries in one write, a slow one first: all answered, the slow one not first
 #   halfclose  a query, then FIN: still answered
@@ -17,6 +17,7 @@ import sys
 import time
 
 host, mode = sys.argv[1:3]
+port = int(sys.argv[3]) if len(sys.argv) > 3 else 53
 
 
 def query(name, qtype=1, ident=1):
@@ -30,7 +31,7 @@ def query(name, qtype=1, ident=1):
 def connect():
     s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     s.settimeout(20)
-    s.connect((host, 53))
+    s.connect((host, port))
     return s
 
 

@@ -90,6 +90,11 @@ before=$(gw malformed)
 check "half a query gets no answer" raw silent "$GW4" udp www.corp.test 16 1 20
 check "nor by TCP" raw silent "$GW4" tcp www.corp.test 16 1 20
 check "counted as malformed" counted malformed "$before" 2
+check "several queries on a connection" is "$(ask +short +tcp +keepopen www.corp.test TXT _sip._tcp.corp.test SRV | tr '\n' ' ')" \
+	'"in the site" 1 2 5060 www.corp.test. '
+for n in halfclose drip badlen longlen flood; do
+	check "TCP client: $n" in_client timeout 60 python3 tests/netns/dns_hostile.py "$GW4" $n 53535
+done
 
 # ---- from where ----
 before=$(gw foreign)
