@@ -426,6 +426,43 @@ static void test_msg_truncate(void)
 	T_MEM(buf + 12, "\7eXAMPLE\3COM", 13);
 }
 
+/* Another one's answer becomes ours: id and spelling, without the additional section if that was
+ * dropped, cut when it is too long. */
+static void test_msg_relay(void)
+{
+	static const char *const answer = "5555 8180 0001 0001 0001 0002 01 61 00 0010 0001"
+					  "c00c 0010 0001 0000003c 0004 03 616263"
+					  "c00c 0002 0001 0000003c 0002 c00c"
+					  "c00c 0001 0001 0000003c 0004 0a000001"
+					  "00 0029 1000 00000000 0000";
+	struct dns_query q = query_for("A", DNS_TYPE_TXT);
+	struct dns_msg m, got;
+	uint8_t out[128];
+	size_t len, whole;
+
+	q.id = 7;
+	T_EQ(judge_hex(answer, &m), DNS_OK);
+	whole = m.len;
+	T(!dns_msg_relay(&m, &q, whole, out, &len));
+	T_EQ(len, whole);
+	T(T_EQ(dns_msg_open(out, len, &got), DNS_OK) && got.id == 7 && got.counts[2] == 2);
+	T_EQ(got.q.name.b[1], 'A');
+	T(dns_msg_relay(&m, &q, whole - 1, out, &len));
+	T(T_EQ(dns_msg_open(out, len, &got), DNS_OK) && got.tc && got.id == 7 && !got.counts[0]);
+	T(dns_msg_drop_additional(&m));
+	T(!dns_msg_relay(&m, &q, whole, out, &len));
+	T_EQ(len, whole - 16 - 11);
+	T(T_EQ(dns_msg_open(out, len, &got), DNS_OK) && got.counts[0] == 1 && got.counts[1] == 1 &&
+	  !got.counts[2]);
+	T(!dns_msg_drop_additional(&m)); /* nothing is left of it */
+	T_EQ(judge_hex("5555 8180 0001 0000 0000 0001 01 61 00 0010 0001"
+		       "00 0029 1000 00000000 0000",
+		       &m),
+	     DNS_OK);
+	T(!dns_msg_drop_additional(&m)); /* an OPT only */
+	T_EQ(m.len, 19);
+}
+
 /* Whatever is written can be read, and says the same. */
 static void test_roundtrip_random(void)
 {
@@ -479,6 +516,7 @@ int main(int argc, char **argv)
 	T_RUN(test_reply_ptr);
 	T_RUN(test_reply_truncates);
 	T_RUN(test_msg_truncate);
+	T_RUN(test_msg_relay);
 	T_RUN(test_roundtrip_random);
 	return t_done();
 }
