@@ -226,5 +226,10 @@ portal_edit '.policies = [{group: "staff", resource: "corp"}]'
 GW4=100.64.7.77
 name_servers $SERVER_V4
 check "and serves there" wait_for 30 serves_anew
+# ---- one family only ----
+in_host gateway sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+lab restart gateway
+check "without IPv6 it listens at the other address" wait_for 30 eval '[ "$(status gateway ".dns.listen | join(\" \")")" = "$GW4:53535" ]'
+check "and serves there" wait_for 30 serves_anew
 check "the client lives on $CL4" is "$(status client .tunnel.ipv4)" "$CL4"
 finish
