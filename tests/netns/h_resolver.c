@@ -137,9 +137,9 @@ static void setup(void)
 
 static void teardown(void)
 {
-	resolver_close(res);
 	loop_fd_fini(&server);
 	loop_fini(&loop);
+	resolver_close(res);
 	close(server_fd);
 }
 

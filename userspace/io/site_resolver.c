@@ -179,6 +179,7 @@ int site_resolver_open(struct site_resolver **out, const struct site_resolver_cf
 	*out = NULL;
 	if (!r)
 		return io_fail(err, -ENOMEM, "no memory for the site's resolver");
+	*out = r; /* also when it fails: the loop may hold timers in it by then */
 	r->cfg = *cfg;
 	r->timer.fd = -1;
 	r->conf.lock_fd = -1;
@@ -191,13 +192,9 @@ int site_resolver_open(struct site_resolver **out, const struct site_resolver_cf
 		rc = dns_file_init(&r->conf, path, err);
 	if (!rc)
 		rc = dns_watch_init(&r->watch, cfg->loop, path, read_servers, r);
-	if (rc) {
-		site_resolver_close(r);
-		return rc;
-	}
-	read_servers(r, loop_now());
-	*out = r;
-	return 0;
+	if (!rc)
+		read_servers(r, loop_now());
+	return rc;
 }
 
 const struct dns_site *site_resolver_site(const struct site_resolver *r)

@@ -24,7 +24,7 @@ struct site_resolver_cfg {
 
 struct site_resolver;
 
-/* Listens nowhere yet. 0 or -errno. */
+/* Listens nowhere yet. 0 or -errno; *out is to be closed either way. */
 int site_resolver_open(struct site_resolver **out, const struct site_resolver_cfg *cfg,
 		       struct io_err *err);
 /* Own tunnel addresses (family 0: none). 0; else the first -errno after having tried both. */

@@ -357,8 +357,8 @@ static void teardown(struct daemon *d)
 		PS_WRITE_ONCE(bpf_load_tables(d->bpf)->config->flags, 0);
 	portal_fini(d);
 	ctl_server_close(d->ctl);
-	resolver_close(d->resolver);
 	loop_fini(&d->loop);
+	resolver_close(d->resolver);
 	if (d->node.mem.conns)
 		node_fini(&d->node);
 	if (d->fwd.mem.session)
