@@ -14,7 +14,8 @@
 #
 # Tests are derived from their sources, so one that was not built is a failure, not an absence. A test
 # passes with exit 0, is skipped with exit 77 (its last line says why) and fails otherwise; a script
-# may carry a line "# timeout: SECONDS" in its head. The closing line is "N passed, N failed, N skipped".
+# may carry a line "# timeout: SECONDS" in its head. The closing line is "N passed, N failed, N skipped";
+# behind it, when one test alone was run and ended with a line of figures (steps=N …), that line.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
@@ -27,6 +28,7 @@ GROUPS_KNOWN="unit sim policy fuzz-replay bpf interop netns vm"
 T_JOBS=${T_JOBS:-$(nproc)}
 passed=0 failed=0 skipped=0
 failed_names=()
+figures=
 work=$(mktemp -d /tmp/penstock-test.XXXXXX) || exit 2
 trap 'rm -rf "$work"' EXIT
 # timeout(1) leads a process group of its own: what runs is ended through it.
@@ -105,6 +107,7 @@ report()
 	local out=$work/$1.out group=$2 name=$3 limit=${T_TIMEOUT:-$4} rc took why inner
 
 	read -r rc took <"$work/$1.rc"
+	figures=$(tail -n 1 "$out" | grep '^steps=[0-9]')
 	case $rc in
 	0)
 		passed=$((passed + 1))
@@ -207,4 +210,5 @@ for name in "${failed_names[@]}"; do
 	echo "failed: $name"
 done
 echo "$passed passed, $failed failed, $skipped skipped"
+[ -n "$figures" ] && [ $((passed + failed)) -eq 1 ] && echo "$figures"
 [ "$failed" -eq 0 ] && [ $((passed + skipped)) -gt 0 ]

@@ -202,7 +202,7 @@ struct pw_hooks {
 			 const struct ipaddr *addrs, uint32_t n);
 	void (*asked)(void *ctx, uint8_t g, const struct pw_question *q);
 	void (*wrote)(void *ctx, const struct pw_out *p); /* to its tunnel device */
-	void (*timers)(void *ctx, uint8_t node);
+	void (*timers)(void *ctx, uint8_t node);	  /* a gateway's sweep of authorisations */
 	void (*heard)(void *ctx, uint8_t node, const char *event, const char *payload); /* portal */
 };
 
@@ -227,6 +227,7 @@ struct pw_cfg {
 struct pw_world {
 	struct pw_cfg cfg;
 	uint64_t now, wall_ns; /* monotonic; unix, in ns */
+	uint64_t timers_ns;    /* when all timers that were due have last run */
 	bool easy;
 	enum pw_fault fault;
 	struct pw_node node[PW_NODES];

@@ -22,8 +22,6 @@ static void run_timers(struct pw_node *n)
 {
 	struct pw_world *w = n->w;
 
-	if (w->cfg.hooks.timers)
-		w->cfg.hooks.timers(w->cfg.hooks.ctx, n->index);
 	if (time_reached(n->d->role->deadline(n->d).at, w->now))
 		n->d->role->timeout(n->d, w->now);
 	if (n->dns_timer && !n->gateway && time_reached(n->dns_timer->at, w->now))
@@ -40,6 +38,7 @@ void pw_timers(struct pw_world *w)
 	for (uint8_t i = 0; i < PW_NODES; i++)
 		if (w->node[i].running && due_at(&w->node[i]) <= w->now)
 			run_timers(&w->node[i]);
+	w->timers_ns = w->now;
 	pw_settle(w);
 }
 

@@ -447,6 +447,15 @@ WRAP(void, tcl_gateway_gone, struct tcl *c, uint32_t slot, uint64_t now)
 	__real_tcl_gateway_gone(c, slot, now);
 }
 
+REAL(void, tgw_timeout, struct tgw *g, uint64_t now_unix, uint64_t now);
+WRAP(void, tgw_timeout, struct tgw *g, uint64_t now_unix, uint64_t now)
+{
+	for (uint8_t i = PW_CLIENTS; i < PW_NODES; i++)
+		if (pw_the->node[i].d && &pw_the->node[i].d->tgw == g && pw_the->cfg.hooks.timers)
+			pw_the->cfg.hooks.timers(pw_the->cfg.hooks.ctx, i);
+	__real_tgw_timeout(g, now_unix, now);
+}
+
 /* ---- the kernel ---- */
 WRAP(int, bpf_key_set, struct bpf_load *b, uint32_t slot, const uint8_t recv[32],
      const uint8_t send[32])

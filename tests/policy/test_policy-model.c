@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Policy against its model: random resources, filters, overlaps, revocations, expiries, names,
+ * roams and portal restarts; after each step random packets, in user space and in the kernel's
+ * tables, are to fare as the model says. STEPS and SEED (environment) set how many and which; the
+ * last line tells. Then the same with a fault switched on, once for each, to see that it would be
+ * noticed. */
+#include <stdlib.h>
+#include "tests/policy/pm_test.h"
+
+enum { STEPS = 10000, PROBES = 8, FAULT_FROM = 300, FAULT_STEPS = 6000 };
+
+static const char *const fault_names[PW_FAULTS] = {
+	[PW_FAULT_NO_BUMP] = "generations stay",
+	[PW_FAULT_KERNEL_EXPIRY] = "the kernel's flows never expire",
+	[PW_FAULT_STOPPED_WALL] = "the gateways' clocks stand still",
+	[PW_FAULT_FILTERS] = "filters permit everything",
+	[PW_FAULT_NAT_SWEEP] = "translated flows outlive their sessions",
+	[PW_FAULT_RETAIN] = "what init does not list stays",
+};
+
+static struct pmt t;
+
+static uint64_t env(const char *name, uint64_t otherwise)
+{
+	const char *v = getenv(name);
+
+	return v && *v ? strtoull(v, NULL, 10) : otherwise;
+}
+
+static uint64_t seed(void)
+{
+	return env("SEED", t_seed());
+}
+
+static void one_step(void)
+{
+	pmt_step(&t);
+	for (int i = 0; i < PROBES; i++)
+		pmt_probe(&t);
+}
+
+static bool is_clean(void)
+{
+	return !t.n.denied_delivered && !t.n.allowed_dropped && !t.n.twice && !t.n.differs &&
+	       !t.m.unexpected;
+}
+
+static void test_model(void)
+{
+	uint64_t steps = env("STEPS", STEPS);
+
+	pmt_open(&t, seed(), false);
+	while (t.n.steps < steps && t.told < 12)
+		one_step();
+	T_EQ(t.n.denied_delivered, 0);
+	T_EQ(t.n.allowed_dropped, 0);
+	T_EQ(t.n.kernel_missed, 0);
+	T_EQ(t.n.twice, 0);
+	T_EQ(t.n.differs, 0);
+	T_EQ(t.m.unexpected, 0);
+	T(is_clean());
+	T(t.n.kernel_carried > 10 * steps && t.n.allowed > steps / 5 &&
+	  t.n.translated > steps / 10);
+	t_note("probes=%llu allowed=%llu denied=%llu held=%llu translated=%llu icmp=%llu "
+	       "allowed_dropped=%llu",
+	       (unsigned long long)t.n.probes, (unsigned long long)t.n.allowed,
+	       (unsigned long long)t.n.denied, (unsigned long long)t.n.held,
+	       (unsigned long long)t.n.translated, (unsigned long long)t.n.refused_icmp,
+	       (unsigned long long)t.n.allowed_dropped);
+	t_note("kernel=%s kernel_probes=%llu kernel_carried=%llu (client out %llu, gateway in "
+	       "%llu, "
+	       "gateway out %llu, client in %llu) kernel_missed=%llu",
+	       t.w.cfg.bpf ? "bpf" : "plan", (unsigned long long)t.n.kernel_probes,
+	       (unsigned long long)t.n.kernel_carried, (unsigned long long)t.n.kernel_by[0],
+	       (unsigned long long)t.n.kernel_by[1], (unsigned long long)t.n.kernel_by[2],
+	       (unsigned long long)t.n.kernel_by[3], (unsigned long long)t.n.kernel_missed);
+	pw_close(&t.w);
+}
+
+/* ---- faults ---- */
+static bool noticed(enum pw_fault f)
+{
+	bool seen;
+
+	pmt_open(&t, seed() + f, false);
+	t.quiet = true;
+	while (t.n.steps < FAULT_FROM)
+		one_step();
+	seen = !is_clean() || t.n.kernel_missed;
+	T(!seen); /* nothing differs before it is on */
+	t.w.fault = f;
+	while (!t.n.denied_delivered && t.n.steps < FAULT_FROM + FAULT_STEPS)
+		one_step();
+	t_note("%s: %s after %llu steps", fault_names[f],
+	       t.n.denied_delivered ? "noticed" : "NOT noticed",
+	       (unsigned long long)t.n.steps - FAULT_FROM);
+	pw_close(&t.w);
+	return t.n.denied_delivered;
+}
+
+static void test_faults_are_noticed(void)
+{
+	for (int f = PW_FAULT_NONE + 1; f < PW_FAULTS; f++)
+		T(noticed((enum pw_fault)f));
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t steps, delivered;
+	int rc;
+
+	t_init(argc, argv);
+	T_RUN(test_model);
+	steps = t.n.steps;
+	delivered = t.n.denied_delivered;
+	T_RUN(test_faults_are_noticed);
+	rc = t_done();
+	printf("steps=%llu denied_delivered=%llu seed=%llu\n", (unsigned long long)steps,
+	       (unsigned long long)delivered, (unsigned long long)seed());
+	return rc;
+}
