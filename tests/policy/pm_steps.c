@@ -389,7 +389,7 @@ void pmt_step(struct pmt *t)
 	pmt_kernel(t);
 }
 
-void pmt_open(struct pmt *t, uint64_t seed, bool bpf)
+bool pmt_open(struct pmt *t, uint64_t seed, bool bpf)
 {
 	struct pw_cfg cfg = {.clients = PMT_CLIENTS,
 			     .gateways = PMT_GATEWAYS,
@@ -407,6 +407,9 @@ void pmt_open(struct pmt *t, uint64_t seed, bool bpf)
 	memset(t, 0, sizeof(*t));
 	t->rnd = seed * 2654435761u + 1;
 	pm_init(&t->m, &t->w);
-	T(pw_open(&t->w, &cfg, seed));
 	pmt_hooks(t);
+	if (!pw_open(&t->w, &cfg, seed))
+		return false;
+	pmt_hooks(t);
+	return true;
 }

@@ -37,7 +37,7 @@ struct pmt {
 	struct pmt_flow flows[PMT_FLOWS];
 	bool quiet;    /* differences are wanted: a fault is on */
 	uint32_t told; /* differences printed */
-	struct {
+	struct pmt_counts {
 		uint64_t steps, probes, allowed, denied, held;
 		uint64_t denied_delivered; /* must be 0, like the next four */
 		uint64_t allowed_dropped, twice, differs;
@@ -56,7 +56,8 @@ void pmt_kernel(struct pmt *t);
 void pmt_probe(struct pmt *t);
 
 /* ---- pm_steps.c ---- */
-void pmt_open(struct pmt *t, uint64_t seed, bool bpf);
+/* False: bpf is not to be had. */
+bool pmt_open(struct pmt *t, uint64_t seed, bool bpf);
 /* Something random happens. */
 void pmt_step(struct pmt *t);
 const char *pmt_domain(struct pmt *t);

@@ -7,6 +7,7 @@
 #include "plan/egress.h"
 #include "plan/ingress.h"
 #include "plan/nat.h"
+#include "tests/policy/pw_bpf.h"
 #include "tests/policy/pw_kernel.h"
 
 enum { SESSIONS = 16 };
@@ -24,43 +25,47 @@ struct pw_kernel {
 	struct ps_peer peer[PW_PEERS];
 	struct entry flow[2][PW_FLOWS];
 	uint64_t writes;
+	struct pw_bpf *bpf; /* NULL: natively */
 };
 
 struct pw_kernel *pw_kernel_open(bool bpf, char *why, size_t cap)
 {
-	(void)bpf;
-	(void)why;
-	(void)cap;
-	return calloc(1, sizeof(struct pw_kernel));
+	struct pw_kernel *k = calloc(1, sizeof(struct pw_kernel));
+
+	snprintf(why, cap, "no memory");
+	if (k && bpf)
+		k->bpf = pw_bpf_open(why, cap);
+	if (!k || !bpf || k->bpf)
+		return k;
+	free(k);
+	return NULL;
 }
 
 void pw_kernel_close(struct pw_kernel *k)
 {
+	if (k && k->bpf)
+		pw_bpf_close(k->bpf);
 	free(k);
 }
 
 struct ps_session *pw_kernel_sessions(struct pw_kernel *k)
 {
-	return k->session;
+	return k->bpf ? pw_bpf_sessions(k->bpf) : k->session;
 }
 
 struct ps_replay *pw_kernel_replays(struct pw_kernel *k)
 {
-	return k->replay;
+	return k->bpf ? pw_bpf_replays(k->bpf) : k->replay;
 }
 
 struct ps_peer *pw_kernel_peers(struct pw_kernel *k)
 {
-	return k->peer;
+	return k->bpf ? pw_bpf_peers(k->bpf) : k->peer;
 }
 
 int pw_kernel_key(struct pw_kernel *k, uint32_t slot, const uint8_t *recv, const uint8_t *send)
 {
-	(void)k;
-	(void)slot;
-	(void)recv;
-	(void)send;
-	return 0;
+	return k->bpf ? pw_bpf_key(k->bpf, slot, recv, send) : 0;
 }
 
 /* ---- maps ---- */
@@ -86,7 +91,11 @@ int pw_flow_put(struct pw_kernel *k, enum bpf_dir dir, const struct ps_flow_key 
 			if (k->flow[dir][i].at < e->at)
 				e = &k->flow[dir][i];
 	}
+	if (k->bpf && e->used && memcmp(&e->key, key, sizeof(*key)) != 0)
+		pw_bpf_flow(k->bpf, dir, &e->key, NULL, 0);
 	*e = (struct entry){.used = true, .at = ++k->writes, .key = *key, .f = *f};
+	if (k->bpf)
+		pw_bpf_flow(k->bpf, dir, key, f, pw_the->now);
 	return 0;
 }
 
@@ -106,8 +115,11 @@ int pw_flow_each(struct pw_kernel *k, enum bpf_dir dir, bpf_flow_fn fn, void *ar
 	for (uint32_t i = 0; i < PW_FLOWS; i++) {
 		struct entry *e = &k->flow[dir][i];
 
-		if (e->used && !fn(arg, &e->key, &e->f) && !keep_all)
-			e->used = false;
+		if (!e->used || fn(arg, &e->key, &e->f) || keep_all)
+			continue;
+		e->used = false;
+		if (k->bpf)
+			pw_bpf_flow(k->bpf, dir, &e->key, NULL, 0);
 	}
 	return 0;
 }
@@ -126,8 +138,8 @@ static void put_out(struct pw_node *n, const struct pkt *p, struct pw_out *out)
 	memcpy(out->b, p->b, p->len);
 }
 
-enum ps_reason_id pw_kernel_in(struct pw_node *n, uint32_t slot, const struct pkt *p,
-			       struct pw_out *out)
+static enum ps_reason_id plan_in(struct pw_node *n, uint32_t slot, const struct pkt *p,
+				 struct pw_out *out)
 {
 	const struct ps_peer *peer = &n->kernel->peer[slot];
 	const struct ps_session *s = fwd_session(&n->d->fwd, n->conn[slot].idx);
@@ -168,8 +180,8 @@ enum ps_reason_id pw_kernel_in(struct pw_node *n, uint32_t slot, const struct pk
 	return PS_R_XDP_DELIVERED;
 }
 
-enum ps_reason_id pw_kernel_out(struct pw_node *n, const struct pkt *p, uint32_t *slot,
-				struct pw_out *out)
+static enum ps_reason_id plan_out(struct pw_node *n, const struct pkt *p, uint32_t *slot,
+				  struct pw_out *out)
 {
 	uint64_t now = n->w->now;
 	struct ps_path_view v = {0};
@@ -213,4 +225,60 @@ enum ps_reason_id pw_kernel_out(struct pw_node *n, const struct pkt *p, uint32_t
 		ps_nat_apply(out->b, &in.ip, PS_NAT_FROM, &nat);
 	carried(&e->f, now, p->len);
 	return PS_R_TX_SENT;
+}
+
+/* ---- programs, really ---- */
+/* The entry the packet's flow has, with the machine's times in the map; NULL: none. */
+static struct entry *shown(struct pw_node *n, enum bpf_dir dir, uint32_t slot, const struct pkt *p)
+{
+	struct ps_inner in;
+	struct entry *e;
+
+	if (ps_inner_parse(p->b, p->b + p->len, &in) != PS_INNER_FLOW)
+		return NULL;
+	in.key.peer = dir == BPF_FLOW_IN ? slot : 0;
+	e = find(n->kernel, dir, &in.key);
+	if (e)
+		pw_bpf_flow(n->kernel->bpf, dir, &in.key, &e->f, n->w->now);
+	return e;
+}
+
+static enum ps_reason_id ran(struct pw_node *n, struct entry *e, bool passed, size_t len,
+			     enum ps_reason_id yes, struct pw_out *out)
+{
+	if (!passed)
+		return e && e->f.expires_ns <= n->w->now ? PS_R_TX_FLOW_EXPIRED : PS_R_TX_NO_FLOW;
+	out->node = n->index;
+	out->len = (uint16_t)len;
+	if (e)
+		carried(&e->f, n->w->now, len);
+	return yes;
+}
+
+enum ps_reason_id pw_kernel_in(struct pw_node *n, uint32_t slot, const struct pkt *p,
+			       struct pw_out *out)
+{
+	struct entry *e;
+	size_t len = 0;
+	bool passed;
+
+	if (!n->kernel->bpf)
+		return plan_in(n, slot, p, out);
+	e = shown(n, BPF_FLOW_IN, slot, p);
+	passed = pw_bpf_in(n->kernel->bpf, n, slot, p, out->b, &len);
+	return ran(n, e, passed, len, PS_R_XDP_DELIVERED, out);
+}
+
+enum ps_reason_id pw_kernel_out(struct pw_node *n, const struct pkt *p, uint32_t *slot,
+				struct pw_out *out)
+{
+	struct entry *e;
+	size_t len = 0;
+	bool passed;
+
+	if (!n->kernel->bpf)
+		return plan_out(n, p, slot, out);
+	e = shown(n, BPF_FLOW_OUT, 0, p);
+	passed = pw_bpf_out(n->kernel->bpf, p, slot, out->b, &len, n);
+	return ran(n, e, passed, len, PS_R_TX_SENT, out);
 }
