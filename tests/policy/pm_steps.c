@@ -208,10 +208,9 @@ static void step_query(struct pmt *t)
 	const char *name = pmt_domain(t);
 	uint32_t n = pm_client_query(&t->m, c, name, type, want);
 
-	if (!T_EQ(pw_query(&t->w, c, name, type, got), n))
-		t->n.differs++;
+	t->n.differs += pw_query(&t->w, c, name, type, got) != n;
 	for (uint32_t i = 0; i < n; i++)
-		t->n.differs += !T(ipaddr_eq(&want[i], &got[i]));
+		t->n.differs += !ipaddr_eq(&want[i], &got[i]);
 }
 
 static void step_zone(struct pmt *t)
@@ -364,7 +363,7 @@ static void step(struct pmt *t)
 		{30, step_resource},   {80, step_policy},      {12, step_cut_or_join},
 		{8, step_off},	       {12, step_lost},	       {5, step_roam},
 		{4, step_restart},     {60, step_query},       {20, step_zone},
-		{8, step_rogue_names}, {4, step_rogue_status}, {90, step_time},
+		{16, step_rogue_names}, {4, step_rogue_status}, {90, step_time},
 	};
 	uint32_t sum = 0, at;
 

@@ -209,12 +209,15 @@ struct pw_hooks {
 /* What can be broken on purpose, to see that a test notices. */
 enum pw_fault {
 	PW_FAULT_NONE,
-	PW_FAULT_NO_BUMP,	/* a changed peer's cached flows stay valid */
-	PW_FAULT_KERNEL_EXPIRY, /* the kernel's flows never expire, nor does anything end them */
-	PW_FAULT_STOPPED_WALL,	/* gateways' wall clocks stand still */
-	PW_FAULT_FILTERS,	/* filters permit everything */
-	PW_FAULT_NAT_SWEEP,	/* the kernel's translated flows outlive their sessions */
-	PW_FAULT_RETAIN,	/* what init does not list stays */
+	PW_FAULT_NO_BUMP,	 /* at gateways a changed peer's cached flows stay valid */
+	PW_FAULT_NO_BUMP_CLIENT, /* at clients they do */
+	PW_FAULT_KERNEL_EXPIRY,	 /* the kernel's flows never expire, nor does anything end them */
+	PW_FAULT_STOPPED_WALL,	 /* gateways' wall clocks stand still */
+	PW_FAULT_FILTERS,	 /* filters permit everything */
+	PW_FAULT_NAT_SWEEP,	 /* the kernel's translated flows outlive their sessions */
+	PW_FAULT_RETAIN,	 /* what init does not list stays */
+	PW_FAULT_PATTERN,	 /* gateways set up names of any pattern */
+	PW_FAULT_CLIENT_IN,	 /* clients take whatever a gateway sends */
 	PW_FAULTS,
 };
 
@@ -229,6 +232,7 @@ struct pw_world {
 	uint64_t now, wall_ns; /* monotonic; unix, in ns */
 	uint64_t timers_ns;    /* when all timers that were due have last run */
 	bool easy;
+	uint8_t at; /* the node that handles a datagram now; PW_NONE */
 	enum pw_fault fault;
 	struct pw_node node[PW_NODES];
 	/* portal */
@@ -324,6 +328,7 @@ enum ps_reason_id pw_lan_send(struct pw_world *w, uint8_t g, const struct pkt *p
  * of it. PS_R_COUNT: there is no session. */
 enum ps_reason_id pw_rogue_send(struct pw_world *w, uint8_t from, uint8_t to, const uint8_t *pkt,
 				size_t len);
+/* keep: and it stays, to be delivered again (sealed anew, or it would be a replay and no more). */
 void pw_control_deliver(struct pw_world *w, uint32_t i, bool keep);
 void pw_control_drop(struct pw_world *w, uint32_t i);
 

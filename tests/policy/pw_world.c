@@ -139,6 +139,7 @@ bool pw_open(struct pw_world *w, const struct pw_cfg *cfg, uint64_t seed)
 
 	memset(w, 0, sizeof(*w));
 	w->cfg = *cfg;
+	w->at = PW_NONE;
 	w->now = 1000 * NS_PER_SEC;
 	w->wall_ns = PW_UNIX0 * NS_PER_SEC;
 	w->rnd = seed ? seed : 1;
@@ -296,7 +297,9 @@ static void receive(struct pw_world *w, uint8_t from, uint8_t to, const uint8_t 
 	n->rx = (struct udp_dgram){
 		.local = n->at, .remote = w->node[from].at, .data = n->rx_buf, .len = len};
 	n->has_rx = true;
+	w->at = to;
 	data_udp_readable(n->d, 4, w->now);
+	w->at = PW_NONE;
 	pw_rest(n);
 }
 
@@ -424,9 +427,10 @@ void pw_control_deliver(struct pw_world *w, uint32_t i, bool keep)
 	uint8_t inner[UDP_BUF_LEN];
 
 	p = w->controls[i];
+	keep = keep && pw_link_ok(w, p.from < p.to ? p.from : p.to,
+				  (uint8_t)((p.from < p.to ? p.to : p.from) - PW_CLIENTS));
 	if (!keep)
 		pw_control_drop(w, i);
-	/* A duplicate would be no more than a replay: it is sealed anew. */
 	if (!peek(&w->node[p.to], p.msg, p.len, inner)) {
 		w->n.lost++; /* of a session that is gone */
 		return;

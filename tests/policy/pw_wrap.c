@@ -489,8 +489,14 @@ WRAP(int, bpf_flow_each, struct bpf_load *b, enum bpf_dir dir, bpf_flow_fn fn, v
 REAL(void, fwd_peer_revoke, struct fwd_table *t, uint32_t slot);
 WRAP(void, fwd_peer_revoke, struct fwd_table *t, uint32_t slot)
 {
-	if (!fault(PW_FAULT_NO_BUMP))
-		__real_fwd_peer_revoke(t, slot);
+	for (uint8_t i = 0; i < PW_NODES; i++) {
+		const struct pw_node *n = &pw_the->node[i];
+
+		if (n->d && &n->d->fwd == t &&
+		    fault(n->gateway ? PW_FAULT_NO_BUMP : PW_FAULT_NO_BUMP_CLIENT))
+			return;
+	}
+	__real_fwd_peer_revoke(t, slot);
 }
 
 REAL(uint64_t, tunnel_expiry_ns, uint64_t expires_at, const struct wall *wall, uint64_t now);
@@ -514,4 +520,22 @@ WRAP(void, tgw_retain, struct tgw *g, const struct tgw_retained *list, uint32_t 
 {
 	if (!fault(PW_FAULT_RETAIN))
 		__real_tgw_retain(g, list, count, now);
+}
+
+REAL(bool, dns_pattern_match, const char *pattern, const char *name);
+WRAP(bool, dns_pattern_match, const char *pattern, const char *name)
+{
+	bool gateway = pw_the && pw_the->at != PW_NONE && pw_the->node[pw_the->at].gateway;
+
+	return (gateway && fault(PW_FAULT_PATTERN)) || __real_dns_pattern_match(pattern, name);
+}
+
+REAL(enum ps_reason_id, tcl_check_in, const struct tcl *c, uint32_t slot, const uint8_t *pkt,
+     const struct ip_meta *m, struct tunnel_flow_grant *out, uint64_t now);
+WRAP(enum ps_reason_id, tcl_check_in, const struct tcl *c, uint32_t slot, const uint8_t *pkt,
+     const struct ip_meta *m, struct tunnel_flow_grant *out, uint64_t now)
+{
+	enum ps_reason_id r = __real_tcl_check_in(c, slot, pkt, m, out, now);
+
+	return fault(PW_FAULT_CLIENT_IN) ? PS_R_URX_DELIVERED : r;
 }

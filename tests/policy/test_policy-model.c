@@ -8,15 +8,18 @@
 #include <stdlib.h>
 #include "tests/policy/pm_test.h"
 
-enum { STEPS = 10000, PROBES = 8, FAULT_FROM = 300, FAULT_STEPS = 6000 };
+enum { STEPS = 10000, PROBES = 8, FAULT_FROM = 300, FAULT_STEPS = 15000 };
 
 static const char *const fault_names[PW_FAULTS] = {
-	[PW_FAULT_NO_BUMP] = "generations stay",
+	[PW_FAULT_NO_BUMP] = "generations stay, at gateways",
+	[PW_FAULT_NO_BUMP_CLIENT] = "generations stay, at clients",
 	[PW_FAULT_KERNEL_EXPIRY] = "the kernel's flows never expire",
 	[PW_FAULT_STOPPED_WALL] = "the gateways' clocks stand still",
 	[PW_FAULT_FILTERS] = "filters permit everything",
 	[PW_FAULT_NAT_SWEEP] = "translated flows outlive their sessions",
 	[PW_FAULT_RETAIN] = "what init does not list stays",
+	[PW_FAULT_PATTERN] = "gateways set up names of any pattern",
+	[PW_FAULT_CLIENT_IN] = "clients take whatever a gateway sends",
 };
 
 static struct pmt t;
@@ -98,7 +101,7 @@ static bool noticed(enum pw_fault f)
 {
 	bool seen;
 
-	pmt_open(&t, seed() + f, false);
+	pmt_open(&t, seed() + f, with_bpf.steps != 0);
 	t.quiet = true;
 	while (t.n.steps < FAULT_FROM)
 		one_step();
