@@ -255,11 +255,42 @@ static void test_follows(void)
 	down();
 }
 
+/* The address and port a translation gets may have been those of traffic with the address itself:
+ * what comes back is the translation's from now on, also in the kernel. */
+static void test_takes_over(void)
+{
+	struct ip_meta out, back, other_port;
+	struct tunnel_flow_grant plain;
+	struct nat_hit none = {0};
+	struct ps_flow_key k;
+	struct ps_flow f;
+
+	if (!up())
+		return;
+	plain = grant_of(&none);
+	back = nw_meta(&real, &tun4, IP_PROTO_UDP, 53, 1000);
+	other_port = nw_meta(&real, &tun4, IP_PROTO_UDP, 54, 1000);
+	flow_offer(&d, BPF_FLOW_OUT, SLOT, &back, &plain, w.now);
+	flow_offer(&d, BPF_FLOW_OUT, SLOT, &other_port, &plain, w.now);
+	out = nw_meta(&tun4, &proxy, IP_PROTO_UDP, 1000, 53);
+	to_resource(&out);
+	flow_is(true, &out, &real, 1000);
+	flow_gone(false, &back);
+	k = key_of(false, &other_port);
+	T_EQ(bpf_flow_get(d.bpf, BPF_FLOW_OUT, &k, &f), 0);
+	from_resource(&back);
+	flow_is(false, &back, &proxy, 1000);
+	to_resource(&out);
+	flow_is(false, &back, &proxy, 1000); /* its own stays */
+	down();
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_offered);
 	T_RUN(test_kept_alive);
 	T_RUN(test_follows);
+	T_RUN(test_takes_over);
 	return t_done();
 }

@@ -80,6 +80,31 @@ static bool flow_merge(struct daemon *d, enum bpf_dir dir, const struct ps_flow_
 	return old.expires_ns / NS_PER_SEC != flow->expires_ns / NS_PER_SEC;
 }
 
+/* The key of what comes back to a flow that goes to the resource under this translation. */
+static struct ps_flow_key reply_key(const struct ps_flow_key *k, const struct tunnel_nat *nat)
+{
+	struct ps_flow_key r = {.family = k->family, .proto = k->proto};
+	bool echo = k->proto == IP_PROTO_ICMP || k->proto == IP_PROTO_ICMPV6;
+
+	memcpy(r.saddr, nat->addr.b, sizeof(r.saddr));
+	memcpy(r.daddr, k->saddr, sizeof(r.daddr));
+	r.sport = echo ? ps_be16(nat->port) : k->dport;
+	r.dport = echo ? 0 : ps_be16(nat->port);
+	return r;
+}
+
+/* The client may have used that address and port by itself before: an entry from then would pass
+ * the answers as they come, and user space translates them. */
+static void forget_plain_reply(struct daemon *d, const struct ps_flow_key *k,
+			       const struct tunnel_nat *nat)
+{
+	struct ps_flow_key back = reply_key(k, nat);
+	struct ps_flow old;
+
+	if (!bpf_flow_get(d->bpf, BPF_FLOW_OUT, &back, &old) && !old.nat)
+		bpf_flow_del(d->bpf, BPF_FLOW_OUT, &back);
+}
+
 static void offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ps_flow_key *key,
 		  const struct tunnel_flow_grant *g, uint64_t now)
 {
@@ -120,6 +145,8 @@ static void offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struc
 		return;
 	if (bpf_flow_put(d->bpf, dir, key, &flow))
 		data_count(d, PS_R_CTL_TABLE_FULL, 0);
+	if (dir == BPF_FLOW_IN && g->nat.on)
+		forget_plain_reply(d, key, &g->nat);
 }
 
 /* ---- what user space carries ---- */
