@@ -9,6 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/relayed.sh"
 relayed_need
+command -v dig >/dev/null || skip "'dig' is not installed"
 
 size() { lab ctl "$1" peers --json | jq -r '.peers[0].mtu.size'; }
 state() { lab ctl "$1" peers --json | jq -r '.peers[0].mtu.state'; }
@@ -33,7 +34,23 @@ narrow() { ip -n "$PENSTOCK_LAB-core" link set c0 mtu "$1" && ip -n "$PENSTOCK_L
 # The MSS that the server sends with on its connection of that port.
 server_mss() { nsenter --net="/run/netns/$PENSTOCK_LAB-server" ss -Htin "sport = :$1" | grep -o ' mss:[0-9]*' | head -n 1 | cut -d: -f2; }
 
-# The base, before anything else: with probes switched off on one side.
+# All names share one route; their gateway is the same, and has nothing to be asked again.
+names()
+{
+	local mode=$1
+
+	portal_edit '.resources += [{"name":"app","type":"dns","address":"*.example","site":"lab"}] |
+		.policies += [{"group":"staff","resource":"app"}] | .dns = {"upstream":["192.0.2.10"],"search_domain":null}'
+	on gateway sh -c "echo '$SERVER_V4 app.example' >>/etc/hosts"
+	resolves() { [ "$(on client dig +short +time=2 +tries=1 @100.100.111.1 app.example A | head -n 1)" = 100.96.0.1 ]; }
+	check "$mode: a name resolves" wait_for 10 resolves
+	check "$mode: it is reached" wait_for 10 ping_once 100.96.0.1
+	check "$mode: its route has the gateway's size" wait_for 5 eval "tun_route client 100.96.0.0/11 | grep -q 'mtu 1440'"
+	check "$mode: 1440 bytes pass to a proxy address" fits 1440 100.96.0.1
+	check "$mode: 1441 do not" fails fits 1441 100.96.0.1
+}
+
+# Probes are switched off on the gateway: it is like any other peer.
 silent_peer()
 {
 	PENSTOCK_TUNNEL_MTU=1280 lab restart gateway
@@ -100,6 +117,7 @@ direct()
 		on client ping -n -q -c 20 -i 0.05 -M "do" -s 1412 $SERVER_V4 >/dev/null
 		check "kernel: in both directions" [ $(($(status client .counters.kernel_rx_bytes) - before)) -ge 20000 ]
 	fi
+	names "$mode"
 	iperf_server 5201
 	mss_follows "$mode"
 	too_long "$mode"

@@ -215,7 +215,7 @@ static void test_peers(void)
 		 "\"remote\":{\"type\":\"srflx\",\"addr\":\"5.6.7.8:9\"},\"rtt_us\":216,\"last_"
 		 "handshake_s\":12,"
 		 "\"kernel_rx_packets\":95,\"user_rx_packets\":5,\"kernel_rx_bytes\":2048,"
-		 "\"resources\":2,"
+		 "\"resources\":2,\"mtu\":{\"size\":1440,\"ceiling\":1440,\"state\":\"complete\"},"
 		 "\"generation\":4},{\"id\":\"0b\"},{\"path\":\"relayed\",\"local\":{\"type\":"
 		 "\"relay\",\"addr\":\"192.0.2.1:50000\"},\"remote\":{\"type\":\"host\",\"addr\":"
 		 "\"5.6.7.8:9\"},\"relay\":\"192.0.2.1:3478\",\"channel\":16385}]}",
@@ -223,6 +223,7 @@ static void test_peers(void)
 	     0);
 	T(has(out, "relayed, relay 192.0.2.1:50000 to host 5.6.7.8:9, by our relay 192.0.2.1:3478 "
 		   "channel 0x4001\n"));
+	T(has(out, "1440 (complete)"));
 	T(has(out, "peer 0a  lap?[31mtop\n") && !strchr(out, 0x1b));
 	T(has(out, "direct, host 1.2.3.4:5 to srflx 5.6.7.8:9, round trip 216 µs"));
 	T(has(out, "12 s ago") && has(out, "95.0 % of 100") && has(out, "2.00 KiB received"));

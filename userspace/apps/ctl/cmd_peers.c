@@ -41,13 +41,16 @@ static void print_transfer(const json_t *p)
 
 static void print_peer(const json_t *p)
 {
-	const json_t *s = json_object_get(p, "session");
+	const json_t *s = json_object_get(p, "session"), *mtu = json_object_get(p, "mtu");
 
 	printf("peer %s%s%s\n", ctl_clean_str(p, "id"), ctl_has(p, "name") ? "  " : "",
 	       ctl_has(p, "name") ? ctl_clean_str(p, "name") : "");
 	printf("  state:      %s\n", ctl_clean_str(p, "state"));
 	printf("  tunnel:     %s %s\n", ctl_clean_str(p, "ipv4"), ctl_clean_str(p, "ipv6"));
 	print_path(p);
+	if (ctl_has(p, "mtu"))
+		printf("  mtu:        %s (%s)\n", ctl_plain(ctl_u64(mtu, "size")),
+		       ctl_clean_str(mtu, "state"));
 	if (ctl_has(p, "last_handshake_s"))
 		printf("  handshake:  %s ago\n", ctl_seconds(ctl_u64(p, "last_handshake_s")));
 	if (ctl_has(p, "session"))

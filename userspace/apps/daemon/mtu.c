@@ -177,9 +177,8 @@ static void apply(struct daemon *d, uint32_t slot)
 		unroute(d, p);
 	if (!e || e->mtu == p->pmtu.size)
 		return;
-	LOG_INFO("tunnel", p->pmtu.size < e->mtu ? "packets become shorter" : "packets grow",
-		 LOG_UUID("cid", &d->node.mem.conns[slot].cid), LOG_U64("mtu", p->pmtu.size),
-		 LOG_U64("before", e->mtu));
+	LOG_INFO("tunnel", "longest packet changed", LOG_UUID("cid", &d->node.mem.conns[slot].cid),
+		 LOG_U64("mtu", p->pmtu.size), LOG_U64("before", e->mtu));
 	fwd_peer_set_mtu(&d->fwd, slot, p->pmtu.size);
 	mtu_peer_changed(d, slot);
 	d->mtu->routes_dirty = true;
