@@ -90,3 +90,10 @@ stream_end()
 	sed "s/^/# $1: /" "$tmp/$1.stream"
 	grep -q '^ok [1-9]' "$tmp/$1.stream"
 }
+
+# Bytes that have come to the server on the stream to its address ADDR that has had most.
+received_at()
+{
+	nsenter --net="/run/netns/$PENSTOCK_LAB-server" ss -Htin "src $1 sport = :7000" |
+		grep -o 'bytes_received:[0-9]*' | cut -d: -f2 | sort -n | tail -n 1
+}

@@ -20,15 +20,13 @@ translated_to()
 {
 	lab ctl gateway flows --json | jq -e --arg a "$1" '[.flows[] | select(.nat and .packets > 100 and (.nat | startswith($a + ":")))] | length > 0' >/dev/null
 }
-# Bytes that have come to the server on its side of stream ADDR.
-received() { nsenter --net="/run/netns/$PENSTOCK_LAB-server" ss -Htin "src $1 sport = :7000" | grep -o 'bytes_received:[0-9]*' | cut -d: -f2 | sort -n | tail -n 1; }
 grows()
 {
 	local before
 
-	before=$(received "$1")
+	before=$(received_at "$1")
 	sleep 1
-	at_least "$(received "$1")" $((${before:-0} + 10000))
+	at_least "$(received_at "$1")" $((${before:-0} + 10000))
 }
 
 change_in()
