@@ -7,12 +7,15 @@
   ask-udp ADDR PORT [SPORT]     the same of a datagram, sent up to three times
   stream ADDR PORT SECONDS [SPORT]   the line, then random bytes for so long (SIGTERM ends it), each of which must come
                                 back as it was; prints "ok BYTES". Exit 1: a wrong byte, an end, or silence of 20 s
+  pulse ADDR PORT               a datagram every 20 ms; a line "SERVER SEEN-FROM" whenever the answers change, and at SIGTERM
+                                "sent N answered N longest silence N ms"
   names SENTINEL PORT FILE [AT-ONCE]   each line of FILE is "ADDR NAME": every NAME is resolved at SENTINEL and reached
                                 by UDP, and must be answered by ADDR; one JSON line. Exit 1: some were not
 """
 import asyncio
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -137,6 +140,37 @@ def stream(addr, port, seconds, sport):
                 heard = time.monotonic()
 
 
+def pulse(addr, port):
+    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.setblocking(False)
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+    sent = answered = 0
+    silence, via, heard = 0.0, None, time.monotonic()
+    while not stop:
+        try:
+            s.sendto(b"%d" % sent, (addr, port))
+            sent += 1
+        except OSError:
+            pass  # said by ICMP, or no room: the next one may pass
+        until = time.monotonic() + 0.02
+        while (left := until - time.monotonic()) > 0:
+            if not select.select([s], [], [], left)[0]:
+                continue
+            try:
+                line = s.recv(2048).decode().split("\n")[0].rsplit(":", 1)[0]
+            except OSError:
+                continue
+            now = time.monotonic()
+            answered += 1
+            silence, heard = max(silence, now - heard), now
+            if line != via:
+                via = line
+                print(via, flush=True)
+    print(f"sent {sent} answered {answered} longest silence {round(1000 * max(silence, time.monotonic() - heard))} ms")
+
+
 # ---- many names ----
 class Exchange(asyncio.DatagramProtocol):
     """One request, one answer: waiting for it is up to who asks."""
@@ -224,6 +258,8 @@ def main():
         print(ask_udp(args[0], int(args[1]), int(args[2]) if args[2:] else 0))
     elif what == "stream":
         stream(args[0], int(args[1]), float(args[2]), int(args[3]) if args[3:] else 0)
+    elif what == "pulse":
+        pulse(args[0], int(args[1]))
     elif what == "names":
         sys.exit(not asyncio.run(names(args[0], int(args[1]), args[2], int(args[3]) if args[3:] else 32)))
     else:

@@ -70,7 +70,7 @@ static void test_incompatible_gateway(void)
 static void test_sticky_then_least_loaded(void)
 {
 	uint64_t a, b, g1, g2;
-	char ref[64], quoted[64];
+	char ref[64], quoted[128];
 
 	fx_start(&(struct fx_config){.policies = "{'actor':'alice','resource':'lan'},"
 						 "{'actor':'bob','resource':'lan'}"});
@@ -85,6 +85,12 @@ static void test_sticky_then_least_loaded(void)
 	fx_drain();
 	snprintf(quoted, sizeof(quoted), "'x','%s'", fx_id(g1));
 	ask(b, RES_LAN, quoted); /* but a connected one wins */
+	take_authorize(g1, ref);
+	T(fx_quiet());
+	confirm(g1, ref);
+	fx_drain();
+	snprintf(quoted, sizeof(quoted), "'%s','%s'", fx_id(g1), fx_id(g2));
+	ask(b, RES_LAN, quoted); /* of two the one named first, whatever it has to do */
 	take_authorize(g1, ref);
 	T(fx_quiet());
 	fx_stop();

@@ -22,8 +22,8 @@ enum { DOMAINS = 3, NAMES = 5 };
 
 static struct {
 	bool present, disabled, pending;
-	uint32_t gateway;	    /* 1…, 0: none */
-	uint64_t intent_ns, mapped; /* mapped: order of the mappings */
+	uint32_t gateway;			/* 1…, 0: none */
+	uint64_t intent_ns, excused_ns, mapped; /* mapped: order of the mappings */
 } o[NETS];
 /* Names in order of assignment, and what each gateway has been told of them. */
 static struct {
@@ -406,14 +406,20 @@ static void do_status(void)
 	names[k].at[g].want = false;
 }
 
+/* One intent a gap's time may come early, when a gateway is lost that was up. */
 static void forget_gateway(uint32_t g)
 {
-	up[g] = known[g] = false;
-	for (uint32_t n = 0; n < NETS; n++)
-		if (o[n].gateway == g) {
-			o_unserved(n);
-			o[n].pending = false;
+	for (uint32_t n = 0; n < NETS; n++) {
+		if (o[n].gateway != g)
+			continue;
+		o_unserved(n);
+		o[n].pending = false;
+		if (up[g] && (!o[n].excused_ns || now - o[n].excused_ns >= TCL_INTENT_GAP_NS)) {
+			o[n].excused_ns = now;
+			o[n].intent_ns = 0;
 		}
+	}
+	up[g] = known[g] = false;
 }
 
 static void do_add_or_remove(void)
@@ -425,7 +431,7 @@ static void do_add_or_remove(void)
 		tcl_remove_resource(&c, &s.r.id, now);
 		o[n].present = o[n].pending = false;
 		o_unserved(n);
-		o[n].intent_ns = 0;
+		o[n].intent_ns = o[n].excused_ns = 0;
 	} else {
 		T_EQ(tcl_add_resource(&c, &s, now), 0);
 		o[n].present = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The client's policy: resources, gateways, statuses, routes and the decisions about packets. What
- * is held meanwhile is in test_tcl_held.c. */
+ * is held meanwhile is in test_tcl_held.c, gateways that come and go in test_tcl_gateways.c. */
 #include "tests/tcl_world.h"
 
 static void test_first_packet_to_delivery(void)
@@ -451,93 +451,6 @@ static void test_statuses(void)
 	T_EQ(tcl_deadline(&c).at, TIME_NEVER);
 }
 
-static void test_gateway_vanishes(void)
-{
-	uint32_t slot;
-
-	world_setup();
-	world_add_cidr(1, "10.0.0.0/8", 1);
-	world_add_cidr(2, "172.16.0.0/12", 1);
-	slot = world_connect(1, 1, "10.0.0.1");
-	world_out("172.16.0.1", 1);
-	T_EQ(world_flow(2, 1), slot);
-	world_drain();
-	tcl_gateway_gone(&c, slot, now);
-	T_EQ(world_in(slot, "10.0.0.1"), PS_R_URX_POLICY);
-	world_expect(TCL_EVENT_PEER_REMOVED);
-	T_EQ(ev.slot, slot);
-	T_EQ(ev.id.b[0], 101);
-	T_EQ(tcl_find_gateway(&c, &ev.id), TUNNEL_NO_SLOT);
-	tcl_gateway_gone(&c, slot, now);
-	tcl_gateway_established(&c, slot, now);
-	now += TCL_INTENT_GAP_NS;
-	T_EQ(world_out("10.0.0.1", 1), PS_R_UTX_BUFFERED);
-	T_EQ(world_out("172.16.0.1", 1), PS_R_UTX_BUFFERED);
-	world_expect(TCL_EVENT_INTENT);
-	T_EQ(ev.connected_count, 1); /* still the preferred one */
-	world_expect(TCL_EVENT_INTENT);
-}
-
-/* A flow to a gateway whose removal was not polled yet: same slot, no removal. */
-static void test_gateway_back_before_poll(void)
-{
-	uint32_t slot;
-
-	world_setup();
-	world_add_cidr(1, "10.0.0.0/8", 1);
-	slot = world_connect(1, 1, "10.0.0.1");
-	tcl_gateway_gone(&c, slot, now);
-	now += TCL_INTENT_GAP_NS;
-	world_out("10.0.0.1", 1);
-	T_EQ(world_flow(1, 1), slot);
-	world_expect(TCL_EVENT_PEER_CHANGED);
-	world_expect(TCL_EVENT_RESOURCES_CHANGED);
-	T_EQ(tcl_gateway_at(&c, slot)->state, TCL_GATEWAY_CONNECTING);
-}
-
-static void test_reset_on_roam(void)
-{
-	uint32_t slot;
-
-	world_setup();
-	world_add_cidr(1, "10.0.0.0/8", 1);
-	world_add_cidr(2, "172.16.0.0/12", 1);
-	slot = world_connect(1, 1, "10.0.0.1");
-	world_out("172.16.0.1", 1);
-	world_drain();
-	tcl_reset(&c, now);
-	world_expect(TCL_EVENT_PEER_REMOVED);
-	T_EQ(ev.slot, slot);
-	T_EQ(tcl_resource_status(&c, 0), TCL_STATUS_UNKNOWN);
-	T_EQ(tcl_resource_at(&c, 1)->held.count, 1); /* what waited still waits */
-	world_drain();
-	T_EQ(world_out("172.16.0.1", 2), PS_R_UTX_BUFFERED); /* asks at once */
-	world_expect(TCL_EVENT_INTENT);
-	T_EQ(ev.connected_count, 0);
-	T_EQ(world_out("10.0.0.1", 2), PS_R_UTX_BUFFERED);
-	world_expect(TCL_EVENT_INTENT);
-}
-
-static void test_recent_gateways(void)
-{
-	world_setup();
-	for (uint32_t i = 0; i < TCL_RECENT_CAP + 20; i++) {
-		struct tcl_flow f = world_flow_of(1, 1);
-		uint32_t slot;
-
-		world_add_cidr(1, "10.0.0.0/8", 1);
-		world_out("10.0.0.1", 1);
-		f.gateway.b[1] = (uint8_t)i;
-		T_EQ(tcl_flow_created(&c, &f, &slot, now), 0);
-		tcl_gateway_gone(&c, slot, now);
-		tcl_remove_resource(&c, &f.resource, now);
-		world_drain();
-	}
-	T_EQ(c.recent_count, TCL_RECENT_CAP);
-	T_EQ(c.recent[0].b[1], TCL_RECENT_CAP + 19);
-	T_EQ(c.recent[TCL_RECENT_CAP - 1].b[1], 20);
-}
-
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -557,9 +470,5 @@ int main(int argc, char **argv)
 	T_RUN(test_switches);
 	T_RUN(test_flow_created_errors);
 	T_RUN(test_statuses);
-	T_RUN(test_gateway_vanishes);
-	T_RUN(test_gateway_back_before_poll);
-	T_RUN(test_reset_on_roam);
-	T_RUN(test_recent_gateways);
 	return t_done();
 }

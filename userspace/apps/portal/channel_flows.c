@@ -24,7 +24,7 @@
 
 struct candidate {
 	struct session *gateway;
-	bool sticky;
+	size_t sticky; /* its place among the connected ones; PORTAL_STICKY_MAX: none of them */
 	double nearness;
 	size_t load;
 };
@@ -38,12 +38,12 @@ static size_t load_of(const struct portal *p, const struct device *gateway)
 	return n;
 }
 
-static bool sticky_has(const struct pending *q, const struct device *gateway)
+static size_t sticky_place(const struct pending *q, const struct device *gateway)
 {
 	for (size_t i = 0; i < q->n_sticky; i++)
 		if (q->sticky[i] == gateway)
-			return true;
-	return false;
+			return i;
+	return PORTAL_STICKY_MAX;
 }
 
 static bool tried_has(const struct pending *q, uint64_t session)
@@ -55,11 +55,12 @@ static bool tried_has(const struct pending *q, uint64_t session)
 }
 
 /* One the client is connected to already wins, and must win: old clients cannot bear a second one
- * for the same resource. Then the nearest, then the one with the fewest flows. */
+ * for the same resource. Of several the first one named: newer clients name the best first, older
+ * ones in no order that means anything. Then the nearest, then the one with the fewest flows. */
 static bool better(const struct candidate *a, const struct candidate *b)
 {
 	if (a->sticky != b->sticky)
-		return a->sticky;
+		return a->sticky < b->sticky;
 	if (a->nearness > b->nearness || a->nearness < b->nearness)
 		return a->nearness > b->nearness;
 	return a->load < b->load;
@@ -88,7 +89,7 @@ static struct session *choose(struct portal *p, const struct session *client,
 		any = true;
 		if (!version_compatible(client->version, c.gateway->version))
 			continue;
-		c.sticky = sticky_has(q, c.gateway->dev);
+		c.sticky = sticky_place(q, c.gateway->dev);
 		c.nearness = place_nearness(&client->token->place, &c.gateway->token->place);
 		c.load = load_of(p, c.gateway->dev);
 		if (!best.gateway || better(&c, &best))
@@ -115,12 +116,14 @@ static struct pending *pending_find(struct portal *p, uint64_t client, const cha
 	return NULL;
 }
 
-static bool listed(const json_t *ids, const char *id)
+/* The gateway of that id that can be asked for the resource, or NULL. */
+static struct session *serving_session(const struct portal *p, const struct config_resource *res,
+				       const char *id)
 {
-	for (size_t i = 0; i < json_array_size(ids); i++)
-		if (!strcmp(json_string_value(json_array_get(ids, i)), id))
-			return true;
-	return false;
+	for (size_t i = 0; i < p->n_sessions; i++)
+		if (serves(p, p->sessions[i], res) && !strcmp(p->sessions[i]->dev->id, id))
+			return p->sessions[i];
+	return NULL;
 }
 
 static struct pending *pending_add(struct portal *p, const struct session *client,
@@ -136,10 +139,11 @@ static struct pending *pending_add(struct portal *p, const struct session *clien
 	q = &p->pending[p->n_pending++];
 	*q = (struct pending){.client = client->id};
 	memcpy(q->resource_id, res->id, UUID_STRLEN);
-	for (size_t i = 0; i < p->n_sessions && q->n_sticky < PORTAL_STICKY_MAX; i++) {
-		const struct session *s = p->sessions[i];
+	for (size_t i = 0; i < json_array_size(connected) && q->n_sticky < PORTAL_STICKY_MAX; i++) {
+		const struct session *s = serving_session(
+			p, res, json_string_value(json_array_get(connected, i)));
 
-		if (serves(p, s, res) && listed(connected, s->dev->id))
+		if (s)
 			q->sticky[q->n_sticky++] = s->dev;
 	}
 	return q;

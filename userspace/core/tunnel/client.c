@@ -286,6 +286,18 @@ static void recent_push(struct tcl *c, const struct uuid *id)
 	c->recent[0] = *id;
 }
 
+static void recent_remove(struct tcl *c, const struct uuid *id)
+{
+	uint32_t at = 0;
+
+	while (at < c->recent_count && !uuid_eq(&c->recent[at], id))
+		at++;
+	if (at == c->recent_count)
+		return;
+	c->recent_count--;
+	memmove(c->recent + at, c->recent + at + 1, (c->recent_count - at) * sizeof(*c->recent));
+}
+
 static bool address_usable(const struct tcl *c, const struct ipaddr *a, uint8_t family)
 {
 	return a->family == family && tunnel_in_peer_range(a) && !ipaddr_eq(a, &c->own4) &&
@@ -349,6 +361,8 @@ int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot, ui
 	r->mapped_seq = ++c->mapped_seq;
 	r->pending = r->want_intent = false;
 	r->want_flush = c->mem.gateways[*slot].state == TCL_GATEWAY_ESTABLISHED;
+	if (r->want_flush)
+		tcl_site_set_status(c, tcl_find_site(c, &f->site), TCL_STATUS_ONLINE, now);
 	tcl_dns_served(c, r, now);
 	recent_push(c, &f->gateway);
 	c->resources_dirty = c->wake = true;
@@ -390,12 +404,25 @@ void tcl_gateway_established(struct tcl *c, uint32_t slot, uint64_t now)
 	}
 }
 
+/* Is a gateway of the site connected? */
+static bool site_is_served(const struct tcl *c, const struct uuid *site)
+{
+	for (uint32_t i = tcl_gateway_next(c, TCL_NONE); i != TCL_NONE; i = tcl_gateway_next(c, i))
+		if (c->mem.gateways[i].state == TCL_GATEWAY_ESTABLISHED &&
+		    uuid_eq(&c->mem.gateways[i].site, site))
+			return true;
+	return false;
+}
+
 static void gateway_leave(struct tcl *c, uint32_t slot, uint64_t now)
 {
 	struct tcl_gateway *g = &c->mem.gateways[slot];
 
-	tcl_site_set_status(c, tcl_find_site(c, &g->site), TCL_STATUS_UNKNOWN, now);
+	if (g->state == TCL_GATEWAY_CONNECTING)
+		recent_remove(c, &g->id);
 	tcl_gateway_set_state(g, TCL_GATEWAY_LEAVING);
+	if (!site_is_served(c, &g->site))
+		tcl_site_set_status(c, tcl_find_site(c, &g->site), TCL_STATUS_UNKNOWN, now);
 	if (c->mem.stub)
 		dns_nat_gateway_gone(&c->nat, slot);
 	g->removed = c->wake = c->resources_dirty = true;
@@ -408,14 +435,32 @@ static bool gateway_is_up(const struct tcl *c, uint32_t slot)
 	return g && g->state != TCL_GATEWAY_LEAVING;
 }
 
+/* The resource was served until now: its next packet asks at once; one in a gap's time. */
+static void excuse_intent(struct tcl_resource *r, uint64_t now)
+{
+	if (r->excused_ns && time_since(r->excused_ns, now) < TCL_INTENT_GAP_NS)
+		return;
+	r->excused_ns = now ? now : 1;
+	r->intent_ns = 0;
+}
+
 void tcl_gateway_gone(struct tcl *c, uint32_t slot, uint64_t now)
 {
+	bool served;
+
 	if (!gateway_is_up(c, slot))
 		return;
+	served = c->mem.gateways[slot].state == TCL_GATEWAY_ESTABLISHED;
 	gateway_leave(c, slot, now);
-	for (uint32_t i = 0; i < c->resource_high; i++)
-		if (c->mem.resources[i].used && c->mem.resources[i].gateway == slot)
-			resource_unmap(c, &c->mem.resources[i]);
+	for (uint32_t i = 0; i < c->resource_high; i++) {
+		struct tcl_resource *r = &c->mem.resources[i];
+
+		if (!r->used || r->gateway != slot)
+			continue;
+		resource_unmap(c, r);
+		if (served)
+			excuse_intent(r, now);
+	}
 }
 
 void tcl_reset(struct tcl *c, uint64_t now)

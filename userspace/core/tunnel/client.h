@@ -7,8 +7,9 @@
  *
  * Life of a resource's traffic: first packet → held, INTENT → tcl_flow_created (a gateway slot; the
  * shell starts the connection) → tcl_gateway_established → FLUSH → packets go straight out. Intents
- * are at least TCL_INTENT_GAP_NS apart per resource and raised only by new traffic. The gateway's
- * slot is its slot in ps_peer and is not reused before its PEER_REMOVED was polled.
+ * are at least TCL_INTENT_GAP_NS apart per resource and raised only by new traffic; when a gateway
+ * is lost that served it, one comes early. The gateway's slot is its slot in ps_peer and is not
+ * reused before its PEER_REMOVED was polled.
  *
  * Invariants
  *  - a packet leaves at most once: routed, held (and later flushed) or dropped with a reason
@@ -38,7 +39,7 @@
 
 #define TCL_INTENT_GAP_NS      (2 * NS_PER_SEC)
 #define TCL_HELD_CAP	       128 /* packets held per resource */
-#define TCL_RECENT_CAP	       100 /* gateways remembered as recently connected */
+#define TCL_RECENT_CAP	       100 /* gateways remembered as recently connected, or about to be */
 #define TCL_RESOURCE_SITES_CAP 16
 #define TCL_DISABLED_CAP       64
 #define TCL_GONE_CAP	       32
@@ -84,7 +85,8 @@ struct tcl_resource {
 	uint32_t site_count;
 	uint32_t gateway; /* slot, TUNNEL_NO_SLOT */
 	struct held_ring held;
-	uint64_t intent_ns;  /* last intent; 0: none yet */
+	uint64_t intent_ns;  /* last intent; 0: none yet, or the next one need not wait */
+	uint64_t excused_ns; /* when the next one last was excused from waiting; 0: never */
 	uint64_t mapped_seq; /* order of the mappings: of equal networks the first one stays in
 				charge */
 	bool used;
