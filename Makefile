@@ -145,6 +145,7 @@ $(BPFT_BINS) $(INTEROP_BINS) $(NETNS_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(TEST_
 	$(call say,LD,$@)
 	$(call link,$(IO_LIBS) $(PURE_LIBS))
 # Daemons without their operating system: tests/policy/wraps names the functions replaced.
+$(BUILD)/tests/policy/test_policy-scenarios: $(call obj,$(sort $(wildcard tests/policy/ps_*.c)))
 $(POLICY_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,$(POLICY_SRCS)) $(TEST_OBJ) $(LIBDAEMON) $(LIBIO) $(LIBPURE) tests/policy/wraps
 	$(call say,LD,$@)
 	$(call link,$(addprefix -Wl$(comma)--wrap=,$(shell cat tests/policy/wraps)) $(IO_LIBS) $(PURE_LIBS))
