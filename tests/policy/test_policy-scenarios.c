@@ -8,10 +8,18 @@ int main(int argc, char **argv)
 	t_init(argc, argv);
 	T_RUN(s01_first_packet_delivered_once);
 	T_RUN(s02_same_gateway_serves_second_resource);
+	T_RUN(s03_name_gets_proxies_and_is_reached);
+	T_RUN(s04_domain_status_lost_is_asked_again);
+	T_RUN(s05_inactive_name_refused_until_asked_again);
+	T_RUN(s06_records_change_old_sessions_stay);
+	T_RUN(s07_roam_mid_tcp_keeps_translation);
+	T_RUN(s10_icmp_errors_translated_both_families);
+	T_RUN(s11_translated_ports_collide);
 	T_RUN(s19_portal_reconnect_keeps_flows);
 	T_RUN(s20_no_relays_portal_joined_anew);
 	T_RUN(s21_gateway_vanishes_next_packet_asks);
 	T_RUN(s22_offline_site_is_shown);
+	T_RUN(s23_ipv6_only_name_unreachable_by_ipv4);
 	T_RUN(s24_goodbye_both_directions);
 	T_RUN(s25_unknown_control_event_ignored);
 	return t_done();
