@@ -13,8 +13,13 @@ int main(int argc, char **argv)
 	T_RUN(s05_inactive_name_refused_until_asked_again);
 	T_RUN(s06_records_change_old_sessions_stay);
 	T_RUN(s07_roam_mid_tcp_keeps_translation);
+	T_RUN(s08_filters_overlap_icmp_ports_prohibited);
+	T_RUN(s09_spoofed_source_refused);
 	T_RUN(s10_icmp_errors_translated_both_families);
 	T_RUN(s11_translated_ports_collide);
+	T_RUN(s12_expiry_one_second_either_side);
+	T_RUN(s13_revoked_while_gateway_offline);
+	T_RUN(s18_internet_switch_routes_and_dns);
 	T_RUN(s19_portal_reconnect_keeps_flows);
 	T_RUN(s20_no_relays_portal_joined_anew);
 	T_RUN(s21_gateway_vanishes_next_packet_asks);
