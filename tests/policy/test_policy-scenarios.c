@@ -19,6 +19,10 @@ int main(int argc, char **argv)
 	T_RUN(s11_translated_ports_collide);
 	T_RUN(s12_expiry_one_second_either_side);
 	T_RUN(s13_revoked_while_gateway_offline);
+	T_RUN(s14_upstream_inside_network_is_tunnelled);
+	T_RUN(s15_srv_txt_by_gateway_before_connection);
+	T_RUN(s16_truncated_answer_comes_by_tcp);
+	T_RUN(s17_sentinels_fresh_when_upstreams_change);
 	T_RUN(s18_internet_switch_routes_and_dns);
 	T_RUN(s19_portal_reconnect_keeps_flows);
 	T_RUN(s20_no_relays_portal_joined_anew);
