@@ -34,6 +34,15 @@ void dns_stub_remove_resource(struct dns_stub *s, const struct uuid *id)
 	dns_patterns_remove(&s->patterns, id);
 }
 
+/* By another way its address may be another host's: what was answered so far says nothing. */
+static void upstream_set_way(struct dns_stub *s, struct dns_upstream *up, bool via_tunnel)
+{
+	if (up->via_tunnel == via_tunnel)
+		return;
+	up->via_tunnel = via_tunnel;
+	dns_cache_flush(&s->cache);
+}
+
 /* A mapping that changes replaces every sentinel: nothing that waits can be answered any more. */
 bool dns_stub_set_upstreams(struct dns_stub *s, const struct endpoint *portal,
 			    uint32_t portal_count, const struct endpoint *system,
@@ -43,7 +52,7 @@ bool dns_stub_set_upstreams(struct dns_stub *s, const struct endpoint *portal,
 					    system_count);
 
 	for (uint32_t i = 0; !s->sentinels.from_portal && i < s->sentinels.count; i++)
-		s->sentinels.list[i].via_tunnel = false;
+		upstream_set_way(s, &s->sentinels.list[i], false);
 	if (!changed)
 		return false;
 	dns_cache_flush(&s->cache);
@@ -57,8 +66,9 @@ bool dns_stub_set_upstreams(struct dns_stub *s, const struct endpoint *portal,
 void dns_stub_set_covered(struct dns_stub *s, uint32_t i, bool internet_active, bool cidr_covers)
 {
 	if (i < s->sentinels.count)
-		s->sentinels.list[i].via_tunnel = dns_upstream_via_tunnel(
-			s->sentinels.from_portal, internet_active, cidr_covers);
+		upstream_set_way(s, &s->sentinels.list[i],
+				 dns_upstream_via_tunnel(s->sentinels.from_portal, internet_active,
+							 cidr_covers));
 }
 
 const struct dns_assigned *dns_stub_route(const struct dns_stub *s, const struct ipaddr *dst)

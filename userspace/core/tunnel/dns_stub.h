@@ -99,7 +99,7 @@ bool dns_stub_set_upstreams(struct dns_stub *s, const struct endpoint *portal,
 			    uint32_t portal_count, const struct endpoint *system,
 			    uint32_t system_count);
 /* After upstreams or resources changed: whether active CIDR resources (or the Internet resource)
- * cover upstream i of sentinels.list. */
+ * cover upstream i of sentinels.list. When that changes its way the cache is emptied. */
 void dns_stub_set_covered(struct dns_stub *s, uint32_t i, bool internet_active, bool cidr_covers);
 
 /* A query from an application (for TCP: without the length in front). Kinds NONE, ANSWER, UPSTREAM,

@@ -66,6 +66,14 @@ static void relay(struct dns_stub *s, const struct dns_pending *e, const struct 
 	s->counters.answered++;
 }
 
+/* Would the query go the same way today? Else its answer is not to be repeated. */
+static bool is_current(const struct dns_stub *s, const struct dns_pending *e)
+{
+	const struct dns_upstream *up = dns_sentinels_find(&s->sentinels, &e->asker.sentinel);
+
+	return up && up->via_tunnel == e->via_tunnel;
+}
+
 static void count_disbelief(struct dns_stub_counters *c, enum dns_belief b, enum dns_verdict why)
 {
 	switch (b) {
@@ -117,7 +125,7 @@ void dns_stub_answer(struct dns_stub *s, uint64_t token, const struct endpoint *
 		end_servfail(s, slot, out);
 		return;
 	}
-	if (!e->in_site)
+	if (!e->in_site && is_current(s, e))
 		dns_cache_put(&s->cache, &e->upstream, &e->query, &m, now);
 	relay(s, e, &m, out);
 	end(s, slot, out);
