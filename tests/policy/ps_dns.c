@@ -127,6 +127,35 @@ static void is_answered(uint8_t node, const uint8_t *msg, size_t len)
 }
 
 /* ---- s14 ---- */
+/* By TCP, if the application comes by TCP; and no answer. */
+static void other_ends(const struct endpoint *sock, const struct endpoint *up)
+{
+	uint8_t msg[DNS_MSG_CAP];
+	struct pw_upstream u;
+	struct pkt p, got;
+	size_t len;
+
+	app_asks("two.example", DNS_TYPE_A, true, 0x103);
+	u = passed_on(0, true, true, up);
+	p = pkt_make(&sock->ip, &up->ip, IP_PROTO_TCP, SOCKET, DNS_PORT, 0);
+	ps_tcp_flags(&p, IP_TCP_SYN, 1);
+	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_SENT);
+	got = ps_took(GW0);
+	ps_same(&got, &p);
+	len = answer_to(&u, DNS_TYPE_A, 200, msg);
+	is_answered(0, msg, len);
+	answered(0, true, 0x103, DNS_NOERROR, 200, false);
+
+	/* Not answered: an end all the same. */
+	app_asks("three.example", DNS_TYPE_A, false, 0x104);
+	passed_on(0, false, true, up);
+	pw_advance(&pw, 4900 * NS_PER_MS);
+	T_EQ(pw.node[0].answer_len, 0);
+	pw_advance(&pw, 200 * NS_PER_MS);
+	answered(0, false, 0x104, DNS_SERVFAIL, 0, false);
+	T_EQ(pw.node[0].upstream_count, 0);
+}
+
 void s14_upstream_inside_network_is_tunnelled(void)
 {
 	const struct endpoint up = {.ip = upstream, .port = DNS_PORT};
@@ -175,26 +204,7 @@ void s14_upstream_inside_network_is_tunnelled(void)
 	T_EQ(pw.node[0].upstream_count, 0);
 	answered(0, false, 0x120, DNS_NOERROR, 2, false);
 
-	/* By TCP if the application comes by TCP. */
-	app_asks("two.example", DNS_TYPE_A, true, 0x103);
-	u = passed_on(0, true, true, &up);
-	p = pkt_make(&sock.ip, &up.ip, IP_PROTO_TCP, SOCKET, DNS_PORT, 0);
-	ps_tcp_flags(&p, IP_TCP_SYN, 1);
-	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_SENT);
-	got = ps_took(GW0);
-	ps_same(&got, &p);
-	len = answer_to(&u, DNS_TYPE_A, 200, msg);
-	is_answered(0, msg, len);
-	answered(0, true, 0x103, DNS_NOERROR, 200, false);
-
-	/* Not answered: an end all the same. */
-	app_asks("three.example", DNS_TYPE_A, false, 0x104);
-	passed_on(0, false, true, &up);
-	pw_advance(&pw, 4900 * NS_PER_MS);
-	T_EQ(pw.node[0].answer_len, 0);
-	pw_advance(&pw, 200 * NS_PER_MS);
-	answered(0, false, 0x104, DNS_SERVFAIL, 0, false);
-	T_EQ(pw.node[0].upstream_count, 0);
+	other_ends(&sock, &up);
 
 	/* The network is no resource any more: around the tunnel again. */
 	pw_policy_set(&pw, 0, 1, false, 0);

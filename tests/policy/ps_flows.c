@@ -174,9 +174,9 @@ static void join_accepted(const struct pw_socket *s)
 	T_EQ(pw.node[0].d->portal, PORTAL_CONNECTED);
 }
 
-/* That the node says so when its last relay is gone: tests/unit/test_node_relay.c. With real relays
- * and a real portal: tests/netns/t_relay-portal.sh. Here: what comes of it, and that a flow that is
- * pending meanwhile is not lost. */
+/* That the node says so when its last relay is gone: tests/unit/test_node_relay_moves.c. With real
+ * relays and a real portal: tests/netns/t_relay-survive.sh. Here: what comes of it, and that a flow
+ * that is pending meanwhile is not lost. */
 void s20_no_relays_portal_joined_anew(void)
 {
 	const struct node_event no_relays = {.kind = NODE_EV_NO_RELAYS};

@@ -47,6 +47,31 @@ static void from_lan(const struct ipaddr *far, uint16_t sport, enum ps_reason_id
 	ps_quiet(); /* the LAN is not told */
 }
 
+/* What either of two permits passes, but only what the client has been given. */
+static void overlapping(const struct ipaddr *narrow, const struct ipaddr *wide)
+{
+	struct pkt p, got;
+
+	p = ps_udp(0, narrow, 5000, 53);
+	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
+	ps_serve();
+	got = ps_took(GW0);
+	ps_same(&got, &p);
+	passes(narrow, IP_PROTO_UDP, 53);
+	prohibited(narrow, IP_PROTO_TCP, 80);
+	p = ps_packet(0, wide, IP_PROTO_TCP, 5000, 80);
+	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
+	ps_serve();
+	got = ps_took(GW0);
+	ps_same(&got, &p);
+	passes(narrow, IP_PROTO_TCP, 80);
+	passes(narrow, IP_PROTO_UDP, 53);
+	prohibited(narrow, IP_PROTO_TCP, 53);
+	prohibited(narrow, IP_PROTO_TCP, 443);
+	passes(wide, IP_PROTO_TCP, 80);
+	prohibited(wide, IP_PROTO_UDP, 53);
+}
+
 void s08_filters_overlap_icmp_ports_prohibited(void)
 {
 	const struct ipaddr narrow = {.family = 4, .b = {10, 1, 0, 1}},
@@ -84,25 +109,7 @@ void s08_filters_overlap_icmp_ports_prohibited(void)
 				       .filter_count = 1,
 				       .filters = {{IP_PROTO_TCP, 443, 443}}});
 
-	/* Overlapping: what either permits passes, but only what the client has been given. */
-	p = ps_udp(0, &narrow, 5000, 53);
-	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
-	ps_serve();
-	got = ps_took(GW0);
-	ps_same(&got, &p);
-	passes(&narrow, IP_PROTO_UDP, 53);
-	prohibited(&narrow, IP_PROTO_TCP, 80);
-	p = ps_packet(0, &wide, IP_PROTO_TCP, 5000, 80);
-	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
-	ps_serve();
-	got = ps_took(GW0);
-	ps_same(&got, &p);
-	passes(&narrow, IP_PROTO_TCP, 80);
-	passes(&narrow, IP_PROTO_UDP, 53);
-	prohibited(&narrow, IP_PROTO_TCP, 53);
-	prohibited(&narrow, IP_PROTO_TCP, 443);
-	passes(&wide, IP_PROTO_TCP, 80);
-	prohibited(&wide, IP_PROTO_UDP, 53);
+	overlapping(&narrow, &wide);
 
 	/* Echoes only. */
 	p = ps_packet(0, &echo, IP_PROTO_ICMP, 0, 7);
