@@ -34,6 +34,10 @@ void ps_permit(uint8_t r, enum tunnel_resource_type type, const char *address);
 void ps_serve(void);
 /* Everybody reads what the portal has sent, and nothing else happens. */
 void ps_deliver(void);
+/* The first intent there is: answered, and nothing delivered. */
+void ps_answer(void);
+/* Like pw_slot, for a connection that has to be there. */
+uint32_t ps_slot(uint8_t node, uint8_t peer);
 /* The only intent there is: answered, the gateway and the client are told. */
 void ps_flow(uint8_t c, uint8_t g);
 
@@ -76,7 +80,10 @@ void ps_is_error(const struct pkt *got, const struct pkt *p, enum icmp_error kin
 void ps_ask(uint8_t c, const char *name, uint16_t type, struct ipaddr out[8]);
 /* The control packet next on its way is of that type, from there to there. */
 const struct pw_control *ps_on_its_way(uint8_t from, uint8_t to, uint8_t type);
-/* It arrives; the gateway asks its site for the name and is answered. */
+/* Control packet i arrives; keep: and another one like it is on its way. The first one is lost. */
+void ps_arrives(uint32_t i, bool keep);
+void ps_lost(void);
+/* AssignedIps arrives; the gateway asks its site for the name and is answered. */
 void ps_name_arrives(uint8_t c, uint8_t g, const char *name);
 
 /* ---- the scenarios of spec tunnel §5.7 ---- */

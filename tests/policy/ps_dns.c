@@ -50,7 +50,8 @@ static size_t answer_to(const struct pw_upstream *u, uint16_t type, uint32_t cou
 	size_t rdata_len = type == DNS_TYPE_A ? 4 : type == DNS_TYPE_SRV ? 7 : 251, len;
 	struct dns_query q;
 
-	T_EQ(dns_query_parse(u->msg, u->len, &q), DNS_OK);
+	if (!T_EQ(dns_query_parse(u->msg, u->len, &q), DNS_OK))
+		return 0;
 	len = DNS_HEADER_LEN + q.q.name.len + 4u;
 	memcpy(out, u->msg, len);
 	out[2] = 0x81;
@@ -122,7 +123,8 @@ static struct pw_upstream passed_on(uint8_t node, bool tcp, bool via_tunnel,
 /* The answer to the node's only query arrives at its socket. */
 static void is_answered(uint8_t node, const uint8_t *msg, size_t len)
 {
-	pw_upstream_answer(&pw, node, 0, msg, len);
+	if (T(pw.node[node].upstream_count > 0))
+		pw_upstream_answer(&pw, node, 0, msg, len);
 	T_EQ(pw.node[node].upstream_count, 0);
 }
 

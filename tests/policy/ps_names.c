@@ -76,7 +76,7 @@ void s03_name_gets_proxies_and_is_reached(void)
 	ps_quiet(); /* the client has yet to hear */
 	T_EQ(pw.control_count, 2);
 	T_EQ(pw.controls[1].type, P2P_CTL_DOMAIN_STATUS);
-	pw_control_deliver(&pw, 1, false);
+	ps_arrives(1, false);
 	got = ps_took(PW_CLIENTS);
 	T(ipaddr_eq(&got.m.dst, &real_a));
 	T_EQ(got.m.sport, 5000);
@@ -101,7 +101,7 @@ void s04_domain_status_lost_is_asked_again(void)
 
 	ps_name_arrives(0, 0, NAME);
 	ps_on_its_way(PW_CLIENTS, 0, P2P_CTL_DOMAIN_STATUS);
-	pw_control_drop(&pw, 0);
+	ps_lost();
 	pw_advance(&pw, 1999 * NS_PER_MS);
 	T_EQ(pw_app_send(&pw, 0, &q), PS_R_UTX_BUFFERED);
 	ps_ask(0, NAME, DNS_TYPE_A, proxies);
@@ -114,7 +114,7 @@ void s04_domain_status_lost_is_asked_again(void)
 	ps_on_its_way(0, PW_CLIENTS, P2P_CTL_ASSIGNED_IPS);
 	T_EQ(pw.controls[0].inner_len, first.inner_len);
 	T_MEM(pw.controls[0].inner, first.inner, first.inner_len);
-	pw_control_drop(&pw, 0);
+	ps_lost();
 	pw_advance(&pw, 2 * NS_PER_SEC);
 	T_EQ(pw.control_count, 0);
 
@@ -123,12 +123,12 @@ void s04_domain_status_lost_is_asked_again(void)
 	ps_name_arrives(0, 0, NAME);
 	ps_quiet();
 	ps_on_its_way(PW_CLIENTS, 0, P2P_CTL_DOMAIN_STATUS);
-	pw_control_deliver(&pw, 0, true); /* twice */
+	ps_arrives(0, true); /* twice */
 	got = ps_took(PW_CLIENTS);
 	T_EQ(got.m.sport, 5000);
 	got = ps_took(PW_CLIENTS);
 	T_EQ(got.m.sport, 5001);
-	pw_control_deliver(&pw, 0, false);
+	ps_arrives(0, false);
 	ps_quiet();
 	pw_advance(&pw, 10 * NS_PER_SEC);
 	ps_exchange(0, &p, 0, &real_a);
@@ -159,14 +159,14 @@ void s05_inactive_name_refused_until_asked_again(void)
 
 	/* The gateway has lost the resource when it hears of the name. */
 	pw_say(&pw, PW_CLIENTS, &(struct pw_msg){.kind = PW_REJECT, .r = 3});
-	pw_control_deliver(&pw, 0, false);
+	ps_arrives(0, false);
 	T_EQ(pw.node[PW_CLIENTS].question_count, 0);
 	c = ps_on_its_way(PW_CLIENTS, 0, P2P_CTL_DOMAIN_STATUS);
 	T_EQ(p2p_ctl_decode(c->inner, c->inner_len, &ctl), P2P_CTL_EVENT);
 	T_EQ(p2p_domain_status_decode(ctl.payload, ctl.payload_len, &status), 0);
 	T_STR(status.domain, NAME);
 	T(!status.active);
-	pw_control_deliver(&pw, 0, false);
+	ps_arrives(0, false);
 	ps_quiet(); /* what waited is gone */
 	controls = pw.n.controls;
 	for (int i = 0; i < 3; i++) {
@@ -190,7 +190,7 @@ void s05_inactive_name_refused_until_asked_again(void)
 	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
 	ps_name_arrives(0, 0, NAME);
 	ps_quiet();
-	pw_control_deliver(&pw, 0, false);
+	ps_arrives(0, false);
 	got = ps_took(PW_CLIENTS);
 	T(ipaddr_eq(&got.m.dst, &real_a));
 	got = ps_exchange(0, &p, 0, &real_a);

@@ -179,7 +179,7 @@ static void gateway_spoofs(const struct ipaddr *src, const struct ipaddr *dst,
 	struct pw_out out;
 
 	T_EQ(pw_rogue_send(&pw, GW0, 0, p.b, p.len), want);
-	T(pw_kernel_in(&pw.node[0], pw_slot(&pw, 0, GW0), &p, &out) != PS_R_XDP_DELIVERED);
+	T(pw_kernel_in(&pw.node[0], ps_slot(0, GW0), &p, &out) != PS_R_XDP_DELIVERED);
 	ps_quiet();
 }
 
@@ -362,7 +362,7 @@ void s13_revoked_while_gateway_offline(void)
 	still_permitted(1, &other, &far1);
 	pw_advance(&pw, 4 * NS_PER_SEC);
 	ps_on_its_way(GW0, 0, P2P_CTL_GOODBYE);
-	pw_control_deliver(&pw, 0, false);
+	ps_arrives(0, false);
 	T_EQ(pw_slot(&pw, 0, GW0), TUNNEL_NO_SLOT);
 	T_EQ(pw_slot(&pw, GW0, 0), TUNNEL_NO_SLOT);
 	T(pw_link_ok(&pw, 1, 0));
@@ -441,7 +441,7 @@ void s18_internet_switch_routes_and_dns(void)
 	T_EQ(ps_asked(0, 2), 1);
 	back = ps_mirror(&p);
 	T_EQ(pw_lan_send(&pw, 0, &back), PS_R_UTX_SENT);
-	T(pw_kernel_in(&pw.node[0], pw_slot(&pw, 0, GW0), &back, &out) != PS_R_XDP_DELIVERED);
+	T(pw_kernel_in(&pw.node[0], ps_slot(0, GW0), &back, &out) != PS_R_XDP_DELIVERED);
 	T_EQ(ps_count(0, PS_R_URX_REVOKED), 1);
 	ps_quiet();
 	p = ps_udp(0, &far1, 5000, 80);

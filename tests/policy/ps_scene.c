@@ -76,6 +76,19 @@ void ps_serve(void)
 	pw.easy = false;
 }
 
+void ps_answer(void)
+{
+	if (T(pw.intent_count > 0))
+		pw_answer_intent(&pw, 0);
+}
+
+uint32_t ps_slot(uint8_t node, uint8_t peer)
+{
+	uint32_t slot = pw_slot(&pw, node, peer);
+
+	return T(slot != TUNNEL_NO_SLOT) ? slot : 0;
+}
+
 void ps_flow(uint8_t c, uint8_t g)
 {
 	uint32_t authorized = ps_heard(pw_gw(&pw, g), PMSG_EV_FLOW_AUTHORIZED);
@@ -83,7 +96,7 @@ void ps_flow(uint8_t c, uint8_t g)
 	if (!T_EQ(pw.intent_count, 1))
 		return;
 	T_EQ(pw.intents[0].c, c);
-	pw_answer_intent(&pw, 0);
+	ps_answer();
 	T_EQ(pw.node[c].inbox_count, 0); /* the gateway first */
 	pw_deliver(&pw, pw_gw(&pw, g), PW_INBOX);
 	T_EQ(ps_heard(pw_gw(&pw, g), PMSG_EV_FLOW_AUTHORIZED), authorized + 1);
@@ -266,7 +279,7 @@ void ps_carried(uint8_t c, const struct pkt *p, uint8_t g, const struct pkt *at_
 	T_EQ(slot, pw_slot(&pw, c, b->index));
 	got = of_out(&out);
 	ps_same(&got, p);
-	if (!T_EQ(pw_kernel_in(b, pw_slot(&pw, b->index, c), &got, &out), PS_R_XDP_DELIVERED))
+	if (!T_EQ(pw_kernel_in(b, ps_slot(b->index, c), &got, &out), PS_R_XDP_DELIVERED))
 		return;
 	got = of_out(&out);
 	ps_same(&got, at_lan);
@@ -275,7 +288,7 @@ void ps_carried(uint8_t c, const struct pkt *p, uint8_t g, const struct pkt *at_
 	T_EQ(slot, pw_slot(&pw, b->index, c));
 	got = of_out(&out);
 	ps_same(&got, &want);
-	if (!T_EQ(pw_kernel_in(a, pw_slot(&pw, c, b->index), &got, &out), PS_R_XDP_DELIVERED))
+	if (!T_EQ(pw_kernel_in(a, ps_slot(c, b->index), &got, &out), PS_R_XDP_DELIVERED))
 		return;
 	got = of_out(&out);
 	ps_same(&got, &want);
@@ -284,10 +297,9 @@ void ps_carried(uint8_t c, const struct pkt *p, uint8_t g, const struct pkt *at_
 enum ps_reason_id ps_kernel_in(uint8_t c, const struct pkt *p, uint8_t g)
 {
 	struct pw_node *b = &pw.node[pw_gw(&pw, g)];
-	uint32_t slot = pw_slot(&pw, b->index, c);
 	struct pw_out out;
 
-	return T(slot != TUNNEL_NO_SLOT) ? pw_kernel_in(b, slot, p, &out) : PS_R_COUNT;
+	return pw_kernel_in(b, ps_slot(b->index, c), p, &out);
 }
 
 void ps_is_error(const struct pkt *got, const struct pkt *p, enum icmp_error kind)
@@ -346,12 +358,24 @@ const struct pw_control *ps_on_its_way(uint8_t from, uint8_t to, uint8_t type)
 	return &c;
 }
 
+void ps_arrives(uint32_t i, bool keep)
+{
+	if (T(i < pw.control_count))
+		pw_control_deliver(&pw, i, keep);
+}
+
+void ps_lost(void)
+{
+	if (T(pw.control_count > 0))
+		pw_control_drop(&pw, 0);
+}
+
 void ps_name_arrives(uint8_t c, uint8_t g, const char *name)
 {
 	struct pw_node *b = &pw.node[pw_gw(&pw, g)];
 
 	ps_on_its_way(c, b->index, P2P_CTL_ASSIGNED_IPS);
-	pw_control_deliver(&pw, 0, false);
+	ps_arrives(0, false);
 	if (!T_EQ(b->question_count, 1))
 		return;
 	T_STR(b->questions[0].name, name);
