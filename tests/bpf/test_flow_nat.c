@@ -270,8 +270,8 @@ static void test_takes_over(void)
 	plain = grant_of(&none);
 	back = nw_meta(&real, &tun4, IP_PROTO_UDP, 53, 1000);
 	other_port = nw_meta(&real, &tun4, IP_PROTO_UDP, 54, 1000);
-	flow_offer(&d, BPF_FLOW_OUT, SLOT, &back, &plain, w.now);
-	flow_offer(&d, BPF_FLOW_OUT, SLOT, &other_port, &plain, w.now);
+	flow_carried(&d, BPF_FLOW_OUT, SLOT, &back, &plain, w.now);
+	flow_carried(&d, BPF_FLOW_OUT, SLOT, &other_port, &plain, w.now);
 	out = nw_meta(&tun4, &proxy, IP_PROTO_UDP, 1000, 53);
 	to_resource(&out);
 	flow_is(true, &out, &real, 1000);

@@ -360,9 +360,9 @@ static void step(struct pmt *t)
 		uint32_t weight;
 		void (*fn)(struct pmt *t);
 	} steps[] = {
-		{30, step_resource},   {80, step_policy},      {12, step_cut_or_join},
-		{8, step_off},	       {12, step_lost},	       {5, step_roam},
-		{4, step_restart},     {60, step_query},       {20, step_zone},
+		{30, step_resource},	{80, step_policy},	{12, step_cut_or_join},
+		{8, step_off},		{12, step_lost},	{5, step_roam},
+		{4, step_restart},	{60, step_query},	{20, step_zone},
 		{16, step_rogue_names}, {4, step_rogue_status}, {90, step_time},
 	};
 	uint32_t sum = 0, at;
