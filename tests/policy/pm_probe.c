@@ -234,8 +234,8 @@ static bool has_flow(const struct pkt *p)
 }
 
 /* User space has just let it pass: from now on the kernel does. */
-static void flow_carried(struct pmt *t, enum pmt_where where, uint8_t c, uint8_t g,
-			 const struct pkt *p)
+static void flow_was_carried(struct pmt *t, enum pmt_where where, uint8_t c, uint8_t g,
+			     const struct pkt *p)
 {
 	struct pmt_flow f = {.used = true, .where = where, .c = c, .g = g, .p = *p};
 	enum ps_reason_id id;
@@ -447,9 +447,9 @@ static void probe_app(struct pmt *t, uint8_t c)
 	o = pm_client_out(&t->m, c, &p.m);
 	if (o.fate == PM_PASS &&
 	    (o.name < 0 || t->m.client[c].names[o.name].at[o.gateway].state == PM_NAME_CONFIRMED))
-		flow_carried(t, PMT_CLIENT_OUT, c, o.gateway, &p);
+		flow_was_carried(t, PMT_CLIENT_OUT, c, o.gateway, &p);
 	if (pm_gateway_in(&t->m, o.gateway, c, &p.m).allowed)
-		flow_carried(t, PMT_GATEWAY_IN, c, o.gateway, &p);
+		flow_was_carried(t, PMT_GATEWAY_IN, c, o.gateway, &p);
 }
 
 /* A client that keeps no rules, on its session with a gateway. */
@@ -469,7 +469,7 @@ static void probe_rogue_client(struct pmt *t, uint8_t c, uint8_t g)
 		return;
 	pw_jump(&t->w, WARM_OVER_MS * NS_PER_MS);
 	if (pm_gateway_in(&t->m, g, c, &p.m).allowed)
-		flow_carried(t, PMT_GATEWAY_IN, c, g, &p);
+		flow_was_carried(t, PMT_GATEWAY_IN, c, g, &p);
 }
 
 static void probe_lan(struct pmt *t, uint8_t g, uint8_t c)
@@ -495,9 +495,9 @@ static void probe_lan(struct pmt *t, uint8_t g, uint8_t c)
 	T_EQ(ip_packet_parse(got.b, got.len, &got.m), 0);
 	pw_jump(&t->w, WARM_OVER_MS * NS_PER_MS);
 	if (pm_gateway_out(&t->m, g, c, &p.m).allowed)
-		flow_carried(t, PMT_GATEWAY_OUT, c, g, &p);
+		flow_was_carried(t, PMT_GATEWAY_OUT, c, g, &p);
 	if (pm_client_in(&t->m, c, g, &got.m))
-		flow_carried(t, PMT_CLIENT_IN, c, g, &got);
+		flow_was_carried(t, PMT_CLIENT_IN, c, g, &got);
 }
 
 static void probe_rogue_gateway(struct pmt *t, uint8_t g, uint8_t c)
@@ -517,7 +517,7 @@ static void probe_rogue_gateway(struct pmt *t, uint8_t g, uint8_t c)
 		return;
 	pw_jump(&t->w, WARM_OVER_MS * NS_PER_MS);
 	if (pm_client_in(&t->m, c, g, &p.m))
-		flow_carried(t, PMT_CLIENT_IN, c, g, &p);
+		flow_was_carried(t, PMT_CLIENT_IN, c, g, &p);
 }
 
 void pmt_probe(struct pmt *t)

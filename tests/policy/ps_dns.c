@@ -221,7 +221,8 @@ void s14_upstream_inside_network_is_tunnelled(void)
 			 "{\"interface\":{\"ipv4\":\"100.64.1.10\",\"ipv6\":"
 			 "\"fd00:2021:1111::10a\",\"upstream_dns\":[]}}"),
 	     0);
-	dns_set_system(pw.node[0].d, &upstream, 1, pw.now);
+	dns_set_system(pw.node[0].d, &(struct endpoint){.ip = upstream, .port = DNS_PORT}, 1,
+		       pw.now);
 	T(tunnel_resource_covers(&tcl_resource_at(&pw.node[0].d->tcl, 0)->r, &upstream));
 	app_asks("four.example", DNS_TYPE_A, false, 0x105);
 	passed_on(0, false, false, &up);
@@ -463,8 +464,9 @@ static void same_sentinels(const struct ipaddr list[8], uint32_t count)
 void s17_sentinels_fresh_when_upstreams_change(void)
 {
 	const struct endpoint up = {.ip = upstream, .port = DNS_PORT};
-	const struct ipaddr system[] = {{.family = 4, .b = {192, 0, 2, 53}},
-					{.family = 4, .b = {100, 100, 111, 1}}};
+	const struct endpoint system[] = {
+		{.ip = {.family = 4, .b = {192, 0, 2, 53}}, .port = DNS_PORT},
+		{.ip = {.family = 4, .b = {100, 100, 111, 1}}, .port = DNS_PORT}};
 	struct ipaddr list[8], old;
 	uint8_t msg[DNS_MSG_CAP];
 	struct dns_asker who;
@@ -514,7 +516,7 @@ void s17_sentinels_fresh_when_upstreams_change(void)
 	set_upstreams(NULL, NULL);
 	all_fresh(list, &count, 1); /* of the two, one is in our own range */
 	app_asks("own.example", DNS_TYPE_A, false, 0x406);
-	passed_on(0, false, false, &(struct endpoint){.ip = system[0], .port = DNS_PORT});
+	passed_on(0, false, false, &system[0]);
 	pw_advance(&pw, 6 * NS_PER_SEC);
 	dns_set_system(pw.node[0].d, NULL, 0, pw.now);
 	all_fresh(list, &count, 0); /* without any we answer nobody */
