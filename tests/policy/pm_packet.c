@@ -15,6 +15,23 @@ static bool any_live(const struct pm_gateway *g, uint8_t c)
 	return false;
 }
 
+/* Its own address: the resolver for its clients, and echo. */
+static bool own_serves(const struct ip_meta *pkt)
+{
+	switch ((enum ip_l4)pkt->l4) {
+	case IP_L4_TCP:
+	case IP_L4_UDP:
+		return pkt->dport == 53535;
+	case IP_L4_ICMP_ECHO:
+	case IP_L4_ICMP_ERROR:
+		return true;
+	case IP_L4_ICMP_OTHER:
+	case IP_L4_OTHER:
+		break;
+	}
+	return false;
+}
+
 static bool own_permits(const struct pm *m, const struct pm_gateway *g, uint8_t c)
 {
 	for (uint32_t i = 0; i < PM_GRANTS; i++)
@@ -148,7 +165,7 @@ struct pm_verdict pm_gateway_in(struct pm *m, uint8_t number, uint8_t c, const s
 	if (!any_live(g, c) || !ipaddr_eq(&pkt->src, pkt->family == 4 ? &it->tun4 : &it->tun6))
 		return v;
 	if (ipaddr_eq(&pkt->dst, pkt->family == 4 ? &me->tun4 : &me->tun6)) {
-		v.allowed = own_permits(m, g, c);
+		v.allowed = own_serves(pkt) && own_permits(m, g, c);
 		return v;
 	}
 	if (pkt->l4 == IP_L4_ICMP_ERROR)

@@ -403,11 +403,11 @@ void s24_goodbye_both_directions(void)
 }
 
 /* To a node, as its peer could send it. */
-static void ignored(uint8_t from, uint8_t to, const uint8_t *pkt, size_t len)
+static void ignored(uint8_t from, uint8_t to, const uint8_t *pkt, size_t len, enum ps_reason_id why)
 {
 	uint64_t controls = pw.n.controls;
 
-	T_EQ(pw_rogue_send(&pw, from, to, pkt, len), PS_R_URX_CONTROL);
+	T_EQ(pw_rogue_send(&pw, from, to, pkt, len), why);
 	T_EQ(pw.n.controls, controls);
 	ps_quiet();
 }
@@ -430,20 +430,20 @@ void s25_unknown_control_event_ignored(void)
 			T_EQ(p2p_ctl_encode((uint8_t)type, status, sizeof(status) - 1, msg,
 					    sizeof(msg), &len),
 			     0);
-			ignored(from, to, msg, len);
+			ignored(from, to, msg, len, PS_R_URX_CONTROL_UNKNOWN);
 		}
 		/* known ones, from the wrong side, without sense, cut off */
 		T_EQ(p2p_ctl_encode(way ? P2P_CTL_ASSIGNED_IPS : P2P_CTL_DOMAIN_STATUS, status,
 				    sizeof(status) - 1, msg, sizeof(msg), &len),
 		     0);
-		ignored(from, to, msg, len);
+		ignored(from, to, msg, len, PS_R_URX_CONTROL_UNKNOWN);
 		T_EQ(p2p_ctl_encode(way ? P2P_CTL_DOMAIN_STATUS : P2P_CTL_ASSIGNED_IPS, "{", 1, msg,
 				    sizeof(msg), &len),
 		     0);
-		ignored(from, to, msg, len);
+		ignored(from, to, msg, len, PS_R_URX_CONTROL_MALFORMED);
 		p2p_ctl_encode_goodbye(msg);
 		be16_put(msg + 4, 7); /* shorter than its event */
-		ignored(from, to, msg, P2P_CTL_GOODBYE_LEN - 1);
+		ignored(from, to, msg, P2P_CTL_GOODBYE_LEN - 1, PS_R_URX_CONTROL_MALFORMED);
 	}
 	T_EQ(pw.links, links);
 	T(pw_link_ok(&pw, 0, 0));

@@ -226,6 +226,19 @@ WRAP(int, dns_server_listen, struct dns_server *s, const struct ipaddr *list, ui
 	return 0;
 }
 
+WRAP(bool, dns_server_listens, const struct dns_server *s, const struct ipaddr *a)
+{
+	(void)s;
+	(void)a;
+	return true;
+}
+
+/* The host this runs on keeps its resolver: tests say what the system's are (dns_set_system). */
+WRAP(void, dns_host_open, struct daemon *d)
+{
+	(void)d;
+}
+
 WRAP(void, dns_server_answer, struct dns_server *s, const struct dns_asker *to, const uint8_t *msg,
      size_t len, uint64_t now)
 {
@@ -259,6 +272,14 @@ WRAP(void, dns_upstreams_set_own, struct dns_upstreams *u, const struct ipaddr *
 	(void)u;
 	(void)v4;
 	(void)v6;
+}
+
+WRAP(void, dns_upstreams_set_scopes, struct dns_upstreams *u, const struct dns_scope *list,
+     uint32_t n)
+{
+	(void)u;
+	(void)list;
+	(void)n;
 }
 
 WRAP(void, dns_upstreams_end, struct dns_upstreams *u, uint64_t token)
