@@ -106,6 +106,7 @@ struct pm_session {
 	bool used;
 	uint8_t c, kind; /* protocol, families alike */
 	uint16_t inside, outside;
+	uint16_t far; /* port of the resource, last */
 	struct ipaddr proxy, real;
 	uint64_t out_ns, in_ns; /* in: 0, nothing came back yet */
 	uint64_t maybe_ns;	/* something may have come back */
@@ -123,6 +124,7 @@ struct pm_verdict {
 	bool allowed;
 	bool maybe;    /* allowed, and may be dropped as well: its session is about to end */
 	bool plain_ok; /* with nat: may also pass untranslated (maybe, and there is a network) */
+	bool plain;    /* by its addresses alone it might pass as well */
 	bool nat;
 	bool port_free; /* nat: a new session, its port is to be noted */
 	struct ipaddr addr;

@@ -193,6 +193,7 @@ struct pm_verdict pm_gateway_out(struct pm *m, uint8_t number, uint8_t c, const 
 	}
 	plain = nets_permit(m, g, c, &pkt->src, pkt, false);
 	v.session = kind ? session_of(m, g, c, kind, NULL, &pkt->src, port) : NULL;
+	v.plain = plain;
 	if (!v.session) {
 		v.allowed = plain;
 		return v;
@@ -257,6 +258,7 @@ static const char *noted_new(struct pm *m, struct pm_gateway *g, uint8_t c,
 				 .outside = port,
 				 .proxy = pkt->dst,
 				 .real = map->real,
+				 .far = pkt->dport,
 				 .out_ns = m->w->now};
 	s->kind = pm_kind(pkt, true, &s->inside);
 	return taken(m, g, s) ? "two sessions with one outside" : NULL;
@@ -279,6 +281,7 @@ const char *pm_gateway_noted(struct pm *m, uint8_t number, uint8_t c, const stru
 	if (s && ipaddr_eq(&s->real, in ? addr : &pkt->src) &&
 	    (in ? s->outside == port : s->inside == port && ipaddr_eq(&s->proxy, addr))) {
 		*(in ? &s->out_ns : &s->in_ns) = m->w->now;
+		s->far = in ? pkt->dport : s->far;
 		return NULL;
 	}
 	if (!in || !v->port_free)

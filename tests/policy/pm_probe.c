@@ -98,12 +98,20 @@ static void judge_gateway_in(struct pmt *t, const char *where, uint8_t g, uint8_
 }
 
 static void judge_gateway_out(struct pmt *t, const char *where, uint8_t g, uint8_t c,
-			      const struct ip_meta *orig, const struct ip_meta *m)
+			      const struct ip_meta *orig, const struct ip_meta *m, bool kernel)
 {
 	struct pm_verdict v = pm_gateway_out(&t->m, g, c, orig);
-	bool translated = !same_endpoint(orig, m, false) || (v.nat && !v.plain_ok);
-	const char *why = pm_gateway_noted(&t->m, g, c, orig, &v, false,
-					   translated ? &m->src : NULL, port_of(m, false));
+	bool same = same_endpoint(orig, m, false), translated = !same || (v.nat && !v.plain_ok);
+	const char *why;
+
+	/* Another port of an address the client talks to both by itself and by a name, from one
+	 * port: whose answer it is nobody can say, and the kernel goes on as it began. */
+	if (kernel && same && v.nat && v.plain && orig->sport != v.session->far) {
+		t->n.ambiguous++;
+		return;
+	}
+	why = pm_gateway_noted(&t->m, g, c, orig, &v, false, translated ? &m->src : NULL,
+			       port_of(m, false));
 
 	t->n.translated += translated && !why;
 	if (why)
@@ -171,7 +179,7 @@ static void wrote(void *ctx, const struct pw_out *o)
 		uint8_t g = (uint8_t)(s->from - PW_CLIENTS);
 
 		if (!s->rogue)
-			judge_gateway_out(t, "gateway, out", g, number, &s->m, &m);
+			judge_gateway_out(t, "gateway, out", g, number, &s->m, &m, false);
 		judge_client_in(t, "client, in", number, g, &m);
 	}
 }
@@ -215,7 +223,7 @@ static enum ps_reason_id kernel_probe(struct pmt *t, const struct pmt_flow *f)
 	else if (f->where == PMT_GATEWAY_IN)
 		judge_gateway_in(t, "kernel, gateway, in", f->g, f->c, &f->p.m, &m, true);
 	else if (f->where == PMT_GATEWAY_OUT)
-		judge_gateway_out(t, "kernel, gateway, out", f->g, peer, &f->p.m, &m);
+		judge_gateway_out(t, "kernel, gateway, out", f->g, peer, &f->p.m, &m, true);
 	else
 		judge_client_in(t, "kernel, client, in", f->c, f->g, &m);
 	return id;

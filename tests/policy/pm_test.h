@@ -44,7 +44,7 @@ struct pmt {
 		uint64_t kernel_missed; /* what user space has just let pass and the kernel did not
 					 */
 		uint64_t kernel_probes, kernel_carried, kernel_by[PMT_WHERES];
-		uint64_t translated, refused_icmp;
+		uint64_t translated, refused_icmp, ambiguous;
 	} n;
 };
 

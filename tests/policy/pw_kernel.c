@@ -110,6 +110,16 @@ int pw_flow_get(struct pw_kernel *k, enum bpf_dir dir, const struct ps_flow_key 
 	return 0;
 }
 
+void pw_flow_del(struct pw_kernel *k, enum bpf_dir dir, const struct ps_flow_key *key)
+{
+	struct entry *e = find(k, dir, key);
+
+	if (e)
+		e->used = false;
+	if (k->bpf)
+		pw_bpf_flow(k->bpf, dir, key, NULL, 0);
+}
+
 int pw_flow_each(struct pw_kernel *k, enum bpf_dir dir, bpf_flow_fn fn, void *arg, bool keep_all)
 {
 	for (uint32_t i = 0; i < PW_FLOWS; i++) {

@@ -23,6 +23,7 @@ int pw_flow_put(struct pw_kernel *k, enum bpf_dir dir, const struct ps_flow_key 
 		const struct ps_flow *f);
 int pw_flow_get(struct pw_kernel *k, enum bpf_dir dir, const struct ps_flow_key *key,
 		struct ps_flow *out);
+void pw_flow_del(struct pw_kernel *k, enum bpf_dir dir, const struct ps_flow_key *key);
 int pw_flow_each(struct pw_kernel *k, enum bpf_dir dir, bpf_flow_fn fn, void *arg, bool keep_all);
 
 /* Inner packet p as the peer in that slot sends it: PS_R_XDP_DELIVERED and what reaches the tunnel

@@ -501,6 +501,12 @@ WRAP(int, bpf_flow_get, struct bpf_load *b, enum bpf_dir dir, const struct ps_fl
 	return pw_flow_get(node_at(b)->kernel, dir, key, out);
 }
 
+WRAP(int, bpf_flow_del, struct bpf_load *b, enum bpf_dir dir, const struct ps_flow_key *key)
+{
+	pw_flow_del(node_at(b)->kernel, dir, key);
+	return 0;
+}
+
 WRAP(int, bpf_flow_each, struct bpf_load *b, enum bpf_dir dir, bpf_flow_fn fn, void *arg)
 {
 	return pw_flow_each(node_at(b)->kernel, dir, fn, arg, fault(PW_FAULT_NAT_SWEEP));

@@ -76,11 +76,12 @@ static void against_model(bool bpf, uint64_t steps)
 	       (unsigned long long)t.n.allowed_dropped);
 	t_note("kernel=%s kernel_probes=%llu kernel_carried=%llu (client out %llu, gateway in "
 	       "%llu, "
-	       "gateway out %llu, client in %llu) kernel_missed=%llu",
+	       "gateway out %llu, client in %llu) kernel_missed=%llu ambiguous=%llu",
 	       t.w.cfg.bpf ? "bpf" : "plan", (unsigned long long)t.n.kernel_probes,
 	       (unsigned long long)t.n.kernel_carried, (unsigned long long)t.n.kernel_by[0],
 	       (unsigned long long)t.n.kernel_by[1], (unsigned long long)t.n.kernel_by[2],
-	       (unsigned long long)t.n.kernel_by[3], (unsigned long long)t.n.kernel_missed);
+	       (unsigned long long)t.n.kernel_by[3], (unsigned long long)t.n.kernel_missed,
+	       (unsigned long long)t.n.ambiguous);
 	pw_close(&t.w);
 }
 
