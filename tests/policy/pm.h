@@ -111,6 +111,7 @@ struct pm_session {
 	uint64_t out_ns, in_ns; /* in: 0, nothing came back yet */
 	uint64_t maybe_ns;	/* something may have come back */
 	uint64_t dead_ns;	/* 0: lives */
+	bool closing;		/* a FIN or RST has passed: it may end any time */
 };
 
 struct pm_gateway {

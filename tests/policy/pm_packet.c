@@ -95,7 +95,7 @@ static enum life life_of(const struct pm *m, const struct pm_session *s)
 	if (s->dead_ns)
 		return OVER;
 	end = last + span_of(s, s->in_ns != 0);
-	if (m->w->now < end - NS_PER_SEC)
+	if (m->w->now < end - NS_PER_SEC && !s->closing)
 		return ALIVE;
 	late = (s->maybe_ns > last ? s->maybe_ns : last) + span_of(s, s->maybe_ns || s->in_ns);
 	return m->w->timers_ns < late + SURE_NS ? MAYBE : OVER;
@@ -261,6 +261,7 @@ static const char *noted_new(struct pm *m, struct pm_gateway *g, uint8_t c,
 				 .far = pkt->dport,
 				 .out_ns = m->w->now};
 	s->kind = pm_kind(pkt, true, &s->inside);
+	s->closing = (pkt->tcp_flags & (IP_TCP_FIN | IP_TCP_RST)) != 0;
 	return taken(m, g, s) ? "two sessions with one outside" : NULL;
 }
 
@@ -282,6 +283,7 @@ const char *pm_gateway_noted(struct pm *m, uint8_t number, uint8_t c, const stru
 	    (in ? s->outside == port : s->inside == port && ipaddr_eq(&s->proxy, addr))) {
 		*(in ? &s->out_ns : &s->in_ns) = m->w->now;
 		s->far = in ? pkt->dport : s->far;
+		s->closing |= (pkt->tcp_flags & (IP_TCP_FIN | IP_TCP_RST)) != 0;
 		return NULL;
 	}
 	if (!in || !v->port_free)

@@ -185,6 +185,11 @@ static void wrote(void *ctx, const struct pw_out *o)
 }
 
 /* ---- the kernel ---- */
+static bool is_bound(const struct ip_meta *m)
+{
+	return m->proto == IP_PROTO_TCP && m->tcp_flags & (IP_TCP_SYN | IP_TCP_FIN | IP_TCP_RST);
+}
+
 /* Its reason; XDP_DELIVERED or TX_SENT: it carried it. */
 static enum ps_reason_id kernel_probe(struct pmt *t, const struct pmt_flow *f)
 {
@@ -210,6 +215,8 @@ static enum ps_reason_id kernel_probe(struct pmt *t, const struct pmt_flow *f)
 		return id;
 	if (!sum_ok(&out, &m))
 		denied(t, "kernel", "checksum", &m, f->c, f->g);
+	if (is_bound(&m) && !client && !same_endpoint(&m, &f->p.m, in))
+		denied(t, "kernel", "where a translated connection begins or ends", &m, f->c, f->g);
 	if (!in && n->conn[slot].peer != peer) {
 		/* the flow is another peer's by now: judge it as that */
 		if (!n->conn[slot].used || n->conn[slot].peer == PW_NONE) {
@@ -250,6 +257,10 @@ static void flow_was_carried(struct pmt *t, enum pmt_where where, uint8_t c, uin
 
 	if (!has_flow(p))
 		return;
+	if (is_bound(&p->m)) { /* of a translated flow user space's, else whoever's */
+		kernel_probe(t, &f);
+		return;
+	}
 	t->flows[pmt_roll(t, PMT_FLOWS)] = f;
 	id = kernel_probe(t, &f);
 	/* expired: one of several authorisations ends just now */
@@ -422,6 +433,18 @@ static struct pkt from_lan(struct pmt *t, uint8_t g, uint8_t c)
 		      (uint16_t)((pmt_roll(t, 2) ? 7000 : 5000) + pmt_roll(t, 3)));
 }
 
+/* Now and then a connection begins or ends with it. */
+static void roll_flags(struct pmt *t, struct pkt *p)
+{
+	static const uint8_t flags[] = {IP_TCP_SYN, IP_TCP_SYN | IP_TCP_ACK,
+					IP_TCP_FIN | IP_TCP_ACK, IP_TCP_RST};
+
+	if (p->m.proto != IP_PROTO_TCP || pmt_roll(t, 16))
+		return;
+	p->b[p->m.l4_off + 13] = flags[pmt_roll(t, sizeof(flags))];
+	T_EQ(ip_packet_parse(p->b, p->len, &p->m), 0);
+}
+
 /* ---- probes ---- */
 static void expect(struct pmt *t, const char *what, const struct pmt_sent *s, bool allowed,
 		   bool maybe, unsigned c, unsigned g)
@@ -438,11 +461,14 @@ static void expect(struct pmt *t, const char *what, const struct pmt_sent *s, bo
 static void probe_app(struct pmt *t, uint8_t c)
 {
 	struct pkt p = from_client(t, c);
-	struct pmt_sent *s = numbered(t, c, false, &p);
 	struct pm_out o = pm_client_out(&t->m, c, &p.m);
 	bool pass = o.fate == PM_PASS && pw_link_ok(&t->w, c, o.gateway);
 	struct pm_verdict v = {0};
+	struct pmt_sent *s;
 
+	if (o.fate == PM_PASS) /* of two SYNs only one would be held */
+		roll_flags(t, &p);
+	s = numbered(t, c, false, &p);
 	if (pass)
 		v = pm_gateway_in(&t->m, o.gateway, c, &p.m);
 	t->n.held += o.fate == PM_HELD;
@@ -469,6 +495,7 @@ static void probe_rogue_client(struct pmt *t, uint8_t c, uint8_t g)
 
 	if (!pw_link_ok(&t->w, c, g))
 		return;
+	roll_flags(t, &p);
 	s = numbered(t, c, true, &p);
 	v = pm_gateway_in(&t->m, g, c, &p.m);
 	pw_rogue_send(&t->w, c, pw_gw(&t->w, g), p.b, p.len);
@@ -482,14 +509,15 @@ static void probe_rogue_client(struct pmt *t, uint8_t c, uint8_t g)
 
 static void probe_lan(struct pmt *t, uint8_t g, uint8_t c)
 {
-	struct pkt p = from_lan(t, g, c);
-	struct pmt_sent *s = numbered(t, pw_gw(&t->w, g), false, &p);
+	struct pkt p = from_lan(t, g, c), got = {0};
 	struct pm_verdict v = pm_gateway_out(&t->m, g, c, &p.m);
+	bool ok = v.allowed && pw_link_ok(&t->w, c, g);
 	uint32_t before = t->w.out_count;
 	struct ip_meta m = p.m;
-	bool ok = v.allowed && pw_link_ok(&t->w, c, g);
-	struct pkt got = {0};
+	struct pmt_sent *s;
 
+	roll_flags(t, &p);
+	s = numbered(t, pw_gw(&t->w, g), false, &p);
 	if (v.nat)
 		m.src = v.addr;
 	pw_lan_send(&t->w, g, &p);
