@@ -46,6 +46,9 @@ for prog in gateway client; do
 	check "$prog: flag without its value" refuses 'api-url' "${run[@]}" --api-url
 	check "$prog: --mode" refuses 'mode' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --mode turbo
 	check "$prog: --xdp-mode" refuses 'xdp-mode' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --xdp-mode fast
+	for mtu in 1279 1501 1280x big -1300; do
+		check "$prog: --tunnel-mtu $mtu" refuses 'tunnel-mtu' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --tunnel-mtu=$mtu
+	done
 	check "$prog: --log-format" refuses 'log-format' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --log-format xml
 	check "$prog: --log-level" refuses 'log-level' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --log-level loud
 	check "$prog: --api-url scheme" refuses 'api-url|url' "${run[@]}" --token-path "$token" --api-url ftp://127.0.0.1/

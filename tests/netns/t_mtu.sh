@@ -50,6 +50,22 @@ names()
 	check "$mode: 1441 do not" fails fits 1441 100.96.0.1
 }
 
+# Links of 1600 bytes, then the client's own one of 1400: noticed without a new path, and without a probe that is lost.
+own_links()
+{
+	local at t0
+
+	for at in client:eth0 rc:lan0 rc:wan0 core:c0 core:g0 rg:wan0 rg:lan0 gateway:eth0; do
+		ip -n "$PENSTOCK_LAB-${at%:*}" link set "${at#*:}" mtu 1600
+	done
+	took "links get wider: 1500 inside" 20 sizes_are 1500
+	check "1500 bytes pass" fits 1500
+	ip -n "$PENSTOCK_LAB-client" link set eth0 mtu 1400
+	took "the client's own link gets narrower: the client knows at once" 10 eval '[ $(size client) = 1340 ]'
+	check "1340 bytes pass" fits 1340
+	ip -n "$PENSTOCK_LAB-client" link set eth0 mtu 1600
+}
+
 # Probes are switched off on the gateway: it is like any other peer.
 silent_peer()
 {
@@ -136,7 +152,10 @@ direct()
 	check "$mode: narrow from the start" lab wait 40
 	took "$mode: found from the start" 40 sizes_between 1332 1340
 	narrow 1500
-	[ "$mode" != user ] || silent_peer
+	if [ "$mode" = user ]; then
+		own_links
+		silent_peer
+	fi
 	lab down
 	lab_is_up=
 }

@@ -304,7 +304,8 @@ void mtu_tick(struct daemon *d, uint64_t now)
 {
 	for (uint32_t slot = 0; slot < d->max_peers; slot++) {
 		struct mtu_peer *p = &d->mtu->peer[slot];
-		bool active = p->sent_bytes > p->own_bytes;
+		/* With less none was longer than the base, and nobody has gained or lost. */
+		bool active = p->sent_bytes > p->own_bytes + PMTU_BASE_LEN;
 
 		p->sent_bytes = p->own_bytes = 0;
 		if (!active)
