@@ -117,7 +117,7 @@ mss_follows()
 
 direct()
 {
-	local mode=$1 t0
+	local mode=$1 t0 down before
 
 	lab_up MODE="$mode" LAB_IPV4_ONLY=1
 	took "$mode: 1440 bytes on a path of 1500" 20 sizes_are 1440
@@ -139,6 +139,9 @@ direct()
 	too_long "$mode"
 
 	stream_start
+	bg client iperf3 -c $SERVER_V4 -R -t 25 -b 5M -J --connect-timeout 5000 >"$tmp/down.json" 2>&1
+	down=$!
+	sleep 2
 	narrow 1400
 	t0=$(now_ms)
 	check "$mode: a transfer survives a path that gets narrower" stream_moves 60
@@ -148,6 +151,9 @@ direct()
 	check "$mode: packets of that size pass" fits "$(size client)"
 	check "$mode: it is one transfer all along" stream_held
 	stream_stop
+	check "$mode: a transfer the other way survives, too" wait $down
+	check "$mode: and carries at its end" [ "$(jq ".intervals[-10:] | map(.sum.bytes) | add" "$tmp/down.json")" -gt 500000 ]
+	echo "# $mode: seconds in which nothing came: $(jq '[.intervals[] | select(.sum.bytes == 0)] | length' "$tmp/down.json")"
 	lab restart client
 	check "$mode: narrow from the start" lab wait 40
 	took "$mode: found from the start" 40 sizes_between 1332 1340
