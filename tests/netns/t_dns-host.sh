@@ -98,6 +98,14 @@ check "its resolvers are the system's now" wait_for 10 upstreams "$ROUTER:53 192
 check "and the file is ours again" wait_for 10 ours
 check "state" wait_for 5 dns_is state active
 
+n=$(grep -c 'the host resolves with us' "$state/logs/client.log")
+for _ in $(seq 40); do
+	cp "$tmp/dhcp" "$state/hosts/client/etc/resolv.conf.dhcp" && mv "$state/hosts/client/etc/resolv.conf.dhcp" "$state/hosts/client/etc/resolv.conf"
+	sleep 0.25
+done
+n=$(($(grep -c 'the host resolves with us' "$state/logs/client.log") - n))
+check "a program that insists is not fought ($n times in 10 s)" at_most $n 3
+check "and ours in the end" wait_for 60 ours
 link_local=$(on rc ip -6 -o addr show dev lan0 scope link | awk '{ sub("/.*", "", $4); print $4 }')
 printf 'nameserver %s%%eth0\n' "$link_local" >"$state/hosts/client/etc/resolv.conf.dhcp"
 cp "$state/hosts/client/etc/resolv.conf.dhcp" "$tmp/before"
