@@ -272,6 +272,33 @@ static void test_closed_under_way(void)
 	T_EQ(got_len, 0);
 }
 
+/* Other servers: what is under way fails at once, what was kept is asked for again. */
+static void test_servers_set(void)
+{
+	unsigned int before;
+	char again[sizeof(servers)];
+
+	setup();
+	memcpy(again, servers, sizeof(again));
+	ask("both.test", 1);
+	T(wait_for(1, 5 * NS_PER_SEC));
+	ask("mute.test", 2);
+	loop_run_once(&loop, 0);
+	T_EQ(got_len, 1);
+	T_EQ(resolver_set_servers(res, "no address"), -EINVAL);
+	T_EQ(got_len, 1); /* and nothing has changed */
+	T_EQ(resolver_set_servers(res, again), 0);
+	T(wait_for(2, NS_PER_SEC));
+	T_EQ(got[1].cookie, 2);
+	T_EQ(got[1].n, 0);
+	before = queries;
+	ask("both.test", 3);
+	T(wait_for(3, 5 * NS_PER_SEC));
+	T_EQ(got[2].n, 2);
+	T(queries > before);
+	teardown();
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -280,6 +307,7 @@ int main(int argc, char **argv)
 	T_RUN(test_kept_ttl);
 	T_RUN(test_burst);
 	T_RUN(test_closed_under_way);
+	T_RUN(test_servers_set);
 	T_RUN(test_bounds);
 	return t_done();
 }
