@@ -112,6 +112,12 @@ cp "$state/hosts/client/etc/resolv.conf.dhcp" "$tmp/before"
 mv "$state/hosts/client/etc/resolv.conf.dhcp" "$state/hosts/client/etc/resolv.conf"
 check "a link-local resolver is the system's now" wait_for 10 upstreams "[$link_local]:53"
 check "and is reached on its link" wait_for 10 resolves nas.home.example 203.0.113.67
+n=$(status client .dns.stub.queries)
+lab stop portal
+check "the portal is lost" wait_for 30 fails joined
+lab start portal
+check "the portal's name, which cannot be asked there, is known still" wait_for 60 joined
+check "and was not asked of a sentinel" dns_is stub.queries "$n"
 nsenter --net="/run/netns/$PENSTOCK_LAB-client" ip link del tun-penstock
 check "an end by an error" wait_for 10 fails program_runs client
 check "gives the file back, too" restored

@@ -42,6 +42,7 @@ struct ws {
 	struct loop_timer timer;
 	uint64_t give_up_at;
 	struct endpoint addrs[ADDRS_MAX];
+	struct ipaddr peer;
 	size_t n_addrs, next_addr;
 	struct endpoint known[ADDRS_MAX]; /* of the last connection, to known_host */
 	size_t n_known;
@@ -384,6 +385,7 @@ static void on_established(struct conn *c, struct lws *wsi)
 	}
 	loop_timer_arm(&w->timer, TIME_NEVER);
 	known_keep(w);
+	w->peer = w->addrs[w->next_addr - 1].ip;
 	w->n_addrs = w->next_addr = 0;
 	phx_url_fini(&w->url); /* the token is not needed any more */
 	w->cfg.on_opened(w->cfg.ctx, loop_now());
@@ -464,6 +466,11 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 bool ws_is_open(const struct ws *w)
 {
 	return w->conn && w->conn->open;
+}
+
+struct ipaddr ws_peer(const struct ws *w)
+{
+	return w->peer;
 }
 
 size_t ws_pending(const struct ws *w)

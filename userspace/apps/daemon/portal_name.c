@@ -117,7 +117,7 @@ static void ask(struct portal_name *n, uint64_t now)
 	n->asked++;
 	if (next_name(n, name, sizeof(name))) {
 		resolver_ask(n->resolver, name, n->asked, now);
-	} else if (n->n_known || host_is_ours(n->d)) {
+	} else if (host_is_ours(n->d)) {
 		LOG_INFO("portal", "the portal's name is not resolved",
 			 LOG_STR("resolvers", n->servers), LOG_U64("last_known", n->n_known));
 		answer(n, n->known, n->n_known);
@@ -141,21 +141,36 @@ static void on_answer(void *ctx, uint64_t cookie, const struct ipaddr *addrs, si
 	answer(n, n->known, n->n_known);
 }
 
+/* When the host's resolver found it, all that is known is where the connection went. */
+static void know_peer(struct portal_name *n)
+{
+	struct ipaddr peer = ws_peer(n->d->ws);
+
+	if (!n->n_known && peer.family)
+		n->known[n->n_known++] = peer;
+}
+
 int portal_name_ask(void *ctx, const char *host, uint64_t cookie, uint64_t now)
 {
 	struct daemon *d = ctx;
 	struct portal_name *n = d->portal_name;
 	struct ipaddr literal;
+	bool asks;
 
-	if (n)
-		n->waits = 0;
-	if (!n || !ipaddr_parse(host, &literal) || ws_host_is_loopback(host) || !take_servers(n) ||
-	    resolver_set_servers(n->resolver, n->servers))
+	if (!n || !ipaddr_parse(host, &literal) || ws_host_is_loopback(host))
+		return -ENOENT;
+	n->waits = 0; /* whoever asked before */
+	know_peer(n);
+	asks = take_servers(n) && !resolver_set_servers(n->resolver, n->servers);
+	if (!asks && (!n->n_known || !host_is_ours(d)))
 		return -ENOENT;
 	snprintf(n->host, sizeof(n->host), "%s", host);
 	n->waits = cookie;
 	n->search = 0;
-	ask(n, now);
+	if (asks)
+		ask(n, now);
+	else
+		answer(n, n->known, n->n_known);
 	return 0;
 }
 
