@@ -227,6 +227,7 @@ static void test_attached_networks(void)
 	T_STR(via(&w, "10.91.0.1"), "v0");
 	T_STR(via(&w, "10.90.0.1"), "tun-io");
 	T_STR(via(&w, "fd90::1"), "tun-io");
+	T_STR(via(&w, "224.0.0.251"), "v0");
 	T_STR(shell("ip route show table 0x2021fd01 | grep -E '10.66|10.1.1|default'"), "");
 	shell("ip addr add 10.79.0.1/24 dev v0; ip route del 10.91.0.0/16");
 	T_STR(via(&w, "10.79.0.9"), "tun-io");
@@ -234,7 +235,7 @@ static void test_attached_networks(void)
 	T(ok(nl_lan_copy(w.nl, tun_ifindex(w.tun), &err)));
 	T_STR(via(&w, "10.79.0.9"), "v0");
 	T_STR(via(&w, "10.91.0.1"), "tun-io");
-	T_EQ(atoi(shell("ip route show table 0x2021fd01 | wc -l")), 2);
+	T_EQ(atoi(shell("ip route show table 0x2021fd01 | wc -l")), 3);
 	shell("ip addr del 10.79.0.1/24 dev v0");
 	T(ok(nl_lan_clear(w.nl, &err)));
 	T_STR(shell("ip route show table 0x2021fd01; ip -6 route show table 0x2021fd01"), "");

@@ -43,6 +43,18 @@ static void add(struct lan *l, struct lan_route *list, size_t *n, const struct l
 		list[(*n)++] = *r;
 }
 
+/* Where IPv4 multicast goes for programs that name no interface: by the default route, and the
+ * tunnel takes none. (IPv6 has a route for each interface.) */
+static void add_multicast(struct lan *l, const struct lan_route *by)
+{
+	const struct lan_route r = {.net = {.ip = {.family = 4, .b = {224}}, .len = 4},
+				    .ifindex = by->ifindex,
+				    .metric = by->metric};
+
+	if (r.ifindex && r.ifindex != l->skip_ifindex)
+		add(l, l->main, &l->n_main, &r);
+}
+
 static int collect(const struct nlmsghdr *msg, void *arg)
 {
 	const struct rtmsg *rt = mnl_nlmsg_get_payload(msg);
@@ -89,6 +101,8 @@ static int collect(const struct nlmsghdr *msg, void *arg)
 	}
 	if (table == NL_TABLE_LAN)
 		add(l, l->copy, &l->n_copy, &r);
+	else if (table == RT_TABLE_MAIN && family == 4 && !r.net.len)
+		add_multicast(l, &r);
 	else if (table == RT_TABLE_MAIN && on_link && is_spared(l, &r))
 		add(l, l->main, &l->n_main, &r);
 	return 0;

@@ -11,8 +11,9 @@
 #define NL_LAN_MAX 256 /* attached networks that are kept */
 
 /* Copy: unicast, on link, neither a default route nor fe80::/10, loopback or multicast, and not by
- * skip_ifindex (the tunnel). Whatever else the table holds is removed, first. 0; -E2BIG: there are
- * more than NL_LAN_MAX, the rest is left out; else -errno. */
+ * skip_ifindex (the tunnel); and IPv4 multicast, by the interfaces of its default routes. Whatever
+ * else the table holds is removed, first. 0; -E2BIG: there are more than NL_LAN_MAX, the rest is
+ * left out; else -errno. */
 int nl_lan_copy(struct nl *nl, int skip_ifindex, struct io_err *err);
 /* Empty the table. */
 int nl_lan_clear(struct nl *nl, struct io_err *err);
