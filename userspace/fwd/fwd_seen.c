@@ -21,21 +21,26 @@ void fwd_seen_init(struct fwd_seen *s, struct fwd_seen_flow *list, uint32_t cap)
 	memset(list, 0, cap * sizeof(*list));
 }
 
-_Static_assert(sizeof(struct ps_flow_key) % sizeof(uint32_t) == 0, "hashed by words");
+_Static_assert(sizeof(struct ps_flow_key) % sizeof(uint64_t) == sizeof(uint32_t),
+	       "hashed by words");
 
 /* The first entry of the key's set. It is hashed for every packet: short, and no more than spread,
  * as nothing but the view depends on it. */
 static uint32_t set_of(const struct fwd_seen *s, enum fwd_seen_dir dir,
 		       const struct ps_flow_key *key)
 {
-	uint32_t h = (uint32_t)dir, word;
+	const uint8_t *p = (const uint8_t *)key, *end = p + sizeof(*key);
+	uint64_t h = (uint64_t)dir, word;
+	uint32_t last;
 
-	for (size_t i = 0; i < sizeof(*key); i += sizeof(word)) {
-		memcpy(&word, (const uint8_t *)key + i, sizeof(word));
-		h = (h ^ word) * 0x9e3779b1u;
-		h ^= h >> 15;
+	for (; p + sizeof(word) <= end; p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		h = (h ^ word) * 0x9e3779b97f4a7c15u;
+		h ^= h >> 32;
 	}
-	return h & (s->cap - 1) & ~(FWD_SEEN_WAYS - 1u);
+	memcpy(&last, p, sizeof(last));
+	h = (h ^ last) * 0x9e3779b97f4a7c15u;
+	return (uint32_t)(h >> 32) & (s->cap - 1) & ~(FWD_SEEN_WAYS - 1u);
 }
 
 static bool is_flow(const struct fwd_seen_flow *f, enum fwd_seen_dir dir,
