@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Two gateways of one site. The one in use is stopped (it says goodbye), killed, cut off from the portal: the client goes on by
-# the other one by itself, a network and a name, which is set up there anew; the gap of each case is printed. When the first
+# the other one by itself, a network and a name, which is set up there anew; TCP connections, which the server knows by the
+# first one's address, are reset; the gap of each case is printed. When the first
 # comes back, what goes by the other stays there, and what is new goes there, too. With nobody left the resources are offline
 # until somebody is back. Then two sites: each resource is served by its own site's gateway and by no other.
 # timeout: 540
@@ -56,7 +57,7 @@ failover()
 	was=$(via "$SERVER_V4") next=$(other_than "$was")
 	check "$mode: $what: $was serves the network" [ "$was" != nobody ]
 	check "$mode: $what: and the name" wait_for 10 goes_via "$proxy" "$was"
-	check "$mode: $what: traffic runs" eval "pulse_start network $SERVER_V4 && pulse_start name $proxy"
+	check "$mode: $what: traffic runs" eval "pulse_start network $SERVER_V4 && pulse_start name $proxy && stream_start conn client $proxy"
 	sleep 1
 	"$@" "$was"
 	for p in network name; do
@@ -67,6 +68,8 @@ failover()
 		pulse_end $p "$what"
 		check "$mode: $what: $p: $gap ms of silence, at most $max" at_most "${gap:-999999}" "$max"
 	done
+	# (a stream gives up by itself after 20 s of silence)
+	[ "$max" -gt 20000 ] || check "$mode: $what: a TCP connection is reset, not left to hang" eval 'wait_for 60 fails stream_runs conn && grep -q "reset by peer" "$tmp/conn.stream"'
 	check "$mode: $what: to $next" eval "goes_via $SERVER_V4 $next && goes_via $proxy $next"
 	check "$mode: $what: which has the name now" [ "$(names_at "$next")" = $NAME ]
 	check "$mode: $what: online" eval 'status_is server-v4 online && status_is fo online'
