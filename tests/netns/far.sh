@@ -83,7 +83,7 @@ drops_of() { lab ctl "$1" drops --json | jq "[.reasons[] | select(.reason == \"$
 listen_to()
 {
 	# Not by a function: $! must be tcpdump itself.
-	nsenter --net="/run/netns/$PENSTOCK_LAB-$2" tcpdump -Unni "$3" -s 0 -w "$tmp/$1.pcap" "$4" 2>"$tmp/$1.listen" >/dev/null &
+	nsenter --net="/run/netns/$PENSTOCK_LAB-$2" tcpdump --immediate-mode -Unni "$3" -s 0 -w "$tmp/$1.pcap" "$4" 2>"$tmp/$1.listen" >/dev/null &
 	listen_pid=$!
 	wait_for 5 grep -q listening "$tmp/$1.listen" || fatal "no capture on $2 $3"
 }

@@ -75,10 +75,17 @@ ms_until_quiet()
 	echo $((last - t0))
 }
 
-# stops ADDR NAME JSON: a stream to ADDR that the new filters of NAME do not permit.
+# deaf on|off: what the portal says does not arrive at the client.
+deaf()
+{
+	inside core nft delete table inet deaf 2>/dev/null
+	[ "$1" = off ] || inside core nft "add table inet deaf; add chain inet deaf f { type filter hook forward priority filter; iifname \"p0\" oifname \"c0\" drop; }"
+}
+
+# stops ADDR NAME JSON PROGRAM REASON: a stream to ADDR that the new filters of NAME do not permit, and who says so.
 stops()
 {
-	local addr=$1 before quiet pid
+	local addr=$1 before quiet pid drops
 
 	bg client iperf3 -c "$addr" -p 5201 -t 60 -b 20M --connect-timeout 5000 >"$tmp/stream" 2>&1
 	pid=$!
@@ -87,10 +94,11 @@ stops()
 	check "$mode: a stream to $addr flows" wait_for 5 eval "[ \$(received) -gt $((before + 200000)) ]"
 	[ "$mode" = user ] || check "kernel: it is carried there" wait_for 5 eval \
 		'lab ctl gateway flows --json | jq -e "[.flows[] | select(.proto == \"tcp\" and .packets > 100)] | length > 0" >/dev/null'
+	drops=$(drops_of "$4" "$5")
 	filters "$2" "$3"
 	quiet=$(ms_until_quiet 10000)
 	check "$mode: not permitted any more, it stops after $quiet ms (at most 4000)" at_most "$quiet" 4000
-	check "$mode: and was counted" wait_for 5 eval "[ \$(drops_of gateway urx_filtered) -gt 0 ]"
+	check "$mode: and was counted by the $4" wait_for 5 eval "[ \$(drops_of $4 $5) -gt $drops ]"
 	kill $pid 2>/dev/null
 	wait $pid 2>/dev/null
 	inside far ss -K "sport = :5201" >/dev/null 2>&1
@@ -135,15 +143,17 @@ for mode in $(modes); do
 	portal_edit '.resources += [{name: "internet", type: "internet", site: "lab"}] | .policies += [{group: "staff", resource: "internet"}]'
 	sleep 1
 	check "$mode: the Internet resource opens no proxy address" reaches "$p4" 7003
-	check "$mode: and none that was not given out" told EHOSTUNREACH tcp 100.96.200.1 7000
-	check "$mode: nor what is private" told EHOSTUNREACH tcp $FAR_V4 7003
+	check "$mode: nor what is private and filtered" told EHOSTUNREACH tcp $FAR_V4 7003
 	portal_edit 'del(.policies[] | select(.resource == "internet"))'
 	filters wide "[$(tcp 5201 5201)]"
 	wait_for 10 told open tcp $FAR_V4 5201 >/dev/null
-	stops $FAR_V4 wide "[$(tcp 7000 7000)]"
+	stops $FAR_V4 wide "[$(tcp 7000 7000)]" client utx_filtered
 	filters names "[$(tcp 5201 5201)]"
 	wait_for 10 told open tcp "$p6" 5201 >/dev/null
-	stops "$p6" names "[$(tcp 7003 7003)]"
+	deaf on
+	stops "$p6" names "[$(tcp 7003 7003)]" gateway urx_filtered
+	check "$mode: prohibited by the gateway, to a client that does not know" told EACCES tcp "$p6" 7000
+	deaf off
 	check "$mode: what is permitted now is reached" reaches "$p4" 7003
 	far_down
 	lab down

@@ -87,10 +87,10 @@ for mode in $(modes); do
 	portal_edit '.resources |= map(if .name == "net4" or .name == "net6" then .filters = [{protocol: "udp", port_range_start: 9000, port_range_end: 9001}] else . end)'
 	sleep 1
 	for a in $FAR_V4 $FAR_V6; do
-		n=$(drops_of gateway urx_fragment)
+		n=$(drops_of client utx_fragment)
 		check "$mode: behind filters: what fits passes" is "$(datagram $a 9000 1000)" 1000
 		check "$mode: fragments are prohibited" eval "is '$(datagram $a 9000 2000)' '$([ $a = $FAR_V4 ] && echo EHOSTUNREACH || echo EACCES)'"
-		check "$mode: counted" more gateway urx_fragment "$n"
+		check "$mode: counted by the client, which knows the filters" more client utx_fragment "$n"
 		n=$(drops_of gateway utx_fragment)
 		check "$mode: and back" is "$(datagram $a 9001 10)" silence
 		check "$mode: counted" more gateway utx_fragment "$n"

@@ -28,26 +28,55 @@
 #define SITES ",\"gateway_groups\":[{\"id\":\"" SITE "\",\"name\":\"site-a\"}]"
 #define IDS   "\"client_id\":\"" CLIENT "\",\"resource_id\":\"" RES "\""
 
-#define CLIENT_INIT                                                                                \
-	"{\"interface\":{" IFACE ",\"upstream_dns\":[{\"protocol\":\"ip_port\","                   \
-	"\"address\":\"198.51.100.53:53\"}],\"search_domain\":null},\"resources\":[" CIDR(         \
-		",\"address_description\":null" SITES                                              \
-		",\"filters\":[]") ","                                                             \
-				   "{\"id\":\"" RES "\",\"type\":\"dns\",\"address\":\"**.corp."   \
-				   "example\",\"name\":\"corp\","                                  \
-				   "\"ip_stack\":\"ipv4_only\"" SITES "},{\"id\":\"" RES           \
-				   "\",\"type\":\"internet\"" SITES                                \
-				   ",\"can_be_disabled\":true},{\"id\":\"" RES                     \
-				   "\",\"type\":\"device_pool\"},"                                 \
-				   "{\"id\":\"" RES "\",\"type\":\"cidr\",\"address\":\"10.0.0.1/" \
-				   "8\",\"name\":\"bad\"" SITES                                    \
-				   "}],\"relays\":[" TURN(RELAY, "203.0.113.10:3478") "," TURN(    \
-					   RELAY,                                                  \
-					   "[2001:db8::10]:3478") ",{\"id\":\"" GW                 \
-								  "\",\"type\":\"stun\",\"addr\":" \
-								  "\"203.0.113.11:3478\"}," TURN(  \
-									  CLIENT, "203.0.113.12:"  \
-										  "3478") "]}"
+#define CLIENT_INIT                                                                                                               \
+	"{\"interface\":{" IFACE ",\"upstream_dns\":[{\"protocol\":\"ip_port\","                                                  \
+	"\"address\":\"198.51.100.53:53\"}],\"search_domain\":null},\"resources\":[" CIDR(                                        \
+		",\"address_description\":null" SITES                                                                             \
+		",\"filters\":[{\"protocol\":\"tcp\",\"port_range_start\":80}]") ","                                              \
+										 "{\"id\":\"" RES                                 \
+										 "\",\"type\":"                                   \
+										 "\"dns\","                                       \
+										 "\"address\":\"*"                                \
+										 "*.corp."                                        \
+										 "example\","                                     \
+										 "\"name\":"                                      \
+										 "\"corp\","                                      \
+										 "\"filters\":[{"                                 \
+										 "\"protocol\":"                                  \
+										 "\"gre\"}],\"ip_"                                \
+										 "stack\":\"ipv4_"                                \
+										 "only\"" SITES                                   \
+										 "},{\"id\":"                                     \
+										 "\"" RES                                         \
+										 "\",\"type\":"                                   \
+										 "\"internet"                                     \
+										 "\"" SITES                                       \
+										 ",\"can_be_"                                     \
+										 "disabled\":"                                    \
+										 "true},{\"id\":"                                 \
+										 "\"" RES                                         \
+										 "\",\"type\":"                                   \
+										 "\"device_"                                      \
+										 "pool\"},"                                       \
+										 "{\"id\":\"" RES                                 \
+										 "\",\"type\":"                                   \
+										 "\"cidr\","                                      \
+										 "\"address\":"                                   \
+										 "\"10.0.0.1/"                                    \
+										 "8\",\"name\":"                                  \
+										 "\"bad\"" SITES                                  \
+										 "}],\"relays\":"                                 \
+										 "[" TURN(RELAY, "203.0.113.10:3478") "," TURN(   \
+											 RELAY,                                   \
+											 "[2001:"                                 \
+											 "db8::"                                  \
+											 "10]:"                                   \
+											 "3478") ",{\"id\":\"" GW                 \
+												 "\",\"type\":\"stun\",\"addr\":" \
+												 "\"203.0.113.11:3478\"}," TURN(  \
+													 CLIENT,                  \
+													 "203.0.113.12:"          \
+													 "3478") "]}"
 #define GATEWAY_INIT                                                                             \
 	"{\"interface\":{" IFACE "},\"config\":{\"ipv4_masquerade_enabled\":true,"               \
 	"\"ipv6_masquerade_enabled\":false},\"account_slug\":\"acme\",\"authorizations\":[{" IDS \
@@ -150,10 +179,13 @@ static void test_client_init(void)
 	T_STR(r.name, "lab");
 	T(r.description == NULL && r.ip_stack == PMSG_STACK_DUAL);
 	T_EQ(pmsg_count(r.sites), 1);
+	T_EQ(pmsg_count(r.filters), 1);
+	T_EQ(pmsg_filter_at(r.filters, 0).port_first, 80);
 	T(id_is(pmsg_site_at(r.sites, 0).id, SITE));
 	T_STR(pmsg_site_at(r.sites, 0).name, "site-a");
 	T_EQ(pmsg_client_resource_at(i->resources, 1, &r, &err), 0);
 	T(r.type == PMSG_RESOURCE_DNS && r.ip_stack == PMSG_STACK_V4);
+	T_EQ(pmsg_count(r.filters), 0); /* of a kind we do not know: the gateway's business */
 	T_STR(r.dns_pattern, "**.corp.example");
 	T_EQ(pmsg_client_resource_at(i->resources, 2, &r, &err), 0);
 	T_EQ(r.type, PMSG_RESOURCE_INTERNET);

@@ -71,9 +71,9 @@ struct pmsg_resource {
 	const char *dns_pattern; /* dns; NULL otherwise */
 	const char *description; /* client view; may be NULL */
 	enum pmsg_ip_stack ip_stack;
-	struct pmsg_list sites; /* client view: pmsg_site_at() */
-	struct pmsg_list
-		filters; /* gateway view: pmsg_filter_at(); EMPTY MEANS EVERYTHING IS ALLOWED */
+	struct pmsg_list sites;	  /* client view: pmsg_site_at() */
+	struct pmsg_list filters; /* pmsg_filter_at(); EMPTY MEANS EVERYTHING IS ALLOWED. Client
+				   * view: empty as well when there are none we could read */
 };
 
 struct pmsg_site {

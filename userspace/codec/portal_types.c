@@ -276,6 +276,10 @@ static int resource_client_part(const struct pjson *at, struct pmsg_resource *ou
 		rc = pjson_str_optional(at, "address_description", &out->description);
 	if (!rc)
 		rc = ip_stack_read(at, &out->ip_stack);
+	/* A client's filters choose among overlapping resources and spare a way; gateways enforce
+	 * them. So what cannot be read costs the filters, not the resource. */
+	if (!rc && pjson_list(at, "filters", false, filter_check, &out->filters))
+		out->filters = (struct pmsg_list){0};
 	return rc ? rc : sites_read(at, &out->sites);
 }
 
