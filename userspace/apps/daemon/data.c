@@ -295,7 +295,7 @@ static enum ps_reason_id tx_packet(struct daemon *d, const struct tun_pkt *p, ui
 	}
 	translate(p->data, &m, &grant.nat, PS_NAT_FROM);
 	if (grant.instead)
-		return data_send(d, grant.slot, grant.instead, grant.instead_len, m.ecn, now);
+		return data_send(d, grant.slot, grant.instead, grant.instead_len, 0, now);
 	reason = data_send(d, grant.slot, p->data, p->len, m.ecn, now);
 	if (reason == PS_R_UTX_SENT)
 		flow_carried(d, BPF_FLOW_OUT, grant.slot, &m, &grant, now);
