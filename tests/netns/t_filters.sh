@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# timeout: 300
+# timeout: 400
 #
 # Filters, to networks and to names, in both modes: single ports, ranges, ICMP alone, the union where networks overlap, CIDR and
 # DNS not mixed, the Internet resource that opens no proxy address, the gateway itself. What is not permitted is answered

@@ -116,6 +116,32 @@ check "with names that do not resolve: at most 64 are asked for at a time: $(sta
 check "another client's new name works" wait_for 5 honest_reaches third.example
 wait $flood
 check "the others are counted" at_least "$(status gateway .names.over_open)" 100
+# Hostile DNS, at the honest client: what its host asks and what its upstream answers.
+stub() { "$root/$PENSTOCK_BUILD/penstock" --instance "$PENSTOCK_LAB-rc" status --json | jq -r ".dns.stub$1"; }
+stub_counted() { [ "$(stub "$1")" -ge "$2" ]; }
+nsenter --net="/run/netns/$PENSTOCK_LAB-portal" python3 -B "$tests_dir/dns_zone.py" 192.0.2.10:53 >"$tmp/zone.log" 2>&1 &
+zone=$!
+wait_for 10 grep -q ready "$tmp/zone.log" || fatal "no upstream server"
+on rc python3 -c '
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+head = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0)
+tail = struct.pack(">2H", 1, 1)
+name = b"\1a\7example\0"
+for q in (b"\0" * 7, head + b"\xc0\x0c" + tail, head + b"\x3fa", head + b"\x80a\0" + tail, head + (b"\x3f" + b"a" * 63) * 5 + b"\0" + tail,
+          struct.pack(">6H", 7, 0x8180, 1, 0, 0, 0) + name + tail, struct.pack(">6H", 7, 0x100, 2, 0, 0, 0) + (name + tail) * 2,
+          head + name + tail + b"more"):
+    s.sendto(q, (sys.argv[1], 53))' $SENTINEL
+check "queries: truncated ones are counted" wait_for 5 stub_counted .malformed.short 1
+check "queries: loops, reserved labels, names too long" wait_for 5 stub_counted .malformed.bad_name 2
+check "queries: answers, two questions, bytes behind" eval "stub_counted .malformed.bad_qr 1 && stub_counted .malformed.bad_count 1 && stub_counted .malformed.trailing 1"
+check "an answer into the tunnel's own ranges is none" [ -z "$(honest_ask evil.test A)" ]
+check "and counted" wait_for 5 stub_counted .rebinding 1
+check "an answer under another id is waited over" [ "$(honest_ask forge.test A)" = 203.0.113.6 ]
+check "and counted" wait_for 5 stub_counted .bad_id 1
+kill $zone
+stub '' | tr -d '\n ' | sed 's/^/# /'
+echo
 status gateway '.names, .nat' | tr -d '\n ' | sed 's/^/# /'
 echo
 lab ctl gateway drops | sed 's/^/# /'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# timeout: 400
+# timeout: 600
 #
 # ICMP errors through the gateway, to networks and to names, both families, both modes: hops of a traceroute, the path's
 # MTU, closed ports, unreachable hosts and networks, what policy forbids. What the applications are told, and what the

@@ -123,15 +123,56 @@ json_t *dns_view_server(const struct dns_server_stats *n)
 			 (json_int_t)n->tcp_idle, "foreign", (json_int_t)n->foreign);
 }
 
+/* Messages refused, by what was wrong with them (codec/dns_msg.h). */
+static json_t *view_verdicts(const uint64_t n[DNS_VERDICT_COUNT])
+{
+	static const char *const names[DNS_VERDICT_COUNT] = {
+		[DNS_SHORT] = "short",		 [DNS_BAD_QR] = "bad_qr",
+		[DNS_BAD_COUNT] = "bad_count",	 [DNS_BAD_NAME] = "bad_name",
+		[DNS_BAD_RECORD] = "bad_record", [DNS_TRAILING] = "trailing",
+	};
+	json_t *o = json_object();
+
+	for (int v = 0; v < DNS_VERDICT_COUNT; v++)
+		if (names[v])
+			json_object_set_new(o, names[v], json_integer((json_int_t)n[v]));
+	return o;
+}
+
+/* What was not believed or not served. */
+static void view_stub_refused(json_t *o, const struct dns_stub_counters *n)
+{
+	const struct {
+		const char *name;
+		uint64_t count;
+	} list[] = {{"bad_source", n->bad_source},
+		    {"bad_question", n->bad_question},
+		    {"late", n->late},
+		    {"orphaned", n->orphaned},
+		    {"names_full", n->names_full},
+		    {"no_upstream", n->no_upstream},
+		    {"not_implemented", n->not_implemented}};
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++)
+		json_object_set_new(o, list[i].name, json_integer((json_int_t)list[i].count));
+	json_object_set_new(o, "malformed", view_verdicts(n->malformed));
+	json_object_set_new(o, "bad_answer", view_verdicts(n->bad_answer));
+}
+
 static json_t *view_stub(const struct dns_stub_counters *n)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "queries",
-			 (json_int_t)n->queries, "proxied", (json_int_t)n->proxied, "in_site",
-			 (json_int_t)n->in_site, "forwarded", (json_int_t)n->forwarded, "cached",
-			 (json_int_t)n->cached, "answered", (json_int_t)n->answered, "truncated",
-			 (json_int_t)n->truncated, "timeouts", (json_int_t)n->timeouts, "failed",
-			 (json_int_t)n->failed, "rebinding", (json_int_t)n->rebinding, "bad_id",
-			 (json_int_t)n->bad_id, "overflow", (json_int_t)n->overflow);
+	json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			      "queries", (json_int_t)n->queries, "proxied", (json_int_t)n->proxied,
+			      "in_site", (json_int_t)n->in_site, "forwarded",
+			      (json_int_t)n->forwarded, "cached", (json_int_t)n->cached, "answered",
+			      (json_int_t)n->answered, "truncated", (json_int_t)n->truncated,
+			      "timeouts", (json_int_t)n->timeouts, "failed", (json_int_t)n->failed,
+			      "rebinding", (json_int_t)n->rebinding, "bad_id",
+			      (json_int_t)n->bad_id, "overflow", (json_int_t)n->overflow);
+
+	if (o)
+		view_stub_refused(o, n);
+	return o;
 }
 
 json_t *dns_view(const struct daemon *d)
