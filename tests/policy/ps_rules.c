@@ -9,14 +9,21 @@ enum { GW0 = PW_CLIENTS, GW1 };
 static const struct ipaddr far1 = {.family = 4, .b = {10, 1, 2, 3}};
 
 /* The resource's first packet waits and then leaves gateway g. */
-static void begin(uint8_t c, const struct ipaddr *far, uint8_t g)
+static void begin_with(uint8_t c, const struct pkt *p, uint8_t g)
 {
-	struct pkt p = ps_udp(c, far, 1, 9), got;
+	struct pkt got;
 
-	T_EQ(pw_app_send(&pw, c, &p), PS_R_UTX_BUFFERED);
+	T_EQ(pw_app_send(&pw, c, p), PS_R_UTX_BUFFERED);
 	ps_serve();
 	got = ps_took(pw_gw(&pw, g));
-	ps_same(&got, &p);
+	ps_same(&got, p);
+}
+
+static void begin(uint8_t c, const struct ipaddr *far, uint8_t g)
+{
+	struct pkt p = ps_udp(c, far, 1, 9);
+
+	begin_with(c, &p, g);
 }
 
 /* ---- s08 ---- */
@@ -50,20 +57,14 @@ static void from_lan(const struct ipaddr *far, uint16_t sport, enum ps_reason_id
 /* What either of two permits passes, but only what the client has been given. */
 static void overlapping(const struct ipaddr *narrow, const struct ipaddr *wide)
 {
-	struct pkt p, got;
+	struct pkt p;
 
 	p = ps_udp(0, narrow, 5000, 53);
-	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
-	ps_serve();
-	got = ps_took(GW0);
-	ps_same(&got, &p);
+	begin_with(0, &p, 0);
 	passes(narrow, IP_PROTO_UDP, 53);
 	prohibited(narrow, IP_PROTO_TCP, 80);
 	p = ps_packet(0, wide, IP_PROTO_TCP, 5000, 80);
-	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
-	ps_serve();
-	got = ps_took(GW0);
-	ps_same(&got, &p);
+	begin_with(0, &p, 0);
 	passes(narrow, IP_PROTO_TCP, 80);
 	passes(narrow, IP_PROTO_UDP, 53);
 	prohibited(narrow, IP_PROTO_TCP, 53);
@@ -113,9 +114,7 @@ void s08_filters_overlap_icmp_ports_prohibited(void)
 
 	/* Echoes only. */
 	p = ps_packet(0, &echo, IP_PROTO_ICMP, 0, 7);
-	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
-	ps_serve();
-	ps_took(GW0);
+	begin_with(0, &p, 0);
 	got = ps_exchange(0, &p, 0, &echo);
 	ps_carried(0, &p, 0, &got);
 	prohibited(&echo, IP_PROTO_TCP, 80);
@@ -124,9 +123,7 @@ void s08_filters_overlap_icmp_ports_prohibited(void)
 
 	/* Ranges end where they say; from the resource it is its port that counts. */
 	p = ps_packet(0, &ports, IP_PROTO_TCP, 5000, 8000);
-	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
-	ps_serve();
-	ps_took(GW0);
+	begin_with(0, &p, 0);
 	prohibited(&ports, IP_PROTO_TCP, 7999);
 	passes(&ports, IP_PROTO_TCP, 8000);
 	passes(&ports, IP_PROTO_TCP, 8010);
@@ -137,9 +134,7 @@ void s08_filters_overlap_icmp_ports_prohibited(void)
 
 	/* IPv6, whose error quotes it all. */
 	p = ps_packet(0, &six, IP_PROTO_TCP, 5000, 443);
-	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
-	ps_serve();
-	ps_took(GW0);
+	begin_with(0, &p, 0);
 	passes(&six, IP_PROTO_TCP, 443);
 	prohibited(&six, IP_PROTO_TCP, 442);
 	prohibited(&six, IP_PROTO_ICMPV6, 7);
