@@ -306,7 +306,8 @@ static struct ipaddr own_address(const struct pmt *t, uint8_t node, uint8_t fami
 
 static uint16_t far_port(struct pmt *t)
 {
-	static const uint16_t ports[] = {0, 52, 53, 54, 79, 80, 81, 442, 443, 444, 8080, 53535, 65535};
+	static const uint16_t ports[] = {0,   52,  53,	54,   79,    80,   81,
+					 442, 443, 444, 8080, 53535, 65535};
 
 	return ports[pmt_roll(t, sizeof(ports) / sizeof(*ports))];
 }
