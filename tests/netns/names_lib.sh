@@ -72,7 +72,7 @@ stream_start()
 {
 	bg "$2" timeout 200 python3 -B "$tests_dir/names_traffic.py" stream "$3" 7000 "${4:-120}" ${5:+"$5"} >"$tmp/$1.stream" 2>&1
 	echo $! >"$tmp/$1.pid"
-	wait_for 10 [ -s "$tmp/$1.stream" ]
+	wait_for 60 [ -s "$tmp/$1.stream" ]
 }
 
 stream_runs() { kill -0 "$(cat "$tmp/$1.pid")" 2>/dev/null; }

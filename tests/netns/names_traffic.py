@@ -74,7 +74,7 @@ def connect(addr, port, sport):
     if sport:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("", sport))
-    s.settimeout(8)
+    s.settimeout(30)
     s.connect((addr, port))
     return s
 

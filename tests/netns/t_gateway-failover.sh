@@ -6,7 +6,7 @@
 # first one's address, are reset; the gap of each case is printed. When the first
 # comes back, what goes by the other stays there, and what is new goes there, too. With nobody left the resources are offline
 # until somebody is back. Then two sites: each resource is served by its own site's gateway and by no other.
-# timeout: 540
+# timeout: 900
 . "$(dirname "$0")/lib.sh"
 . "$tests_dir/names_lib.sh"
 need_lab
@@ -34,7 +34,7 @@ pulse_start()
 {
 	bg client timeout 200 python3 -B "$tests_dir/names_traffic.py" pulse "$2" 7000 >"$tmp/$1.pulse" 2>&1
 	echo $! >"$tmp/$1.pid"
-	wait_for 10 [ -s "$tmp/$1.pulse" ]
+	wait_for 60 [ -s "$tmp/$1.pulse" ]
 }
 
 pulse_moved() { [ "$(wc -l <"$tmp/$1.pulse")" -ge 2 ]; }

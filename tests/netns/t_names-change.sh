@@ -4,7 +4,7 @@
 # A name whose addresses change while it is in use: what runs goes on to where it began, byte-exact, and what is new after
 # the application's next query goes to the new address; a family the name loses is "unreachable" at once, so is all of it
 # when the name vanishes, and it is back when the name is. The proxy addresses stay the same. In both modes.
-# timeout: 480
+# timeout: 900
 . "$(dirname "$0")/lib.sh"
 . "$tests_dir/names_lib.sh"
 need_lab

@@ -5,7 +5,7 @@
 # any number of labels, the name itself, its case, character classes, two resources with one pattern. The most specific one
 # decides alone; when its policy goes, the next one does, under other addresses, and the old ones mean nothing. Filters
 # that change count from the next packet on. In both modes.
-# timeout: 540
+# timeout: 900
 . "$(dirname "$0")/lib.sh"
 . "$tests_dir/names_lib.sh"
 need_lab

@@ -5,7 +5,7 @@
 # real address, port and client port at once, from two clients and by two names of one client, stay apart; TCP is
 # byte-exact all the while. A proxy address means what the asking client was told and nothing else. Taking the
 # policy of one of them stops that one alone. In both modes.
-# timeout: 480
+# timeout: 900
 . "$(dirname "$0")/lib.sh"
 . "$tests_dir/names_lib.sh"
 need_lab
