@@ -87,6 +87,7 @@ on_exit()
 	trap - EXIT
 	trap '' INT TERM
 	if [ -n "$lab_is_up" ]; then
+		programs_end
 		sanitizer_reports || rc=1
 		if [ $rc != 0 ] && [ $rc != 77 ]; then
 			for p in portal relay1 relay2 gateway gateway2 client client2; do
@@ -102,6 +103,16 @@ on_exit()
 }
 trap on_exit EXIT
 trap 'exit 130' INT TERM
+
+# What a program leaks it says when it ends.
+programs_end()
+{
+	local p
+
+	for p in client client2 gateway gateway2 relay1 relay2 portal; do
+		[ ! -e "$state/pids/$p" ] || lab stop "$p" >/dev/null 2>&1
+	done
+}
 
 sanitizer_reports()
 {
