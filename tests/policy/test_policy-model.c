@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "tests/policy/pm_test.h"
 
-enum { STEPS = 10000, PROBES = 8, FAULT_FROM = 300, FAULT_STEPS = 15000 };
+enum { STEPS = 20000, PROBES = 8, FAULT_FROM = 300, FAULT_STEPS = 15000 };
 
 static const char *const fault_names[PW_FAULTS] = {
 	[PW_FAULT_NO_BUMP] = "generations stay, at gateways",
