@@ -281,6 +281,10 @@ const char *pm_gateway_noted(struct pm *m, uint8_t number, uint8_t c, const stru
 		return v->plain_ok ? NULL : "not translated";
 	if (s && ipaddr_eq(&s->real, in ? addr : &pkt->src) &&
 	    (in ? s->outside == port : s->inside == port && ipaddr_eq(&s->proxy, addr))) {
+		if (in && v->port_free) { /* it, or the next one just like it */
+			s->in_ns = 0;
+			s->maybe_ns = m->w->now;
+		}
 		*(in ? &s->out_ns : &s->in_ns) = m->w->now;
 		s->far = in ? pkt->dport : s->far;
 		s->closing |= (pkt->tcp_flags & (IP_TCP_FIN | IP_TCP_RST)) != 0;
