@@ -73,6 +73,27 @@ static void overlapping(const struct ipaddr *narrow, const struct ipaddr *wide)
 	prohibited(wide, IP_PROTO_UDP, 53);
 }
 
+/* The portal tells the gateway of a list for resource 4 that is longer than a filter set: every
+ * second port, the one given not among them. */
+static void too_many_filters(uint16_t without)
+{
+	char json[8192];
+	size_t at = (size_t)snprintf(
+		json, sizeof(json),
+		"{\"id\":\"5e000000-0000-0000-0000-000000000004\",\"type\":\"cidr\","
+		"\"address\":\"172.17.0.0/16\",\"name\":\"r\",\"filters\":[");
+
+	T(without % 2);
+	for (unsigned i = 1; i <= FILTER_RANGES_CAP + 1; i++)
+		at += (size_t)snprintf(json + at, sizeof(json) - at,
+				       "%s{\"protocol\":\"tcp\",\"port_range_start\":%u,"
+				       "\"port_range_end\":%u}",
+				       i > 1 ? "," : "", 2 * i, 2 * i);
+	snprintf(json + at, sizeof(json) - at, "]}");
+	T_EQ(pw_say_json(&pw, PW_CLIENTS, "resource_updated", json), 0);
+	pw_settle(&pw);
+}
+
 void s08_filters_overlap_icmp_ports_prohibited(void)
 {
 	const struct ipaddr narrow = {.family = 4, .b = {10, 1, 0, 1}},
@@ -147,6 +168,12 @@ void s08_filters_overlap_icmp_ports_prohibited(void)
 	prohibited(&ports, IP_PROTO_TCP, 8000);
 	from_lan(&ports, 8000, PS_R_UTX_FILTERED);
 	passes(&ports, IP_PROTO_TCP, 8001);
+
+	/* More than fit: the first ones are what is permitted, not what was before. */
+	too_many_filters(8001);
+	prohibited(&ports, IP_PROTO_TCP, 8001);
+	passes(&ports, IP_PROTO_TCP, 2);
+	prohibited(&ports, IP_PROTO_TCP, 2 + 2 * FILTER_RANGES_CAP);
 	ps_close();
 }
 

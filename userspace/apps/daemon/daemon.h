@@ -339,8 +339,8 @@ int portal_send(struct daemon *d, const char *event, const char *payload, uint64
 const char *portal_state_name(enum daemon_portal p);
 
 /* ---- role_common.c ---- */
-/* The portal's view of a resource as policy takes it. 0; -E2BIG when its filters do not fit (then
- * it must not be used). */
+/* The portal's view of a resource as policy takes it. 0; -E2BIG when its filters do not fit: it
+ * then permits less than the portal says, and nothing more. */
 int role_resource(const struct pmsg_resource *in, struct tunnel_resource *out);
 /* ICE credentials of a portal message; false when they do not fit. */
 bool role_creds(const struct pmsg_ice_creds *in, struct ice_creds *out);

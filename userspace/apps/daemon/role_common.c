@@ -43,8 +43,11 @@ int role_resource(const struct pmsg_resource *in, struct tunnel_resource *out)
 	for (size_t i = 0; i < pmsg_count(in->filters); i++) {
 		struct pmsg_filter f = pmsg_filter_at(in->filters, i);
 
-		if (add_filter(&out->filters, &f))
+		if (add_filter(&out->filters, &f)) {
+			/* never read as "everything", should the first one not fit */
+			out->filters.restricted = true;
 			return -E2BIG;
+		}
 	}
 	return 0;
 }

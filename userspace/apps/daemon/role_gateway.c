@@ -270,8 +270,12 @@ static void gw_message(struct daemon *d, const struct pmsg *m, uint64_t now)
 				  m->access.expires_at);
 		break;
 	case PMSG_RESOURCE_UPDATED:
-		if (role_resource(&m->resource, &resource) ||
-		    tgw_resource_updated(&d->tgw, &resource) == -EINVAL)
+		/* Filters that do not fit permit less than they say, which is better than what the
+		 * portal has just taken back. */
+		if (role_resource(&m->resource, &resource))
+			LOG_WARN("tunnel", "too many filters: only the first ones are permitted",
+				 LOG_UUID("resource", &m->resource.id));
+		if (tgw_resource_updated(&d->tgw, &resource) == -EINVAL)
 			LOG_WARN("tunnel", "resource update not applied",
 				 LOG_UUID("resource", &m->resource.id));
 		break;
