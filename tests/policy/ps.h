@@ -112,4 +112,7 @@ void s22_offline_site_is_shown(void);
 void s23_ipv6_only_name_unreachable_by_ipv4(void);
 void s24_goodbye_both_directions(void);
 void s25_unknown_control_event_ignored(void);
+
+/* ---- and others ---- */
+void gateway_restarts_and_another_flow_tells(void);
 #endif

@@ -299,6 +299,32 @@ static void shown(uint8_t r, const char *status)
 	json_decref(list);
 }
 
+/* The client has not noticed yet when it asks for something else there. */
+void gateway_restarts_and_another_flow_tells(void)
+{
+	struct pkt p = open_at_gateway(), q = ps_udp(0, &far2, 5000, 80), got;
+
+	ps_permit(2, TUNNEL_RESOURCE_CIDR, "10.2.0.0/16");
+	pw_restart(&pw, PW_CLIENTS);
+	pw_portal_join(&pw, PW_CLIENTS);
+	ps_deliver();
+	pw_advance(&pw, 3 * NS_PER_SEC);
+	T_EQ(pw_app_send(&pw, 0, &q), PS_R_UTX_BUFFERED);
+	ps_serve();
+	got = ps_took(PW_CLIENTS);
+	ps_same(&got, &q);
+
+	/* The new process knows nothing of the first resource: asked for anew, at once. */
+	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
+	T_EQ(ps_asked(0, 1), 2);
+	ps_serve();
+	got = ps_took(PW_CLIENTS);
+	ps_same(&got, &p);
+	ps_exchange(0, &p, 0, &far1);
+	ps_exchange(0, &q, 0, &far2);
+	ps_close();
+}
+
 void s22_offline_site_is_shown(void)
 {
 	struct pkt p, got;

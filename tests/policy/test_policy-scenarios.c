@@ -33,6 +33,7 @@
  * 23 IPv6-only name by IPv4             ps_names.c   netns/t_name-families
  * 24 Goodbye                            ps_flows.c   netns/t_sigterm-clean
  * 25 unknown event                      ps_flows.c   unit/test_p2p_ctl
+ *  - gateway restarts unnoticed         ps_flows.c
  */
 /* clang-format on */
 #include "tests/policy/ps.h"
@@ -65,5 +66,6 @@ int main(int argc, char **argv)
 	T_RUN(s23_ipv6_only_name_unreachable_by_ipv4);
 	T_RUN(s24_goodbye_both_directions);
 	T_RUN(s25_unknown_control_event_ignored);
+	T_RUN(gateway_restarts_and_another_flow_tells);
 	return t_done();
 }

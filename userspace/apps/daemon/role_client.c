@@ -273,6 +273,21 @@ static void on_init(struct daemon *d, const struct pmsg_client_init *m, uint64_t
 	role_relays(d, (struct pmsg_list){0}, m->relays, now);
 }
 
+/* A gateway of another key than the one we are connected to is another process: what the old one
+ * held for us has gone with it, whether we have noticed that or not. */
+static void forget_restarted(struct daemon *d, const struct pmsg_flow_created *m, uint64_t now)
+{
+	uint32_t slot = tcl_find_gateway(&d->tcl, &m->gateway_id);
+	const struct node_conn *conn = slot == TUNNEL_NO_SLOT ? NULL : node_conn(&d->node, slot);
+
+	if (!conn || !tcl_flow_awaited(&d->tcl, &m->resource_id) ||
+	    !memcmp(conn->remote_pub, m->gateway_key, sizeof(conn->remote_pub)))
+		return;
+	LOG_INFO("tunnel", "gateway has restarted", LOG_UUID("cid", &m->gateway_id));
+	tcl_gateway_gone(&d->tcl, slot, now);
+	cl_drain(d, now);
+}
+
 static void on_flow_created(struct daemon *d, const struct pmsg_flow_created *m, uint64_t now)
 {
 	const struct tcl_flow f = {
@@ -291,6 +306,7 @@ static void on_flow_created(struct daemon *d, const struct pmsg_flow_created *m,
 			 LOG_UUID("cid", &m->gateway_id));
 		return;
 	}
+	forget_restarted(d, m, now);
 	rc = tcl_flow_created(&d->tcl, &f, &slot, now);
 	cl_drain(d, now);
 	if (rc) {

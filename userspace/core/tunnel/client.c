@@ -341,6 +341,13 @@ static int gateway_get(struct tcl *c, const struct tcl_flow *f, uint32_t *slot)
 	return 0;
 }
 
+bool tcl_flow_awaited(const struct tcl *c, const struct uuid *resource)
+{
+	uint32_t i = tcl_find_resource(c, resource);
+
+	return i != TCL_NONE && c->mem.resources[i].pending;
+}
+
 int tcl_flow_created(struct tcl *c, const struct tcl_flow *f, uint32_t *slot, uint64_t now)
 {
 	uint32_t i = tcl_find_resource(c, &f->resource);

@@ -246,6 +246,8 @@ void tcl_dns_cover(struct tcl *c);
  * told. */
 bool tcl_domain_status(struct tcl *c, uint32_t slot, const struct p2p_domain_status *status);
 
+/* Is an intent of that resource unanswered? Else tcl_flow_created says -ENOENT or -EALREADY. */
+bool tcl_flow_awaited(const struct tcl *c, const struct uuid *resource);
 /* 0 and *slot: the shell now starts or reuses the connection to that gateway. -ENOENT: unknown
  * resource; -EALREADY: no flow is pending for it (ignore the message); -EINVAL: addresses unusable;
  * -EADDRINUSE: another gateway has them; -ENOSPC (counted; the flow stays pending). If the
