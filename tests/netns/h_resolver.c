@@ -28,6 +28,7 @@ static char servers[64];
 static struct resolver *res;
 static struct got {
 	uint64_t cookie;
+	bool failed;
 	size_t n;
 	struct ipaddr addrs[RESOLVER_ADDRS_MAX];
 } got[ANSWERS];
@@ -40,6 +41,7 @@ static void on_done(void *ctx, uint64_t cookie, const struct ipaddr *addrs, size
 	if (!T(got_len < ANSWERS))
 		return;
 	got[got_len].cookie = cookie;
+	got[got_len].failed = !addrs;
 	got[got_len].n = n;
 	for (size_t i = 0; i < n; i++)
 		got[got_len].addrs[i] = addrs[i];
@@ -186,6 +188,7 @@ static void test_families(void)
 			break;
 		T_EQ(got[i].cookie, 100 + i);
 		T_EQ(got[i].n, cases[i].n);
+		T(!got[i].failed);
 		T(!cases[i].a || has(&got[i], cases[i].a));
 		T(!cases[i].b || has(&got[i], cases[i].b));
 	}
@@ -241,10 +244,12 @@ static void test_bounds(void)
 	T_EQ(got_len, 1);
 	T_EQ(got[0].cookie, 9);
 	T_EQ(got[0].n, 0);
+	T(got[0].failed);
 	T_EQ(resolver_counters(res).full, 1);
 	T(wait_for(1 + QUESTIONS, RESOLVER_TIMEOUT_NS + 5 * NS_PER_SEC));
 	T(loop_now() - began >= RESOLVER_TIMEOUT_NS - NS_PER_SEC);
 	T_EQ(resolver_counters(res).timed_out, QUESTIONS);
+	T(got_len > 1 && got[1].failed);
 	teardown();
 	T_EQ(got_len, 1 + QUESTIONS);
 }

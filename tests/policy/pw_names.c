@@ -75,13 +75,15 @@ void pw_question_answer(struct pw_world *w, uint8_t g, uint32_t i)
 {
 	struct pw_node *n = &w->node[pw_gw(w, g)];
 	struct pw_question q = n->questions[i];
+	static const struct ipaddr none;
 	const struct pw_name *z = pw_zone_find(w, q.name);
+	const struct ipaddr *addrs = z ? z->addrs : &none;
+	uint8_t count = z ? z->count : 0;
 
 	pw_question_drop(w, g, i);
 	if (w->cfg.hooks.resolved)
-		w->cfg.hooks.resolved(w->cfg.hooks.ctx, g, &q, z ? z->addrs : NULL,
-				      z ? z->count : 0);
-	n->resolver.done(n->resolver.ctx, q.cookie, z ? z->addrs : NULL, z ? z->count : 0, w->now);
+		w->cfg.hooks.resolved(w->cfg.hooks.ctx, g, &q, addrs, count);
+	n->resolver.done(n->resolver.ctx, q.cookie, addrs, count, w->now);
 	pw_rest(n);
 	pw_settle(w);
 }

@@ -80,6 +80,32 @@ static void test_failure_is_unreachable(void)
 	T_EQ(send_in(slot, P1, TCP, 80), PS_R_URX_DELIVERED);
 }
 
+/* The site's resolver does not answer: what was known of the name stays. */
+static void test_failure_keeps_addresses(void)
+{
+	uint32_t slot = with_example();
+	struct p2p_domain_status reply;
+	struct tgw_event e;
+	uint32_t to;
+
+	T(!assign(slot, 10, "a.example.com", P1, Q1, NULL));
+	T(answer("10.0.0.5", NULL));
+	T(!assign(slot, 10, "a.example.com", P1, Q1, NULL));
+	e = resolve_event();
+	T(tgw_resolved(&gw, e.domain, e.ticket, NULL, 0, &to, &reply, now));
+	T(reply.active);
+	T_EQ(send_in(slot, P1, TCP, 80), PS_R_URX_DELIVERED);
+	T(goes_to("10.0.0.5"));
+	T_EQ(send_in(slot, Q1, TCP, 80), PS_R_URX_NAT_UNREACHABLE);
+	T(!assign(slot, 10, "b.example.com", P2, NULL)); /* nothing known */
+	e = resolve_event();
+	T(tgw_resolved(&gw, e.domain, e.ticket, NULL, 0, &to, &reply, now));
+	T_EQ(send_in(slot, P2, TCP, 80), PS_R_URX_NAT_UNREACHABLE);
+	T(!assign(slot, 10, "a.example.com", P1, Q1, NULL));
+	T(answer(NULL)); /* that there is none is an answer */
+	T_EQ(send_from(slot, C1, P1, TCP, 40001, 80), PS_R_URX_NAT_UNREACHABLE);
+}
+
 static void test_names_refused(void)
 {
 	struct tunnel_resource net = cidr(11, "10.0.0.0/8"), bad = dns(12, "a..b"), late;
@@ -496,6 +522,7 @@ int main(int argc, char **argv)
 	T_RUN(test_both_families);
 	T_RUN(test_dealing);
 	T_RUN(test_failure_is_unreachable);
+	T_RUN(test_failure_keeps_addresses);
 	T_RUN(test_names_refused);
 	T_RUN(test_reals_refused);
 	T_RUN(test_filters);

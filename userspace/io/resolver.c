@@ -27,6 +27,7 @@
 /* What is known of a name. */
 struct found {
 	uint64_t keep_ns; /* how long the answer may be used again */
+	bool failed;	  /* else n is what there is */
 	size_t n;
 	struct ipaddr addrs[RESOLVER_ADDRS_MAX];
 };
@@ -113,7 +114,7 @@ static void answer(struct question *q, const struct found *f, uint64_t now)
 		keep(r, q->name, f, now);
 	else
 		r->counters.failed++;
-	r->cfg.done(r->cfg.ctx, q->cookie, f->addrs, f->n, now);
+	r->cfg.done(r->cfg.ctx, q->cookie, f->failed ? NULL : f->addrs, f->n, now);
 }
 
 static bool addr_of(const struct sockaddr *sa, struct ipaddr *out)
@@ -160,6 +161,8 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	(void)timeouts;
 	if (status == ARES_SUCCESS)
 		found_in(res, &f);
+	else
+		f.failed = status != ARES_ENOTFOUND && status != ARES_ENODATA;
 	if (res)
 		ares_freeaddrinfo(res);
 	answer(q, &f, loop_now());
@@ -198,7 +201,7 @@ static void on_timer(void *ctx, uint64_t now)
 		if (!q->used || q->answered || !time_reached(q->deadline_ns, now))
 			continue;
 		r->counters.timed_out++;
-		answer(q, &(struct found){0}, now);
+		answer(q, &(struct found){.failed = true}, now);
 	}
 	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 	rearm(r);

@@ -27,7 +27,8 @@ struct resolver_cfg {
 	uint32_t fwmark;	/* of its sockets; 0: none */
 	/* "address:port,…" instead of the system's, the caller's memory; NULL */
 	const char *servers;
-	/* n 0: the name has no address, or resolving failed. May be called by resolver_ask. */
+	/* n 0: the name has no address; addrs NULL: resolving failed, and nothing is known. May be
+	 * called by resolver_ask. */
 	void (*done)(void *ctx, uint64_t cookie, const struct ipaddr *addrs, size_t n,
 		     uint64_t now);
 	void *ctx;

@@ -219,9 +219,9 @@ void tgw_retain(struct tgw *g, const struct tgw_retained *list, uint32_t count, 
  * answered with what tgw_resolved says; a repetition starts over without disturbing what works. */
 bool tgw_assigned_ips(struct tgw *g, uint32_t slot, const struct p2p_assigned_ips *m,
 		      uint64_t now_unix, struct p2p_domain_status *reply, uint64_t now);
-/* The answer to a RESOLVE: all addresses of both families, none when resolving failed; packets to a
- * family without addresses are answered "unreachable". True: send *reply to *slot. False: nobody
- * waits for it any more. */
+/* The answer to a RESOLVE: all addresses of both families; packets to a family without addresses
+ * are answered "unreachable". addrs NULL: resolving failed, and the name keeps what it had. True:
+ * send *reply to *slot. False: nobody waits for it any more. */
 bool tgw_resolved(struct tgw *g, uint32_t domain, uint32_t ticket, const struct ipaddr *addrs,
 		  size_t count, uint32_t *slot, struct p2p_domain_status *reply, uint64_t now);
 

@@ -238,7 +238,8 @@ bool tgw_resolved(struct tgw *g, uint32_t domain, uint32_t ticket, const struct 
 	}
 	e = &g->mem.domains[domain];
 	e->state = TGW_DOMAIN_READY;
-	set_reals(g, e, addrs, count);
+	if (addrs)
+		set_reals(g, e, addrs, count);
 	*slot = e->client;
 	reply_set(reply, &g->mem.resources[e->resource].r.id, e->name, deal(g, e, now));
 	return true;
