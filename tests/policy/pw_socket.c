@@ -31,6 +31,7 @@ struct pw_socket *pw_socket_open(struct pw_world *w, uint8_t node)
 
 void pw_socket_close(struct pw_world *w, uint8_t node)
 {
+	portal_name_close(w->node[node].d);
 	portal_fini(w->node[node].d);
 	free(w->node[node].socket);
 	w->node[node].socket = NULL;

@@ -204,6 +204,11 @@ WRAP(void, resolver_ask, struct resolver *r, const char *name, uint64_t cookie, 
 		pw_the->cfg.hooks.asked(pw_the->cfg.hooks.ctx, n->number, q);
 }
 
+WRAP(void, resolver_close, struct resolver *r)
+{
+	(void)r;
+}
+
 WRAP(int, dns_server_open, struct dns_server **out, const struct dns_server_cfg *cfg,
      struct io_err *err)
 {

@@ -46,7 +46,6 @@ void resolver_ask(struct resolver *r, const char *name, uint64_t cookie, uint64_
  * forgotten. Not from inside done. 0 or -errno, and everything is as it was. */
 int resolver_set_servers(struct resolver *r, const char *servers);
 struct resolver_counters resolver_counters(const struct resolver *r);
-/* After loop_fini() only, which still looks at its timer. Nobody is called any more. NULL is fine.
- */
+/* Nobody is called any more. NULL is fine. */
 void resolver_close(struct resolver *r);
 #endif
