@@ -93,7 +93,7 @@ stops()
 	before=$(received)
 	check "$mode: a stream to $addr flows" wait_for 5 eval "[ \$(received) -gt $((before + 200000)) ]"
 	[ "$mode" = user ] || check "kernel: it is carried there" wait_for 5 eval \
-		'lab ctl gateway flows --json | jq -e "[.flows[] | select(.proto == \"tcp\" and .packets > 100)] | length > 0" >/dev/null'
+		'lab ctl gateway flows --json | jq -e "[.flows[] | select(.proto == \"tcp\" and .kernel_packets > 100)] | length > 0" >/dev/null'
 	drops=$(drops_of "$4" "$5")
 	filters "$2" "$3"
 	quiet=$(ms_until_quiet 10000)

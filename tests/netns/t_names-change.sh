@@ -18,7 +18,7 @@ arrives() { ask_name client $NAME >/dev/null && server_is client "$1" "$2"; }
 unreachable() { ask_name client $NAME >/dev/null && traffic client ask "$1" 7000 | grep -qE 'unreachable|No route to host'; }
 translated_to()
 {
-	lab ctl gateway flows --json | jq -e --arg a "$1" '[.flows[] | select(.nat and .packets > 100 and (.nat | startswith($a + ":")))] | length > 0' >/dev/null
+	lab ctl gateway flows --json | jq -e --arg a "$1" '[.flows[] | select(.nat and .kernel_packets > 100 and .nat.real == $a)] | length > 0' >/dev/null
 }
 grows()
 {

@@ -20,7 +20,7 @@ names_at_gateway()
 # kernel: translated flows of both clients were carried there.
 translated_peers()
 {
-	lab ctl gateway flows --json | jq '[.flows[] | select(.nat and .packets > 100) | .peer] | unique | length'
+	lab ctl gateway flows --json | jq '[.flows[] | select(.nat and .kernel_packets > 100) | .peer] | unique | length'
 }
 
 streams_end()
