@@ -17,8 +17,10 @@ static enum ps_reason_id check_out(struct daemon *d, const uint8_t *pkt, const s
 	for (uint32_t slot = 0; slot < d->max_peers; slot++) {
 		const struct node_conn *c = node_conn(&d->node, slot);
 
-		if (c && c->established)
-			data_send(d, slot, pkt + head, m->total_len - head, 0, now);
+		if (!c || !c->established)
+			continue;
+		fwd_peer_set_mtu(&d->fwd, slot, PS_INNER_MAX);
+		data_send(d, slot, pkt + head, m->total_len - head, 0, now);
 	}
 	return PS_R_UTX_IGNORED;
 }

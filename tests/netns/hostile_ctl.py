@@ -57,6 +57,7 @@ KINDS = {
     "slow-names": lambda n: control(0, assigned(domain=f"s{n}.slow.example", proxies=[f"100.98.{n >> 8 & 255}.{n & 255}"])),
 }
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 10, 3)  # IP_MTU_DISCOVER, PROBE: not cut to the route's MTU
 s.connect((gateway, 9999))
 for n in range(count):
     s.send(KINDS[kind](n))

@@ -89,7 +89,6 @@ gateway=$(status gateway .tunnel.ipv4)
 mine=$(lab ctl client resources --json | jq -r '.resources[] | select(.name == "mine") | .id')
 foreign=11111111-1111-4111-8111-111111111111 # it is there, and would mean the same names, but for others
 pid=$(lab status | sed -n 's/^  gateway *running, pid //p')
-nsenter --net="/run/netns/$PENSTOCK_LAB-client" ip link set tun-penstock mtu 1400 # for what is oversized
 echo "# gateway $gateway, resource $mine, foreign $foreign"
 
 refused urx_control_malformed short length no-event truncated oversized deep deeper not-json twice no-proxies nine-proxies \
