@@ -60,7 +60,7 @@ traffic()
 {
 	local host=$1
 	shift
-	on "$host" timeout 60 python3 -B "$tests_dir/names_traffic.py" "$@" 2>&1
+	on "$host" timeout "${TRAFFIC_LIMIT_S:-60}" python3 -B "$tests_dir/names_traffic.py" "$@" 2>&1
 }
 
 server_of() { traffic "$1" ask "$2" 7000 ${3:+"$3"}; }

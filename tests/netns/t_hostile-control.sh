@@ -80,6 +80,8 @@ echo "$SERVER_V4 a.example $KNOWN second.example third.example" >>"$state/hosts/
 portal_edit '.dns = {upstream: ["192.0.2.10"], search_domain: null}
 	| .resources += [{name: "mine", type: "dns", address: "**.example", site: "lab"}, {name: "theirs", type: "dns", address: "*.example", site: "lab", id: "11111111-1111-4111-8111-111111111111"}]
 	| .policies += [{group: "staff", resource: "mine"}, {group: "others", resource: "theirs"}]'
+# the portal knows the second client by now
+wait_for 10 eval '[ "$(lab ctl client resources --json | jq "[.resources[] | select(.name == \"mine\")] | length")" = 1 ]' || fatal "the portal's file is not in force"
 honest_up
 lab restart gateway || fatal "the gateway does not start again" # its resolver reads the file
 wait_for 20 honest_reaches $KNOWN || fatal "the honest client has no tunnel"

@@ -63,6 +63,8 @@ struct pm_client {
 	uint32_t name_count, next[2];
 	uint64_t mapped;
 	bool known[PW_GATEWAYS], up[PW_GATEWAYS];
+	uint8_t life[PW_GATEWAYS];  /* the process that is known */
+	bool replaced[PW_GATEWAYS]; /* by another one: that the old one is gone is no news */
 };
 
 enum pm_fate {

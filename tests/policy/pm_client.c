@@ -169,13 +169,20 @@ static void drop_resource(struct pm_client *c, uint8_t r)
 	c->has[r].present = false;
 }
 
+/* What a gateway's process held for the client is gone with it. */
 static void flow_created(struct pm *m, uint8_t number, const struct pw_msg *msg)
 {
+	uint8_t life = m->w->node[PW_CLIENTS + msg->g].life;
 	struct pm_client *c = &m->client[number];
 	struct pm_has *h = &c->has[msg->r];
 
 	if (!h->present || !h->pending)
 		return;
+	if (c->known[msg->g] && c->life[msg->g] != life) {
+		pm_client_gone(m, number, msg->g);
+		c->replaced[msg->g] = true;
+	}
+	c->life[msg->g] = life;
 	h->gateway = msg->g;
 	h->mapped = ++c->mapped;
 	h->pending = false;
@@ -255,6 +262,10 @@ void pm_client_gone(struct pm *m, uint8_t number, uint8_t g)
 {
 	struct pm_client *c = &m->client[number];
 
+	if (c->replaced[g]) {
+		c->replaced[g] = false;
+		return;
+	}
 	c->known[g] = c->up[g] = false;
 	for (uint8_t r = 0; r < PW_RESOURCES; r++)
 		if (c->has[r].gateway == g)

@@ -123,8 +123,11 @@ static void test_addresses_without_a_name(void)
 
 	setup();
 	T_EQ(world_out("100.96.0.5", 80), PS_R_UTX_NO_PEER);
+	T_EQ(grant.reply, ICMP_ERROR_UNREACHABLE);
 	T_EQ(world_out("fd00:2021:1111:8000::4", 80), PS_R_UTX_NO_PEER);
+	T_EQ(grant.reply, ICMP_ERROR_UNREACHABLE);
 	T_EQ(world_out("100.100.111.1", 80), PS_R_UTX_NO_PEER);
+	T_EQ(grant.reply, ICMP_ERROR_NONE);
 	world_expect(TCL_EVENT_NONE);
 	world_routes(want, 6);
 }

@@ -32,8 +32,12 @@ static enum ps_reason_id route_to_gateway(const struct tcl *c, const struct ip_m
 {
 	uint32_t slot = tcl_find_gateway_address(c, &m->dst);
 
-	if (slot == TCL_NONE)
+	if (slot == TCL_NONE) {
+		/* A name's address that means nothing any more: the application asks anew sooner. */
+		if (tunnel_in_proxy_range(&m->dst))
+			out->reply = ICMP_ERROR_UNREACHABLE;
 		return PS_R_UTX_NO_PEER;
+	}
 	if (c->mem.gateways[slot].state != TCL_GATEWAY_ESTABLISHED)
 		return PS_R_UTX_NO_SESSION;
 	allow(m, slot, TUNNEL_NO_RESOURCE, out);
