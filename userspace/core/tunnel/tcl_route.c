@@ -33,7 +33,8 @@ static enum ps_reason_id route_to_gateway(const struct tcl *c, const struct ip_m
 	uint32_t slot = tcl_find_gateway_address(c, &m->dst);
 
 	if (slot == TCL_NONE) {
-		/* A name's address that means nothing any more: the application asks anew sooner. */
+		/* A name's address that means nothing any more: the application asks anew sooner.
+		 */
 		if (tunnel_in_proxy_range(&m->dst))
 			out->reply = ICMP_ERROR_UNREACHABLE;
 		return PS_R_UTX_NO_PEER;
