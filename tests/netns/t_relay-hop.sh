@@ -66,7 +66,8 @@ counted()
 	relay_ctl status '.counters | "\(.kernel_rx_packets) \(.kernel_tx_packets) \(.user_rx_packets) \(.user_tx_packets)"'
 }
 
-# whole RELAY PEER ARG…: nothing changed, and no more lost than a queue of a busy machine may (one in a thousand); $up and $down are packets by the kernel, $user by user space.
+# whole RELAY PEER ARG…: nothing changed; what saturates a queue may lose one in two hundred there, and one in a thousand
+# may be overtaken, where the kernel takes over from user space. $up and $down are packets by the kernel, $user by user space.
 whole()
 {
 	local a b
@@ -77,7 +78,7 @@ whole()
 	b=($(counted))
 	up=$((b[0] - a[0])) down=$((b[1] - a[1])) user=$((b[2] + b[3] - a[2] - a[3]))
 	echo "# kernel $up + $down, user space $user"
-	jq -e '[.up, .down] | all(.received > 100 and .lost * 1000 <= .sent and .bad == 0 and .late == 0 and .unmarked == 0)' "$tmp/load.json" >/dev/null ||
+	jq -e '[.up, .down] | all(.received > 100 and .lost * 200 <= .sent and .bad == 0 and .late * 1000 <= .sent and .unmarked == 0)' "$tmp/load.json" >/dev/null ||
 		{ cat "$tmp/load.json"; return 1; }
 }
 
