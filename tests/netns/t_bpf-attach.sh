@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# alone
 # timeout: 180
 #
 # The BPF programs' life on a veth: how they attach in every mode, what bpftool and xdp-loader see, and
