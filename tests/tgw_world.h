@@ -8,19 +8,11 @@
 #include "core/tunnel/gateway.h"
 #include "tests/pkt.h"
 #include "tests/t.h"
+#include "tests/tgw_mem.h"
 
 enum { CLIENTS = 8, RESOURCES = 8, GRANTS = 16, DOMAINS = 12, CLIENT_DOMAINS = 6 };
 
-static struct tgw_client clients[CLIENTS];
-static struct tgw_resource resources[RESOURCES];
-static struct tgw_grant grants[GRANTS];
-static struct tgw_domain domains[DOMAINS];
-static struct idx_cell cells[512];
-static struct nat_client nat_clients[CLIENTS];
-static struct nat_mapping nat_mappings[8 * DOMAINS];
-static struct nat_session nat_sessions[32];
-static struct nat_tomb nat_tombs[32];
-static struct idx_cell nat_cells[4][256];
+TGW_MEM_STATIC(CLIENTS, RESOURCES, GRANTS, DOMAINS, 512, 8 * DOMAINS, 32, 256)
 static struct tgw gw;
 static uint64_t now, unix_now;
 
@@ -31,30 +23,10 @@ static inline struct uuid id_of(uint8_t n)
 
 static inline void setup(void)
 {
-	struct tgw_mem mem = {.clients = clients,
-			      .resources = resources,
-			      .grants = grants,
-			      .domains = domains,
-			      .cells = cells,
-			      .client_cap = CLIENTS,
-			      .resource_cap = RESOURCES,
-			      .grant_cap = GRANTS,
-			      .domain_cap = DOMAINS,
-			      .client_domains_max = CLIENT_DOMAINS,
-			      .nat = {.clients = nat_clients,
-				      .mappings = nat_mappings,
-				      .sessions = nat_sessions,
-				      .tombs = nat_tombs,
-				      .mapping_cells = nat_cells[0],
-				      .inside_cells = nat_cells[1],
-				      .outside_cells = nat_cells[2],
-				      .tomb_cells = nat_cells[3],
-				      .client_cap = CLIENTS,
-				      .mapping_cap = 8 * DOMAINS,
-				      .session_cap = 32,
-				      .tomb_cap = 32}};
+	struct tgw_mem mem = tgw_mem_static();
 	struct ipaddr own4 = pkt_ip("100.64.0.1"), own6 = pkt_ip("fd00:2021:1111::1");
 
+	mem.client_domains_max = CLIENT_DOMAINS;
 	mem.cell_cap = tgw_cells_for(&mem);
 	T(mem.cell_cap <= 512 && idx_cap_for(8 * DOMAINS) <= 256);
 	now = 1000 * NS_PER_SEC;

@@ -16,6 +16,7 @@
 #include "core/tunnel/dns_rebind.h"
 #include "core/tunnel/dns_site.h"
 #include "core/tunnel/tunnel.h"
+#include "tests/tgw_mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,16 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define STEP_MAX (3100 * NS_PER_MS) /* how late time may be noticed */
 
 static struct tgw gw;
-static struct tgw_client clients[4];
-static struct tgw_resource resources[4];
-static struct tgw_grant grants[8];
-static struct tgw_domain domains[1];
-static struct idx_cell cells[128];
-static struct nat_client nat_clients[4];
-static struct nat_mapping nat_mappings[8];
-static struct nat_session nat_sessions[2];
-static struct nat_tomb nat_tombs[2];
-static struct idx_cell nat_cells[4][32];
+TGW_MEM_STATIC(4, 4, 8, 1, 128, 8, 2, 32)
 static struct dns_site site;
 static struct dns_pending pending[PENDING];
 static struct dns_site_try tries[PENDING];
@@ -87,27 +79,7 @@ static void grant(uint8_t client, uint8_t address, uint8_t pattern, uint64_t exp
 
 static void setup(void)
 {
-	struct tgw_mem mem = {.clients = clients,
-			      .resources = resources,
-			      .grants = grants,
-			      .domains = domains,
-			      .cells = cells,
-			      .client_cap = 4,
-			      .resource_cap = 4,
-			      .grant_cap = 8,
-			      .domain_cap = 1,
-			      .nat = {.clients = nat_clients,
-				      .mappings = nat_mappings,
-				      .sessions = nat_sessions,
-				      .tombs = nat_tombs,
-				      .mapping_cells = nat_cells[0],
-				      .inside_cells = nat_cells[1],
-				      .outside_cells = nat_cells[2],
-				      .tomb_cells = nat_cells[3],
-				      .client_cap = 4,
-				      .mapping_cap = 8,
-				      .session_cap = 2,
-				      .tomb_cap = 2}};
+	struct tgw_mem mem = tgw_mem_static();
 	const struct dns_site_mem site_mem = {pending, tries, PENDING};
 	struct endpoint list[2] = {server(1), server(2)};
 	static const uint8_t seed[32] = {9};

@@ -12,20 +12,12 @@
 #include "core/tunnel/client.h"
 #include "core/tunnel/gateway.h"
 #include "core/tunnel/pmtu.h"
+#include "tests/tgw_mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct tgw gw;
-static struct tgw_client clients[4];
-static struct tgw_resource resources[8];
-static struct tgw_grant grants[16];
-static struct tgw_domain domains[4];
-static struct idx_cell cells[256];
-static struct nat_client nat_clients[4];
-static struct nat_mapping nat_mappings[32];
-static struct nat_session nat_sessions[8];
-static struct nat_tomb nat_tombs[8];
-static struct idx_cell nat_cells[4][64];
+TGW_MEM_STATIC(4, 8, 16, 4, 256, 32, 8, 64)
 static struct tcl cl;
 static struct tcl_resource cl_resources[4];
 static struct tcl_site cl_sites[2];
@@ -73,27 +65,7 @@ static void grant(uint8_t client, const struct tunnel_resource *r, uint64_t expi
 
 static void setup_gateway(void)
 {
-	struct tgw_mem mem = {.clients = clients,
-			      .resources = resources,
-			      .grants = grants,
-			      .domains = domains,
-			      .cells = cells,
-			      .client_cap = 4,
-			      .resource_cap = 8,
-			      .grant_cap = 16,
-			      .domain_cap = 4,
-			      .nat = {.clients = nat_clients,
-				      .mappings = nat_mappings,
-				      .sessions = nat_sessions,
-				      .tombs = nat_tombs,
-				      .mapping_cells = nat_cells[0],
-				      .inside_cells = nat_cells[1],
-				      .outside_cells = nat_cells[2],
-				      .tomb_cells = nat_cells[3],
-				      .client_cap = 4,
-				      .mapping_cap = 32,
-				      .session_cap = 8,
-				      .tomb_cap = 8}};
+	struct tgw_mem mem = tgw_mem_static();
 	struct tunnel_resource lan = resource(1, "10.0.0.0/8"), six = resource(2, "fd12::/16"),
 			       all = resource(3, NULL);
 	struct ipaddr own4 = tun(4, 1), own6 = tun(6, 1);

@@ -10,6 +10,7 @@
 #include "tests/pkt.h"
 #include "tests/t.h"
 #include "tests/tgw_names_model.h"
+#include "tests/tgw_mem.h"
 
 enum {
 	STEPS = 40000,
@@ -24,16 +25,8 @@ enum {
 	PENDING = 16,
 };
 
-static struct tgw_client clients[CLIENTS];
-static struct tgw_resource resources[RESOURCES];
-static struct tgw_grant grants[GRANTS];
-static struct tgw_domain domains[DOMAINS];
-static struct idx_cell cells[4096];
-static struct nat_client nat_clients[CLIENTS];
-static struct nat_mapping nat_mappings[DOMAINS * P2P_PROXIES_MAX];
-static struct nat_session nat_sessions[SESSIONS];
-static struct nat_tomb nat_tombs[SESSIONS];
-static struct idx_cell nat_cells[4][2 * DOMAINS * P2P_PROXIES_MAX];
+TGW_MEM_STATIC(CLIENTS, RESOURCES, GRANTS, DOMAINS, 4096, DOMAINS *P2P_PROXIES_MAX, SESSIONS,
+	       2 * DOMAINS * P2P_PROXIES_MAX)
 static struct tgw gw;
 static uint64_t rnd, now, unix_now, allowed_count, translated_count, unreachable_count;
 
@@ -520,27 +513,7 @@ static void step(void)
 
 static void test_against_oracle(void)
 {
-	struct tgw_mem mem = {.clients = clients,
-			      .resources = resources,
-			      .grants = grants,
-			      .domains = domains,
-			      .cells = cells,
-			      .client_cap = CLIENTS,
-			      .resource_cap = RESOURCES,
-			      .grant_cap = GRANTS,
-			      .domain_cap = DOMAINS,
-			      .nat = {.clients = nat_clients,
-				      .mappings = nat_mappings,
-				      .sessions = nat_sessions,
-				      .tombs = nat_tombs,
-				      .mapping_cells = nat_cells[0],
-				      .inside_cells = nat_cells[1],
-				      .outside_cells = nat_cells[2],
-				      .tomb_cells = nat_cells[3],
-				      .client_cap = CLIENTS,
-				      .mapping_cap = DOMAINS * P2P_PROXIES_MAX,
-				      .session_cap = SESSIONS,
-				      .tomb_cap = SESSIONS}};
+	struct tgw_mem mem = tgw_mem_static();
 	struct ipaddr own4 = pkt_ip("100.64.0.1"), own6 = pkt_ip("fd00:2021:1111::1");
 	uint64_t refused;
 
