@@ -285,6 +285,8 @@ internet_in()
 	check "$mode: on" wait_for 20 through gateway
 	lab kill client KILL
 	rm -f "$state/pids/client"
+	# A connection begun before the kernel has taken the device from the dead process would wait for its answer in vain.
+	check "$mode: killed, its device goes" wait_for 5 fails in_ns client ip link show tun-penstock
 	check "$mode: killed, it forwards nothing and blocks nothing" wait_for 5 through direct
 	lab start client
 	check "$mode: and comes up anew" lab wait 30
