@@ -42,7 +42,6 @@ struct ws {
 	struct loop_timer timer;
 	uint64_t give_up_at;
 	struct endpoint addrs[ADDRS_MAX];
-	struct ipaddr peer;
 	size_t n_addrs, next_addr;
 	struct endpoint known[ADDRS_MAX]; /* of the last connection, to known_host */
 	size_t n_known;
@@ -200,9 +199,11 @@ static void known_keep(struct ws *w)
 	snprintf(w->known_host, sizeof(w->known_host), "%s", w->url.host);
 }
 
-static bool known_for(const struct ws *w)
+size_t ws_known(const struct ws *w)
 {
-	return w->n_known && !strcmp(w->known_host, w->url.host) && w->known[0].port == w->url.port;
+	return w->n_known && !strcmp(w->known_host, w->url.host) && w->known[0].port == w->url.port
+		       ? w->n_known
+		       : 0;
 }
 
 static void known_try(struct ws *w)
@@ -220,7 +221,7 @@ static void lookup_end(struct ws *w, const char *why_none)
 	w->resolved = false;
 	if (w->n_addrs)
 		attempt_next(w);
-	else if (known_for(w))
+	else if (ws_known(w))
 		known_try(w);
 	else
 		report_transport(w, why_none);
@@ -303,7 +304,7 @@ int ws_connect(struct ws *w, const struct phx_url *url, const char *user_agent)
 	snprintf(w->user_agent, sizeof(w->user_agent), "%s",
 		 user_agent ? user_agent : USER_AGENT_DEFAULT);
 	w->give_up_at = loop_now() + w->cfg.connect_timeout_ns;
-	loop_timer_arm(&w->timer, known_for(w) ? loop_now() + WS_LOOKUP_NS : w->give_up_at);
+	loop_timer_arm(&w->timer, ws_known(w) ? loop_now() + WS_LOOKUP_NS : w->give_up_at);
 	rc = lookup_start(w);
 	if (rc)
 		ws_idle(w);
@@ -385,7 +386,6 @@ static void on_established(struct conn *c, struct lws *wsi)
 	}
 	loop_timer_arm(&w->timer, TIME_NEVER);
 	known_keep(w);
-	w->peer = w->addrs[w->next_addr - 1].ip;
 	w->n_addrs = w->next_addr = 0;
 	phx_url_fini(&w->url); /* the token is not needed any more */
 	w->cfg.on_opened(w->cfg.ctx, loop_now());
@@ -466,11 +466,6 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 bool ws_is_open(const struct ws *w)
 {
 	return w->conn && w->conn->open;
-}
-
-struct ipaddr ws_peer(const struct ws *w)
-{
-	return w->peer;
 }
 
 size_t ws_pending(const struct ws *w)

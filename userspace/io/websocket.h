@@ -52,8 +52,10 @@ int ws_connect(struct ws *w, const struct phx_url *url, const char *user_agent);
  * is not waited for any more is ignored. */
 void ws_resolved(struct ws *w, uint64_t cookie, const struct ipaddr *list, size_t n);
 bool ws_is_open(const struct ws *w);
-/* Where the last connection that opened led to; family 0: there was none. */
-struct ipaddr ws_peer(const struct ws *w);
+/* How many addresses the last connection to the host being connected to has left; 0: there was
+ * none.
+ */
+size_t ws_known(const struct ws *w);
 /* Bytes queued and not yet written. */
 size_t ws_pending(const struct ws *w);
 /* Queue one text message. 0, -ENOTCONN or -ENOSPC. */

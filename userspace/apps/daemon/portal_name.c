@@ -5,8 +5,9 @@
  * lost the portal would then need the tunnel to find it, and the portal to have a tunnel. So the
  * system's own resolvers are asked, around the tunnel, with the hosts file before them.
  *
- * When they fail, what the name meant last is good enough (the certificate tells); on a host that
- * does not resolve with us the host's resolver is asked, which knows more ways than DNS. */
+ * When they fail, what the name meant last is good enough (the certificate tells; io/websocket
+ * remembers it); on a host that does not resolve with us the host's resolver is asked, which knows
+ * more ways than DNS. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include "io/sockaddr.h"
 #include "io/ws_util.h"
 
-#define KNOWN_CAP 8
+#define ADDRS_CAP 8
 
 struct portal_name {
 	struct daemon *d;
@@ -27,8 +28,6 @@ struct portal_name {
 	uint64_t waits;	 /* the connection's cookie; 0: nobody waits */
 	uint64_t asked;	 /* of the question that counts */
 	uint32_t search; /* the system's search domain that is next */
-	struct ipaddr known[KNOWN_CAP];
-	size_t n_known;
 };
 
 /* ---- whom to ask ---- */
@@ -93,13 +92,15 @@ static bool routed(const struct ipaddr *ip)
 }
 
 /* Those with a route first, IPv6 before IPv4 (RFC 6724 §6, rules 1 and 6). */
-static void keep(struct portal_name *n, const struct ipaddr *list, size_t count)
+static size_t sort(const struct ipaddr *list, size_t count, struct ipaddr out[ADDRS_CAP])
 {
-	n->n_known = 0;
+	size_t n = 0;
+
 	for (int rank = 0; rank < 4; rank++)
-		for (size_t i = 0; i < count && n->n_known < KNOWN_CAP; i++)
+		for (size_t i = 0; i < count && n < ADDRS_CAP; i++)
 			if ((routed(&list[i]) ? 0 : 2) + (list[i].family == 6 ? 0 : 1) == rank)
-				n->known[n->n_known++] = list[i];
+				out[n++] = list[i];
+	return n;
 }
 
 static void answer(struct portal_name *n, const struct ipaddr *list, size_t count)
@@ -108,6 +109,14 @@ static void answer(struct portal_name *n, const struct ipaddr *list, size_t coun
 
 	n->waits = 0;
 	ws_resolved(n->d->ws, waits, list, count);
+}
+
+/* The connection goes by what it knows itself. */
+static void answer_nothing(struct portal_name *n)
+{
+	static const struct ipaddr none;
+
+	answer(n, &none, 0);
 }
 
 static void ask(struct portal_name *n, uint64_t now)
@@ -119,8 +128,9 @@ static void ask(struct portal_name *n, uint64_t now)
 		resolver_ask(n->resolver, name, n->asked, now);
 	} else if (host_is_ours(n->d)) {
 		LOG_INFO("portal", "the portal's name is not resolved",
-			 LOG_STR("resolvers", n->servers), LOG_U64("last_known", n->n_known));
-		answer(n, n->known, n->n_known);
+			 LOG_STR("resolvers", n->servers),
+			 LOG_U64("last_known", ws_known(n->d->ws)));
+		answer_nothing(n);
 	} else {
 		answer(n, NULL, 0);
 	}
@@ -130,6 +140,7 @@ static void on_answer(void *ctx, uint64_t cookie, const struct ipaddr *addrs, si
 		      uint64_t now)
 {
 	struct portal_name *n = ctx;
+	struct ipaddr list[ADDRS_CAP];
 
 	if (!n->waits || cookie != n->asked)
 		return;
@@ -137,17 +148,7 @@ static void on_answer(void *ctx, uint64_t cookie, const struct ipaddr *addrs, si
 		ask(n, now);
 		return;
 	}
-	keep(n, addrs, count);
-	answer(n, n->known, n->n_known);
-}
-
-/* When the host's resolver found it, all that is known is where the connection went. */
-static void know_peer(struct portal_name *n)
-{
-	struct ipaddr peer = ws_peer(n->d->ws);
-
-	if (!n->n_known && peer.family)
-		n->known[n->n_known++] = peer;
+	answer(n, list, sort(addrs, count, list));
 }
 
 int portal_name_ask(void *ctx, const char *host, uint64_t cookie, uint64_t now)
@@ -160,9 +161,8 @@ int portal_name_ask(void *ctx, const char *host, uint64_t cookie, uint64_t now)
 	if (!n || !ipaddr_parse(host, &literal) || ws_host_is_loopback(host))
 		return -ENOENT;
 	n->waits = 0; /* whoever asked before */
-	know_peer(n);
 	asks = take_servers(n) && !resolver_set_servers(n->resolver, n->servers);
-	if (!asks && (!n->n_known || !host_is_ours(d)))
+	if (!asks && (!ws_known(d->ws) || !host_is_ours(d)))
 		return -ENOENT;
 	snprintf(n->host, sizeof(n->host), "%s", host);
 	n->waits = cookie;
@@ -170,7 +170,7 @@ int portal_name_ask(void *ctx, const char *host, uint64_t cookie, uint64_t now)
 	if (asks)
 		ask(n, now);
 	else
-		answer(n, n->known, n->n_known);
+		answer_nothing(n);
 	return 0;
 }
 
