@@ -145,6 +145,29 @@ static void test_reboot_while_cut(void)
 	survived(0, rig_assigned(1), 2500);
 }
 
+/* The gateway moves to a relay of the client's while the portal is away: its new address reaches
+ * the client unannounced, and still is a relay's. */
+static void test_unannounced(void)
+{
+	struct node_path path;
+
+	start(1, 0);
+	rig.n[0].cut = true;
+	rig.r[0].up = false;
+	rig_relays(RIG_GW, 1, 2);
+	rig_relays(RIG_CLIENT, 2, 0);
+	rig_run(3000);
+	T(rig_talks());
+	T(node_conn_path(&rig.n[0].node, RIG_SLOT, &path, rig.now));
+	T(!path.relayed);
+	T_EQ(path.ice.remote_kind, CAND_PRFLX);
+	T(path.peer_relayed);
+	T(node_conn_path(&rig.n[1].node, RIG_SLOT, &path, rig.now));
+	T(path.relayed);
+	T(!path.peer_relayed);
+	rig_close();
+}
+
 /* The relay forgot us (restarted, same secret): 437, a new allocation, the connection goes on. */
 static void test_forgotten(void)
 {
@@ -417,6 +440,7 @@ int main(int argc, char **argv)
 	T_RUN(test_same_again);
 	T_RUN(test_redeploy);
 	T_RUN(test_reboot_while_cut);
+	T_RUN(test_unannounced);
 	T_RUN(test_forgotten);
 	T_RUN(test_gone_and_back);
 	T_RUN(test_silent);

@@ -61,7 +61,7 @@ void path_set(struct daemon *d, uint32_t slot, const struct node_path *path, uin
 	w.local.ip.family = w.remote.ip.family;
 	way = (struct mtu_way){.ifindex = hop.ifindex,
 			       .family = w.remote.ip.family,
-			       .relayed = path->relayed || path->ice.remote_kind == CAND_RELAY,
+			       .relayed = path->relayed || path->peer_relayed,
 			       .changed = !is_same(fwd_peer(&d->fwd, slot), &w)};
 	fwd_peer_set_path(&d->fwd, slot, &w.local, &w.remote, w.channel, ifindex);
 	mtu_path(d, slot, &way, now);

@@ -174,7 +174,7 @@ static json_t *candidate(enum cand_kind kind, const struct endpoint *e)
 /* Through a relay of ours, or of the peer's. */
 static const char *path_kind(const struct node_path *p)
 {
-	return p->relayed || p->ice.remote_kind == CAND_RELAY ? "relayed" : "direct";
+	return p->relayed || p->peer_relayed ? "relayed" : "direct";
 }
 
 static json_t *view_session(const struct daemon *d, const struct ps_peer *p, uint64_t now)

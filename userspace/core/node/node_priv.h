@@ -39,6 +39,8 @@ unsigned node_relay_of_server(const struct node *n, const struct endpoint *remot
 /* Whose relayed address this is, or NODE_RELAY_NONE. */
 unsigned node_relay_of_local(const struct node *n, const struct endpoint *local);
 bool node_relay_was(const struct node *n, const struct endpoint *remote);
+/* Does a relay that we have or had live there? */
+bool node_relay_host(const struct node *n, const struct ipaddr *ip);
 /* It is of no use any more: candidates go, connections look for another. */
 void node_relay_drop(struct node *n, unsigned r, const char *why, uint64_t now);
 /* This address of ours is gone: relays reached from it are asked anew, from another. */

@@ -49,6 +49,21 @@ bool node_relay_was(const struct node *n, const struct endpoint *remote)
 	return false;
 }
 
+bool node_relay_host(const struct node *n, const struct ipaddr *ip)
+{
+	for (unsigned r = 0; r < n->mem.n_relays; r++) {
+		const struct turn_cfg *cfg = &n->mem.relays[r].cfg;
+
+		if (n->relays.at[r].state == NODE_RELAY_OPEN &&
+		    (ipaddr_eq(&cfg->addr4.ip, ip) || ipaddr_eq(&cfg->addr6.ip, ip)))
+			return true;
+	}
+	for (uint32_t i = 0; i < n->relays.n_former; i++)
+		if (ipaddr_eq(&n->relays.former[i].ip, ip))
+			return true;
+	return false;
+}
+
 static unsigned relay_by_id(const struct node *n, const struct uuid *id)
 {
 	for (unsigned r = 0; r < n->mem.n_relays; r++)

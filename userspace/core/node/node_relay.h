@@ -54,6 +54,9 @@ struct node_relay {
 struct node_path {
 	struct ice_path ice; /* local is the relayed address when relayed */
 	bool relayed;
+	/* The peer's relay carries it: the peer said so, or reached us unannounced (peer-reflexive)
+	 * from the host of a relay that we have or had, as when the portal is away. */
+	bool peer_relayed;
 	uint16_t channel;
 	struct endpoint relay_local; /* our address towards the relay */
 	struct endpoint relay;	     /* the relay's listening address */

@@ -148,6 +148,9 @@ bool node_conn_path(const struct node *n, uint32_t slot, struct node_path *out, 
 	if (!c || !c->has_path)
 		return false;
 	*out = (struct node_path){.ice = c->path, .relayed = c->path_relayed};
+	out->peer_relayed = c->path.remote_kind == CAND_RELAY ||
+			    (c->path.remote_kind == CAND_PRFLX &&
+			     node_relay_host(n, &c->path.remote.ip));
 	if (c->path_relay != NODE_RELAY_NONE &&
 	    turn_route(&n->mem.relays[c->path_relay], &out->relay_local, &out->relay))
 		path_channel(n, c, now, &out->channel);
