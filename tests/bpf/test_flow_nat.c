@@ -122,7 +122,7 @@ static struct nat_hit to_resource(const struct ip_meta *m)
 
 	T_EQ(nat_out(d.nat, SLOT, m, &hit, w.now), NAT_OUT_OK);
 	g = grant_of(&hit);
-	flow_carried(&d, BPF_FLOW_IN, SLOT, m, &g, w.now);
+	flow_carried(&d, BPF_FLOW_IN, SLOT, m, &g, 1, m->total_len, w.now);
 	return hit;
 }
 
@@ -133,7 +133,7 @@ static struct nat_hit from_resource(const struct ip_meta *m)
 
 	T_EQ(nat_in(d.nat, SLOT, m, &hit, w.now), NAT_IN_OK);
 	g = grant_of(&hit);
-	flow_carried(&d, BPF_FLOW_OUT, SLOT, m, &g, w.now);
+	flow_carried(&d, BPF_FLOW_OUT, SLOT, m, &g, 1, m->total_len, w.now);
 	return hit;
 }
 
@@ -183,7 +183,7 @@ static void test_offered(void)
 	plain = grant_of(&hit);
 	direct = nw_meta(&tun4, &real_b, IP_PROTO_UDP, 1000, 53);
 	k = key_of(true, &direct);
-	flow_carried(&d, BPF_FLOW_IN, SLOT, &direct, &plain, w.now);
+	flow_carried(&d, BPF_FLOW_IN, SLOT, &direct, &plain, 1, direct.total_len, w.now);
 	seconds(200);
 	T_EQ(bpf_flow_get(d.bpf, BPF_FLOW_IN, &k, &f), 0);
 	T_EQ(f.nat, 0);
@@ -270,8 +270,8 @@ static void test_takes_over(void)
 	plain = grant_of(&none);
 	back = nw_meta(&real, &tun4, IP_PROTO_UDP, 53, 1000);
 	other_port = nw_meta(&real, &tun4, IP_PROTO_UDP, 54, 1000);
-	flow_carried(&d, BPF_FLOW_OUT, SLOT, &back, &plain, w.now);
-	flow_carried(&d, BPF_FLOW_OUT, SLOT, &other_port, &plain, w.now);
+	flow_carried(&d, BPF_FLOW_OUT, SLOT, &back, &plain, 1, back.total_len, w.now);
+	flow_carried(&d, BPF_FLOW_OUT, SLOT, &other_port, &plain, 1, other_port.total_len, w.now);
 	out = nw_meta(&tun4, &proxy, IP_PROTO_UDP, 1000, 53);
 	to_resource(&out);
 	flow_is(true, &out, &real, 1000);

@@ -83,8 +83,9 @@ static void drive(unsigned i, uint64_t now)
 static void receive(unsigned i, int family, uint64_t now)
 {
 	struct udp_dgram *d;
+	bool more;
 	struct turn_data data;
-	size_t n = udp_fd(side[i].udp, family) >= 0 ? udp_recv(side[i].udp, family, &d) : 0;
+	size_t n = udp_fd(side[i].udp, family) >= 0 ? udp_recv(side[i].udp, family, &d, &more) : 0;
 
 	for (size_t k = 0; k < n; k++) {
 		enum turn_rx rx = turn_input(&side[i].t, &d[k].local, &d[k].remote, d[k].data,

@@ -279,6 +279,7 @@ static void test_tun_packets(void)
 	struct tun_pkt *pkt;
 	struct endpoint peer = at("100.64.0.2", 5000);
 	struct udp_dgram *d;
+	bool more;
 	struct world w;
 	struct udp *u;
 	uint8_t back[28 + 4], swap[4];
@@ -306,7 +307,7 @@ static void test_tun_packets(void)
 	memcpy(back + 28, "pong", 4);
 	T_EQ(tun_write(w.tun, back, 32), 0);
 	T(readable(udp_fd(u, 4), 2000));
-	T_EQ(udp_recv(u, 4, &d), 1);
+	T_EQ(udp_recv(u, 4, &d, &more), 1);
 	T_MEM(d[0].data, "pong", 4);
 	T(endpoint_eq(&d[0].remote, &peer));
 	T(tun_write(w.tun, "x", 1) < 0);

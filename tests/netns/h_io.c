@@ -38,6 +38,7 @@ static void test_udp_source_and_ecn(void)
 	static const char *const src[2][2] = {{"10.77.0.1", "10.77.0.2"}, {"fd77::1", "fd77::2"}};
 	struct udp *a, *b;
 	struct udp_dgram *d;
+	bool more;
 
 	T(ok(udp_open(&a, &(struct udp_cfg){.fwmark = NL_FWMARK}, &err)));
 	T(ok(udp_open(&b, &(struct udp_cfg){.port = 40000}, &err)));
@@ -54,7 +55,7 @@ static void test_udp_source_and_ecn(void)
 		udp_flush(a);
 		T_EQ(udp_pending(a, family), 0);
 		T(readable(udp_fd(b, family), 2000));
-		T_EQ(udp_recv(b, family, &d), 4);
+		T_EQ(udp_recv(b, family, &d, &more), 4);
 		for (uint8_t ecn = 0; ecn < 4; ecn++) {
 			struct endpoint from = at(src[v6][ecn & 1], udp_port(a, family));
 
@@ -65,7 +66,7 @@ static void test_udp_source_and_ecn(void)
 			T(!d[ecn].truncated && d[ecn].ifindex != 0);
 			T_MEM(d[ecn].data, "hello", 5);
 		}
-		T_EQ(udp_recv(b, family, &d), 0);
+		T_EQ(udp_recv(b, family, &d, &more), 0);
 	}
 	T_EQ(udp_stats(a)->tx_packets, 8);
 	T_EQ(udp_stats(b)->rx_packets, 8);
@@ -117,6 +118,7 @@ static void test_udp_errors_in_a_batch(void)
 	static uint8_t buf[UDP_BUF_LEN + 1];
 	struct udp *a, *b;
 	struct udp_dgram *d;
+	bool more;
 
 	T(strlen(shell("ip route add unreachable 198.18.0.0/15 2>&1")) == 0);
 	T(ok(udp_open(&a, &(struct udp_cfg){.fwmark = NL_FWMARK}, &err)));
@@ -136,7 +138,7 @@ static void test_udp_errors_in_a_batch(void)
 	T_EQ(udp_stats(a)->tx_source_gone, 1);
 	T_EQ(udp_stats(a)->tx_too_big, 1);
 	T(readable(udp_fd(b, 4), 2000));
-	T_EQ(udp_recv(b, 4, &d), 3);
+	T_EQ(udp_recv(b, 4, &d, &more), 3);
 	T(d[0].data[0] == '1' && d[1].data[0] == '4' && d[2].len == 0);
 	udp_close(a);
 	udp_close(b);
@@ -149,6 +151,7 @@ static void test_udp_long_and_firewalled(void)
 	struct endpoint to = at("127.0.0.1", 40000), shut = at("127.0.0.1", 40001);
 	struct udp *a, *b;
 	struct udp_dgram *d;
+	bool more;
 	union {
 		struct sockaddr sa;
 		struct sockaddr_in v4;
@@ -162,7 +165,7 @@ static void test_udp_long_and_firewalled(void)
 	T_EQ(udp_send(a, NULL, &to, 0, buf, UDP_BUF_LEN), 0);
 	udp_flush(a);
 	T(readable(udp_fd(b, 4), 2000));
-	T_EQ(udp_recv(b, 4, &d), 2);
+	T_EQ(udp_recv(b, 4, &d, &more), 2);
 	T(d[0].truncated && d[0].len == UDP_BUF_LEN);
 	T(!d[1].truncated && d[1].len == UDP_BUF_LEN);
 	shell("nft 'table inet t { chain o { type filter hook output priority 0; udp dport 40001 "

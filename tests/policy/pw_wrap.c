@@ -95,9 +95,18 @@ WRAP(int, tun_ifindex, const struct tun *t)
 	return 1;
 }
 
-WRAP(uint8_t *, udp_reserve, struct udp *u, int family)
+/* One at a time: what is committed goes out at once. */
+WRAP(size_t, udp_room, struct udp *u, int family, size_t want)
+{
+	(void)u;
+	(void)family;
+	return want ? 1 : 0;
+}
+
+WRAP(uint8_t *, udp_room_at, struct udp *u, int family, size_t i)
 {
 	(void)family;
+	(void)i;
 	return node_at(u)->tx;
 }
 
@@ -109,12 +118,13 @@ WRAP(void, udp_commit, struct udp *u, const struct ipaddr *src, const struct end
 	pw_node_datagram(node_at(u), remote, len);
 }
 
-WRAP(size_t, udp_recv, struct udp *u, int family, struct udp_dgram **out)
+WRAP(size_t, udp_recv, struct udp *u, int family, struct udp_dgram **out, bool *more)
 {
 	struct pw_node *n = node_at(u);
 
 	(void)family;
 	*out = &n->rx;
+	*more = false;
 	if (!n->has_rx)
 		return 0;
 	n->has_rx = false;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The user-space executor's packet work: one WireGuard data message opened or sealed against the
- * table (WireGuard paper §5.4.6). Policy is asked by the caller, after opening and before sealing.
- */
+ * The user-space executor's packet work: WireGuard data messages opened or sealed against the table
+ * (WireGuard paper §5.4.6), one or many at once. Policy is asked by the caller, after opening and
+ * before sealing. */
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "crypto/aead_batch.h"
 #include "crypto/crypto.h"
 #include "fwd/fwd_table.h"
 
@@ -16,37 +17,39 @@ static void add(__u64 *counter, uint64_t n)
 	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
-enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct fwd_opened *out,
-			   uint64_t now)
+/* Before the cipher: the session it is for, and whether it may still be new. */
+static enum ps_reason_id open_begin(const struct fwd_table *t, const struct fwd_rx *rx,
+				    uint32_t *slot, uint64_t now)
 {
-	struct ps_session *s;
-	struct ps_replay *r;
-	uint64_t counter;
-	uint32_t slot;
-	size_t inner_len;
+	const struct ps_session *s;
 
-	if (len < FWD_DATA_OVERHEAD || le32_get(msg) != MSG_DATA)
+	if (rx->len < FWD_DATA_OVERHEAD || le32_get(rx->msg) != MSG_DATA)
 		return PS_R_URX_MALFORMED;
-	s = fwd_session(t, le32_get(msg + 4));
+	s = fwd_session(t, le32_get(rx->msg + 4));
 	if (!s)
 		return PS_R_URX_NO_SESSION;
 	if (time_reached(s->rx_until_ns, now))
 		return PS_R_URX_EXPIRED;
-	slot = fwd_slot(t, s->local_idx);
-	counter = le64_get(msg + 8);
-	r = &t->mem.replay[slot];
-	if (!ps_replay_check(r, counter))
+	*slot = fwd_slot(t, s->local_idx);
+	if (!ps_replay_check(&t->mem.replay[*slot], le64_get(rx->msg + 8)))
 		return PS_R_URX_REPLAY;
-	inner_len = len - FWD_DATA_OVERHEAD;
-	if (aead_open(msg + FWD_DATA_HEADER, t->mem.keys[slot].recv, counter, NULL, 0,
-		      msg + FWD_DATA_HEADER, inner_len + AEAD_TAG))
-		return PS_R_URX_BAD_TAG;
-	if (!ps_replay_commit(r, counter))
+	return PS_R_URX_DELIVERED;
+}
+
+/* Its tag was right. */
+static enum ps_reason_id open_commit(struct fwd_table *t, struct fwd_rx *rx, uint32_t slot,
+				     uint64_t now)
+{
+	struct ps_session *s = &t->mem.session[slot];
+	size_t inner_len = rx->len - FWD_DATA_OVERHEAD;
+
+	if (!ps_replay_commit(&t->mem.replay[slot], le64_get(rx->msg + 8)))
 		return PS_R_URX_REPLAY;
-	*out = (struct fwd_opened){
+	rx->o = (struct fwd_opened){
 		.slot = slot,
+		.idx = s->local_idx,
 		.peer = s->peer,
-		.inner = msg + FWD_DATA_HEADER,
+		.inner = rx->msg + FWD_DATA_HEADER,
 		.inner_len = inner_len,
 		.confirms = !(s->flags & PS_SESS_CONFIRMED),
 	};
@@ -57,31 +60,96 @@ enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct
 	return PS_R_URX_DELIVERED;
 }
 
-enum ps_reason_id fwd_seal(struct fwd_table *t, uint32_t peer, const uint8_t *inner,
-			   size_t inner_len, uint8_t *out, size_t *out_len, uint64_t now)
+void fwd_open_batch(struct fwd_table *t, struct fwd_rx *rx, size_t n, uint64_t now)
 {
-	struct ps_peer *p = fwd_peer(t, peer);
-	struct ps_session *s;
-	uint64_t counter;
+	struct aead_job job[FWD_BATCH];
+	uint32_t slot[FWD_BATCH];
+	size_t n_jobs = 0;
 
-	*out_len = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *text = rx[i].msg + FWD_DATA_HEADER;
+
+		rx[i].reason = open_begin(t, &rx[i], &slot[i], now);
+		if (rx[i].reason == PS_R_URX_DELIVERED)
+			job[n_jobs++] = (struct aead_job){
+				.key = t->mem.keys[slot[i]].recv,
+				.counter = le64_get(rx[i].msg + 8),
+				.in = text,
+				.out = text,
+				.len = (uint32_t)(rx[i].len - FWD_DATA_OVERHEAD),
+			};
+	}
+	aead_open_batch(job, n_jobs);
+	n_jobs = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (rx[i].reason != PS_R_URX_DELIVERED)
+			continue;
+		rx[i].reason = job[n_jobs++].ok ? open_commit(t, &rx[i], slot[i], now)
+						: PS_R_URX_BAD_TAG;
+	}
+}
+
+enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct fwd_opened *out,
+			   uint64_t now)
+{
+	struct fwd_rx rx = {.msg = msg, .len = len};
+
+	fwd_open_batch(t, &rx, 1, now);
+	if (rx.reason == PS_R_URX_DELIVERED)
+		*out = rx.o;
+	return rx.reason;
+}
+
+enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_tx *tx,
+				 uint64_t now)
+{
+	const struct ps_peer *p = fwd_peer(t, peer);
+	struct ps_session *s;
+
 	if (!p || p->tx_slot == PS_NO_SLOT)
 		return PS_R_UTX_NO_SESSION;
 	s = &t->mem.session[p->tx_slot];
 	if (!(s->flags & PS_SESS_USED) || time_reached(s->tx_until_ns, now))
 		return PS_R_UTX_NO_SESSION;
-	counter = __atomic_fetch_add(&s->tx_counter, 1, __ATOMIC_RELAXED);
-	if (counter >= PS_REPLAY_LIMIT)
+	tx->slot = p->tx_slot;
+	tx->counter = __atomic_fetch_add(&s->tx_counter, 1, __ATOMIC_RELAXED);
+	if (tx->counter >= PS_REPLAY_LIMIT)
 		return PS_R_UTX_NO_SESSION;
-	le32_put(out, MSG_DATA);
-	le32_put(out + 4, s->remote_idx);
-	le64_put(out + 8, counter);
-	aead_seal(out + FWD_DATA_HEADER, t->mem.keys[p->tx_slot].send, counter, NULL, 0, inner,
-		  inner_len);
-	*out_len = inner_len + FWD_DATA_OVERHEAD;
+	le32_put(tx->out, MSG_DATA);
+	le32_put(tx->out + 4, s->remote_idx);
+	le64_put(tx->out + 8, tx->counter);
 	add(&s->tx_user_packets, 1);
-	add(&s->tx_user_bytes, inner_len);
-	if (inner_len)
+	add(&s->tx_user_bytes, tx->inner_len);
+	if (tx->inner_len)
 		PS_WRITE_ONCE(s->last_tx_ns, now);
+	return PS_R_UTX_SENT;
+}
+
+void fwd_seal_batch(struct fwd_table *t, const struct fwd_tx *tx, size_t n)
+{
+	struct aead_job job[FWD_BATCH];
+
+	for (size_t i = 0; i < n; i++)
+		job[i] = (struct aead_job){
+			.key = t->mem.keys[tx[i].slot].send,
+			.counter = tx[i].counter,
+			.in = tx[i].inner,
+			.out = tx[i].out + FWD_DATA_HEADER,
+			.len = (uint32_t)tx[i].inner_len,
+		};
+	aead_seal_batch(job, n);
+}
+
+enum ps_reason_id fwd_seal(struct fwd_table *t, uint32_t peer, const uint8_t *inner,
+			   size_t inner_len, uint8_t *out, size_t *out_len, uint64_t now)
+{
+	struct fwd_tx tx = {.inner = inner, .inner_len = inner_len, .out = out};
+	enum ps_reason_id reason = fwd_seal_begin(t, peer, &tx, now);
+
+	*out_len = 0;
+	if (reason != PS_R_UTX_SENT)
+		return reason;
+	fwd_seal_batch(t, &tx, 1);
+	*out_len = inner_len + FWD_DATA_OVERHEAD;
 	return PS_R_UTX_SENT;
 }

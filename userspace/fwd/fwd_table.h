@@ -110,6 +110,7 @@ void fwd_peer_revoke(struct fwd_table *t, uint32_t slot);
 /* One authenticated packet. `inner` points into the datagram that was opened. */
 struct fwd_opened {
 	uint32_t slot;
+	uint32_t idx; /* of the session, ours: it may be gone by the time the packet is looked at */
 	uint32_t peer;
 	uint8_t *inner;
 	size_t inner_len; /* 0: keepalive; may include the sender's padding */
@@ -122,8 +123,33 @@ struct fwd_opened {
 enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct fwd_opened *out,
 			   uint64_t now);
 
+/* Many at once (at most FWD_BATCH): each as fwd_open, in order, the cipher's work for all of them
+ * together. A counter that comes twice is taken once. */
+#define FWD_BATCH 64
+struct fwd_rx {
+	uint8_t *msg;		  /* in: the datagram */
+	size_t len;		  /* in */
+	enum ps_reason_id reason; /* out: as fwd_open returns */
+	struct fwd_opened o;	  /* out, when delivered */
+};
+void fwd_open_batch(struct fwd_table *t, struct fwd_rx *rx, size_t n, uint64_t now);
+
 /* Seal inner_len bytes for the peer into out (inner_len + FWD_DATA_OVERHEAD bytes). Returns
  * PS_R_UTX_SENT and *out_len, or why not. inner may be NULL with length 0: a keepalive. */
 enum ps_reason_id fwd_seal(struct fwd_table *t, uint32_t peer, const uint8_t *inner,
 			   size_t inner_len, uint8_t *out, size_t *out_len, uint64_t now);
+
+/* Many at once: fwd_seal_begin for each, in the order they are to be sent, then fwd_seal_batch for
+ * all of them (at most FWD_BATCH) before anything else is asked of the table. A packet that was
+ * begun has taken its counter and must be sealed: until then `out` holds no ciphertext. */
+struct fwd_tx {
+	const uint8_t *inner; /* may be out + FWD_DATA_HEADER */
+	size_t inner_len;
+	uint8_t *out;	  /* inner_len + FWD_DATA_OVERHEAD bytes */
+	uint32_t slot;	  /* the table's own */
+	uint64_t counter; /* the table's own */
+};
+enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_tx *tx,
+				 uint64_t now);
+void fwd_seal_batch(struct fwd_table *t, const struct fwd_tx *tx, size_t n);
 #endif

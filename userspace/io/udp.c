@@ -297,13 +297,14 @@ static void ctrl_read(struct msghdr *h, struct udp_dgram *d)
 	}
 }
 
-size_t udp_recv(struct udp *u, int family, struct udp_dgram **out)
+size_t udp_recv(struct udp *u, int family, struct udp_dgram **out, bool *more)
 {
 	struct sock *s = sock_of(u, family);
 	size_t n = 0;
 	int got;
 
 	*out = s->rx_dgram;
+	*more = false;
 	if (s->fd < 0)
 		return 0;
 	rx_prepare(s);
@@ -314,6 +315,7 @@ size_t udp_recv(struct udp *u, int family, struct udp_dgram **out)
 		return 0;
 	}
 	u->stats.rx_calls++;
+	*more = got == UDP_BATCH;
 	for (int i = 0; i < got; i++) {
 		struct udp_dgram *d = &s->rx_dgram[n];
 		struct msghdr *h = &s->rx_hdr[i].msg_hdr;
@@ -478,11 +480,20 @@ static int room_make(struct udp *u, struct sock *s)
 	return 0;
 }
 
-uint8_t *udp_reserve(struct udp *u, int family)
+size_t udp_room(struct udp *u, int family, size_t want)
 {
 	struct sock *s = sock_of(u, family);
 
-	return room_make(u, s) < 0 ? NULL : s->tx_buf[s->tail];
+	if (room_make(u, s) < 0)
+		return 0;
+	return want < UDP_QUEUE_CAP - s->tail ? want : UDP_QUEUE_CAP - s->tail;
+}
+
+uint8_t *udp_room_at(struct udp *u, int family, size_t i)
+{
+	struct sock *s = sock_of(u, family);
+
+	return s->tx_buf[s->tail + i];
 }
 
 void udp_commit(struct udp *u, const struct ipaddr *src, const struct endpoint *remote, uint8_t ecn,

@@ -77,7 +77,7 @@ const struct udp_stats *udp_stats(const struct udp *u);
 /* Receive up to UDP_BATCH datagrams of one family without waiting. Returns their number; *out is
  * then an array that stays valid, and writable in place, until the next udp_recv for that family.
  * 0: nothing there. Errors of the socket are counted and read as nothing. */
-size_t udp_recv(struct udp *u, int family, struct udp_dgram **out);
+size_t udp_recv(struct udp *u, int family, struct udp_dgram **out, bool *more);
 
 /* Queue one datagram (copied). src: the address to send from, NULL or family 0: the kernel chooses.
  * A full queue is flushed first. 0, -EMSGSIZE (len > UDP_BUF_LEN), -EAFNOSUPPORT (family missing)
@@ -87,7 +87,8 @@ int udp_send(struct udp *u, const struct ipaddr *src, const struct endpoint *rem
 /* The same without a copy: write up to UDP_BUF_LEN bytes where udp_reserve says, then udp_commit
  * queues them. NULL as -EAGAIN or -EAFNOSUPPORT above. A reservation not committed is free again.
  */
-uint8_t *udp_reserve(struct udp *u, int family);
+size_t udp_room(struct udp *u, int family, size_t want);
+uint8_t *udp_room_at(struct udp *u, int family, size_t i);
 void udp_commit(struct udp *u, const struct ipaddr *src, const struct endpoint *remote, uint8_t ecn,
 		size_t len);
 /* Send what is queued. What the kernel refuses is counted by cause and dropped; what it would block

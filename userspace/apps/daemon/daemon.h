@@ -7,8 +7,9 @@
  * next packet is looked at. */
 /* clang-format off */
 /*
- * a packet from the network          data.c   udp -> node (STUN, handshake), or fwd_open -> role policy -> TUN
- * a packet from the TUN              data.c   role policy -> fwd_seal -> udp
+ * a packet from the network          data_rx.c  udp -> node (STUN, handshake), or fwd_open_batch -> role policy -> TUN
+ * a packet from the TUN              data_tx.c  role policy -> fwd_seal_batch -> udp
+ * what both share                    data.c
  * what connections want              link.c   node events -> forwarding table, kernel keys, candidates
  * where their packets go             path.c   paths and relays' channels -> forwarding table
  * how long they may be               mtu.c    probes -> forwarding table, routes
@@ -152,6 +153,7 @@ struct dns_host {
 };
 
 struct portal_name;
+struct data;
 
 struct daemon {
 	const struct role *role;
@@ -208,6 +210,7 @@ struct daemon {
 	bool token_refused; /* logged already */
 	bool captured;	    /* somebody captures on the tunnel device */
 	struct flow_memo *memo;
+	struct data *data; /* data.h */
 	void *role_mem[20];
 
 	/* portal */
@@ -235,7 +238,9 @@ struct daemon {
 	struct ps_session retired;
 };
 
-/* ---- data.c ---- */
+/* ---- data.c, data_rx.c, data_tx.c: the user-space executor ---- */
+int data_open(struct daemon *d);
+void data_close(struct daemon *d);
 void data_udp_readable(struct daemon *d, int family, uint64_t now);
 void data_tun_readable(struct daemon *d, uint64_t now);
 /* Encrypt one inner packet to the peer and queue it. */
@@ -315,9 +320,11 @@ json_t *mtu_view(const struct daemon *d, uint32_t slot);
 /* ---- flow.c ---- */
 int flow_init(struct daemon *d);
 void flow_fini(struct daemon *d);
-/* User space has passed the packet: its flow is noted, and offered to the kernel if it can be. */
+/* User space has passed packets like this one: their flow is noted, and offered to the kernel if it
+ * can be. bytes are the inner packets'. */
 void flow_carried(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
-		  const struct tunnel_flow_grant *g, uint64_t now);
+		  const struct tunnel_flow_grant *g, uint64_t packets, uint64_t bytes,
+		  uint64_t now);
 /* Once a second: translated sessions learn what the kernel carried, those that are over end, and
  * the kernel's flows of them with them. */
 void flow_nat_tick(struct daemon *d, uint64_t now);

@@ -152,7 +152,7 @@ static void offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struc
 /* ---- what user space carries ---- */
 
 static void see(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ps_flow_key *key,
-		const struct ip_meta *m, const struct tunnel_flow_grant *g, uint64_t now)
+		const struct tunnel_flow_grant *g, uint64_t packets, uint64_t bytes, uint64_t now)
 {
 	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
 	struct fwd_seen_flow *f;
@@ -173,20 +173,20 @@ static void see(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct 
 	}
 	f->nat = g->nat;
 	f->expires_at = g->expires_at;
-	f->packets++;
-	f->bytes += m->total_len;
+	f->packets += packets;
+	f->bytes += bytes;
 	f->last_ns = now;
 }
 
 void flow_carried(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
-		  const struct tunnel_flow_grant *g, uint64_t now)
+		  const struct tunnel_flow_grant *g, uint64_t packets, uint64_t bytes, uint64_t now)
 {
 	struct ps_flow_key key;
 
 	if (!flow_key(&key, dir, slot, m))
 		return;
 	if (d->flows.cap)
-		see(d, dir, slot, &key, m, g, now);
+		see(d, dir, slot, &key, g, packets, bytes, now);
 	if (g->cacheable)
 		offer(d, dir, slot, &key, g, now);
 }

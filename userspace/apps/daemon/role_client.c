@@ -111,7 +111,7 @@ static void send_held(struct daemon *d, const uint8_t *pkt, uint16_t len, uint64
 		reason = data_send(d, grant.slot, pkt, len, m.ecn, now);
 	if (reason == PS_R_UTX_SENT) {
 		grant.cacheable = false; /* packets that came meanwhile follow */
-		flow_carried(d, BPF_FLOW_OUT, grant.slot, &m, &grant, now);
+		flow_carried(d, BPF_FLOW_OUT, grant.slot, &m, &grant, 1, m.total_len, now);
 	}
 	if (reason == PS_R_UTX_TOO_BIG)
 		data_too_big(d, grant.slot, pkt, &m, now);

@@ -292,6 +292,8 @@ static int open_cores(struct daemon *d, uint64_t now)
 	if (!rc)
 		rc = flow_init(d);
 	if (!rc)
+		rc = data_open(d);
+	if (!rc)
 		rc = d->role->init(d);
 	if (!rc)
 		rc = portal_init(d);
@@ -366,6 +368,7 @@ static void teardown(struct daemon *d)
 	d->role->fini(d);
 	mtu_close(d);
 	flow_fini(d);
+	data_close(d);
 	dev_close(d);
 }
 

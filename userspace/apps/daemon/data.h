@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of the user-space executor share: data.c, data_rx.c (from the network), data_tx.c
+ * (from the tunnel device). The rest of the daemon sees daemon.h.
+ *
+ * Both directions work in batches, each run to completion on the control thread: what one wake-up
+ * brings is judged packet by packet, in order, and the cipher's work is done for many packets at
+ * once. Nothing of a batch outlives the call that began it. */
+#ifndef PENSTOCK_DATA_H
+#define PENSTOCK_DATA_H
+#include "apps/daemon/daemon.h"
+#include "plan/nat.h"
+
+#define DATA_BATCHES 4 /* batches a wake-up takes before it lets timers and signals in */
+
+/* Packets of one flow that follow each other, and what policy said of the first: it holds for the
+ * others within a batch, where neither clock nor policy moves. */
+struct data_run {
+	bool on;
+	enum bpf_dir dir;
+	uint32_t slot;
+	struct ip_meta first;
+	struct tunnel_flow_grant grant;
+	uint64_t packets, bytes;
+};
+
+/* Is this one more packet of the run? Only a plain segment of TCP or UDP is, of a flow whose
+ * permission is the flow's. */
+bool data_run_has(const struct data_run *r, uint32_t slot, const struct ip_meta *m);
+/* The run ends, and begins anew with this packet and what policy said of it. */
+void data_run_begin(struct daemon *d, struct data_run *r, enum bpf_dir dir, uint32_t slot,
+		    const struct ip_meta *m, const struct tunnel_flow_grant *g, uint64_t now);
+/* It carried so much. */
+void data_run_add(struct data_run *r, uint64_t packets, uint64_t bytes);
+/* Before anything that can change policy, and at the end of a batch: the flow's table learns. */
+void data_run_end(struct daemon *d, struct data_run *r, uint64_t now);
+
+/* Rewrite a whole packet as its grant says. */
+void data_translate(uint8_t *pkt, const struct ip_meta *m, const struct tunnel_nat *nat,
+		    enum ps_nat_dir dir);
+/* An ICMP error about a refused packet into out[ICMP_ERROR_LEN_MAX], at a bounded rate; 0: none. */
+size_t data_refusal(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
+		    enum icmp_error kind, uint8_t *out, uint64_t now);
+
+/* Received datagrams that wait for the cipher. */
+struct data_rx {
+	struct fwd_rx job[FWD_BATCH];
+	uint8_t ecn[FWD_BATCH];
+	size_t n;
+	struct data_run run;
+};
+
+/* Packets on their way into the UDP queue. Each has its place behind the queue's end and its
+ * counter, and is neither sealed nor committed: until data_tx_flush nothing else may be sent. */
+struct data_tx {
+	struct fwd_tx job[FWD_BATCH];
+	struct data_tx_to {
+		uint32_t slot;
+		uint8_t ecn;
+	} to[FWD_BATCH];
+	size_t n, room; /* of the socket family's buffers, from 0 */
+	uint8_t family;
+	struct data_run run;
+};
+
+struct data {
+	struct data_rx rx;
+	struct data_tx tx;
+};
+
+/* Seal and queue all that data_tx holds. */
+void data_tx_flush(struct daemon *d);
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From the tunnel device to the UDP sockets. A super-packet is judged once, cut into the packets it
+ * stands for straight into the socket's buffers, and sealed there. */
+#include "apps/daemon/data.h"
+#include "codec/icmp_error.h"
+#include "crypto/crypto.h"
+#include "wire/turn.h"
+
+/* ---- into the UDP queue ---- */
+
+static void commit(struct daemon *d, const struct fwd_tx *job, const struct data_tx_to *to)
+{
+	const struct ps_peer *p = fwd_peer(&d->fwd, to->slot);
+	const struct ipaddr local = ipaddr_from(p->path_family, p->path_local);
+	const struct endpoint remote = {.ip = ipaddr_from(p->path_family, p->path_remote),
+					.port = ps_host16(p->path_remote_port)};
+	size_t len = job->inner_len + FWD_DATA_OVERHEAD;
+
+	if (p->path_channel) {
+		turn_chan_put(job->out - TURN_CHAN_HDR_LEN, ps_host16(p->path_channel),
+			      (uint16_t)len);
+		len += TURN_CHAN_HDR_LEN;
+	}
+	udp_commit(d->udp, &local, &remote, to->ecn, len);
+}
+
+void data_tx_flush(struct daemon *d)
+{
+	struct data_tx *tx = &d->data->tx;
+
+	fwd_seal_batch(&d->fwd, tx->job, tx->n);
+	for (size_t i = 0; i < tx->n; i++)
+		commit(d, &tx->job[i], &tx->to[i]);
+	tx->n = tx->room = 0;
+	tx->family = 0;
+}
+
+/* Where the next packet to the peer may be written, TURN_CHAN_HDR_LEN and FWD_DATA_HEADER bytes
+ * from the buffer's start when it is relayed, else the latter alone; NULL: the socket is full. */
+static struct fwd_tx *place(struct daemon *d, const struct ps_peer *p)
+{
+	struct data_tx *tx = &d->data->tx;
+	uint8_t *buf;
+
+	if (tx->n == FWD_BATCH || (tx->n && (tx->family != p->path_family || tx->n == tx->room)))
+		data_tx_flush(d);
+	if (!tx->n) {
+		tx->family = p->path_family;
+		tx->room = udp_room(d->udp, p->path_family, FWD_BATCH);
+		if (!tx->room)
+			return NULL;
+	}
+	buf = udp_room_at(d->udp, p->path_family, tx->n);
+	tx->job[tx->n] = (struct fwd_tx){.out = buf + (p->path_channel ? TURN_CHAN_HDR_LEN : 0)};
+	return &tx->job[tx->n];
+}
+
+/* The packet at place() is its slot's and goes out with the batch. */
+static enum ps_reason_id send_placed(struct daemon *d, uint32_t slot, uint8_t ecn, uint64_t now)
+{
+	struct data_tx *tx = &d->data->tx;
+	enum ps_reason_id reason = fwd_seal_begin(&d->fwd, slot, &tx->job[tx->n], now);
+
+	if (reason == PS_R_UTX_SENT)
+		tx->to[tx->n++] = (struct data_tx_to){slot, ecn};
+	return reason;
+}
+
+static const struct ps_peer *reachable(const struct daemon *d, uint32_t slot)
+{
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
+
+	return p && p->path_family && node_conn(&d->node, slot) ? p : NULL;
+}
+
+/* pkt stays as it is until data_tx_flush. */
+static enum ps_reason_id put(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+			     uint8_t ecn, uint64_t now)
+{
+	const struct ps_peer *p = reachable(d, slot);
+	struct fwd_tx *job;
+
+	if (!p)
+		return PS_R_UTX_NO_PATH;
+	if (TURN_CHAN_HDR_LEN + len + FWD_DATA_OVERHEAD > UDP_BUF_LEN)
+		return PS_R_UTX_MALFORMED;
+	job = place(d, p);
+	if (!job)
+		return PS_R_UTX_SOCKET;
+	job->inner = pkt;
+	job->inner_len = len;
+	return send_placed(d, slot, ecn, now);
+}
+
+enum ps_reason_id data_send_any(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+				uint8_t ecn, uint64_t now)
+{
+	enum ps_reason_id reason = put(d, slot, pkt, len, ecn, now);
+
+	data_tx_flush(d);
+	return reason;
+}
+
+static bool too_big(const struct daemon *d, uint32_t slot, size_t len)
+{
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
+
+	return p && len > p->mtu;
+}
+
+/* put, for what programs send. */
+static enum ps_reason_id put_data(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+				  uint8_t ecn, uint64_t now)
+{
+	enum ps_reason_id reason;
+
+	if (too_big(d, slot, len))
+		return PS_R_UTX_TOO_BIG;
+	reason = put(d, slot, pkt, len, ecn, now);
+	if (reason == PS_R_UTX_NO_SESSION)
+		node_wants_send(&d->node, slot, now);
+	return reason;
+}
+
+enum ps_reason_id data_send(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
+			    uint8_t ecn, uint64_t now)
+{
+	enum ps_reason_id reason = put_data(d, slot, pkt, len, ecn, now);
+
+	data_tx_flush(d);
+	return reason;
+}
+
+/* ---- from the tunnel device ---- */
+
+/* The sender is a program on this host, or behind it. */
+static void refuse_here(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
+			enum icmp_error kind, uint64_t now)
+{
+	uint8_t out[ICMP_ERROR_LEN_MAX];
+	size_t len = data_refusal(d, pkt, m, kind, out, now);
+
+	if (len && tun_write(d->tun, out, len))
+		data_count(d, PS_R_URX_TUN_FULL, len);
+}
+
+/* May it go, and to whom? The run's grant says it. */
+static enum ps_reason_id judge(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
+			       uint64_t now)
+{
+	struct data_run *run = &d->data->tx.run;
+	struct tunnel_flow_grant grant;
+	enum ps_reason_id reason;
+
+	if (data_run_has(run, run->slot, m))
+		return PS_R_UTX_SENT;
+	reason = d->role->check_out(d, pkt, m, &grant, now);
+	if (reason != PS_R_UTX_SENT) {
+		refuse_here(d, pkt, m, grant.reply, now);
+		return reason;
+	}
+	data_run_begin(d, run, BPF_FLOW_OUT, grant.slot, m, &grant, now);
+	return PS_R_UTX_SENT;
+}
+
+static enum ps_reason_id tx_packet(struct daemon *d, const struct tun_pkt *p, uint64_t now)
+{
+	struct data_run *run = &d->data->tx.run;
+	const struct tunnel_flow_grant *g = &run->grant;
+	enum ps_reason_id reason;
+	struct ip_meta m;
+
+	if (ip_packet_parse(p->data, p->len, &m) || m.total_len != p->len)
+		return PS_R_UTX_MALFORMED;
+	reason = judge(d, p->data, &m, now);
+	if (reason != PS_R_UTX_SENT)
+		return reason;
+	if (g->instead)
+		return data_send(d, g->slot, g->instead, g->instead_len, 0, now);
+	if (too_big(d, g->slot, p->len)) {
+		data_too_big(d, g->slot, p->data, &m, now);
+		return PS_R_UTX_TOO_BIG;
+	}
+	data_translate(p->data, &m, &g->nat, PS_NAT_FROM);
+	reason = put_data(d, g->slot, p->data, p->len, m.ecn, now);
+	if (reason == PS_R_UTX_SENT)
+		data_run_add(run, 1, p->len);
+	return reason;
+}
+
+void data_tun_readable(struct daemon *d, uint64_t now)
+{
+	struct tun_pkt *p;
+	size_t n;
+
+	for (int batch = 0; batch < DATA_BATCHES && !d->stopping; batch++) {
+		n = tun_read(d->tun, &p);
+		for (size_t i = 0; i < n; i++)
+			data_count(d, tx_packet(d, &p[i], now), p[i].len);
+		data_tx_flush(d);
+		data_run_end(d, &d->data->tx.run, now);
+		d->role->drain(d, now);
+		if (n < TUN_BATCH)
+			break;
+	}
+	udp_flush(d->udp);
+}
