@@ -27,6 +27,8 @@ struct rx {
 	__u32 text_len; /* inner packet and padding */
 	__u32 tun_ifindex;
 	__u32 frame_len;
+	__u32 flags; /* of the configuration */
+	__u64 hold_ns;
 };
 
 /* Copy what judging takes from the peer. 0: somebody is writing it. */
@@ -69,7 +71,19 @@ static __always_inline enum ps_reason_id rx_lookup(struct rx *r, const struct ps
 	r->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
 	if (!r->peer || !r->scratch || !rx_peer_read(r))
 		return PS_R_XDP_USER_MODE;
-	return ps_rx_peer(&r->scratch->view, &r->outer);
+	id = ps_rx_peer(&r->scratch->view, &r->outer);
+	if (id == PS_R_XDP_TOO_BIG)
+		ps_rx_hold(r->session, r->now + r->hold_ns);
+	return id;
+}
+
+static __always_inline enum ps_reason_id rx_bad_tag(struct rx *r)
+{
+	enum ps_reason_id id = ps_rx_bad_tag(r->flags);
+
+	if (id == PS_R_XDP_JOINED)
+		ps_rx_hold(r->session, r->now + r->hold_ns);
+	return id;
 }
 
 /* Decrypt into scratch. */
@@ -92,7 +106,7 @@ static __always_inline enum ps_reason_id rx_open(struct xdp_md *ctx, struct rx *
 	r->text_len = len - AEAD_TAG_LEN;
 	chacha_init(&c, r->outer.counter);
 	if (!aead_open(&c, r->scratch, r->text_len))
-		return PS_R_XDP_BAD_TAG;
+		return rx_bad_tag(r);
 	return PS_GO_ON;
 }
 
@@ -234,6 +248,8 @@ static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx, __u64 fra
 	r.tun_ifindex = alive_ifindex();
 	if (!cfg || !r.tun_ifindex)
 		return PS_R_XDP_DAEMON_GONE;
+	r.flags = cfg->flags;
+	r.hold_ns = cfg->bulk_hold_ns;
 	id = ps_rx_classify(data, end, cfg, &r.outer);
 	if (id != PS_GO_ON)
 		return id;

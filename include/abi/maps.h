@@ -13,7 +13,7 @@
 #include "abi/reasons.h"
 #include "abi/replay.h"
 
-#define PS_ABI_VERSION 4
+#define PS_ABI_VERSION 5
 
 #define PS_NO_SLOT 0xffffffffu
 #define PS_NEVER   (~(__u64)0)
@@ -51,6 +51,8 @@ struct ps_session {
 	__u64 tx_user_bytes;
 	__u64 last_rx_ns; /* [data path] last authenticated packet that was not a keepalive */
 	__u64 last_tx_ns;
+	__u64 rx_held_until_ns; /* [data path] datagrams arrived joined: all are user space's until
+				   then */
 };
 
 enum ps_peer_flags {
@@ -156,7 +158,8 @@ struct ps_config {
 	__u32 slot_mask; /* session slots - 1, a power of two minus one */
 	__u32 tun_ifindex;
 	__u32 fwmark;	    /* set on packets the kernel sends */
-	__u64 bulk_hold_ns; /* how long a flow stays user space's after a GSO packet */
+	__u64 bulk_hold_ns; /* how long a flow stays user space's after a GSO packet, and a session
+			       after a joined datagram */
 };
 
 /* ps_key[slot]: how the kernel holds the two 32-byte session keys is private to bpf/keys.bpf.h.
@@ -177,7 +180,7 @@ struct ps_meta {
 };
 #define PS_META_MAGIC 0x70734d31u
 
-_Static_assert(sizeof(struct ps_session) == 128, "ps_session");
+_Static_assert(sizeof(struct ps_session) == 136, "ps_session");
 _Static_assert(sizeof(struct ps_peer) == 88, "ps_peer");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_ifindex) == 36, "ps_peer.path_ifindex");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_channel) == 42, "ps_peer.path_channel");

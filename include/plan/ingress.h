@@ -181,7 +181,24 @@ static __always_inline enum ps_reason_id ps_rx_session(const struct ps_session *
 		return PS_R_XDP_UNCONFIRMED;
 	if (now >= s->rx_until_ns)
 		return PS_R_XDP_EXPIRED;
+	if (now < PS_READ_ONCE(s->rx_held_until_ns))
+		return PS_R_XDP_BULK;
 	return PS_GO_ON;
+}
+
+/* A datagram too long to be one message is several, joined on its way (UDP GRO, or a sender's
+ * segmentation offload on a virtual link), and user space parts them. What follows it in the
+ * session must not overtake it. */
+static __always_inline void ps_rx_hold(struct ps_session *s, __u64 until)
+{
+	PS_WRITE_ONCE(s->rx_held_until_ns, until);
+}
+
+/* A tag that is wrong. Generic XDP sees joined datagrams, and a few short ones are no longer than a
+ * message may be: it cannot tell them from a forgery. */
+static __always_inline enum ps_reason_id ps_rx_bad_tag(__u32 cfg_flags)
+{
+	return cfg_flags & PS_CFG_GENERIC ? PS_R_XDP_JOINED : PS_R_XDP_BAD_TAG;
 }
 
 /* What the kernel takes from a session it serves: payloads that hold a packet and fit the cipher.

@@ -5,12 +5,16 @@
  * (Linux 6.6), else a clsact filter. */
 #include "io/bpf_internal.h"
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/pkt_sched.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Values of enum bpf_attach_type that Debian 12's headers do not have yet. */
@@ -19,6 +23,23 @@
 
 #define TC_HANDLE   1
 #define TC_PRIORITY 50
+
+/* ---- kinds of devices
+ * ----------------------------------------------------------------------------
+ */
+
+bool bpf_is_veth(int ifindex)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq req = {.ifr_data = (void *)&info};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool yes = fd >= 0 && if_indextoname((unsigned)ifindex, req.ifr_name) &&
+		   ioctl(fd, SIOCETHTOOL, &req) == 0 && strcmp(info.driver, "veth") == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
 
 /* ---- XDP, dispatcher ----------------------------------------------------------------------------
  */

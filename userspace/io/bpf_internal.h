@@ -59,6 +59,7 @@ int bpf_counts_read(int fd, struct ps_reason_count out[PS_R_COUNT]);
 int bpf_attach_dispatcher(struct bpf_load *b, struct bpf_object *obj, char *why, size_t why_cap);
 int bpf_attach_single(struct bpf_load *b, struct io_err *err);
 int bpf_attach_tc(struct bpf_load *b, struct io_err *err);
+bool bpf_is_veth(int ifindex);
 void bpf_detach_xdp(struct bpf_load *b);
 void bpf_detach_tc(struct bpf_load *b);
 /* Remove filters and dispatcher members whose program has one of these ids, on every interface. */

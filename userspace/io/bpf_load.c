@@ -174,8 +174,13 @@ static void dispatcher_try(struct bpf_load *b)
 		b->obj = obj;
 		return;
 	}
-	for (size_t i = 0; i < b->cfg.wan_len; i++)
-		snprintf(b->info.wan[i].why, sizeof(b->info.wan[i].why), "dispatcher: %.100s", why);
+	for (size_t i = 0; i < b->cfg.wan_len; i++) {
+		struct bpf_wan_info *w = &b->info.wan[i];
+		size_t at = strlen(w->why);
+
+		snprintf(w->why + at, sizeof(w->why) - at, "%sdispatcher: %.100s",
+			 at ? "; " : "", why);
+	}
 }
 
 /* ---- maps in memory -----------------------------------------------------------------------------
@@ -333,6 +338,19 @@ void bpf_load_init(struct bpf_load *b)
 	bpf_pin_dir(b->instance, b->info.pin_dir);
 }
 
+/* A native program on a veth takes segmentation offload from its other end, whoever uses that: bulk
+ * through it costs several times as much, ours and everybody else's. So `auto` takes generic mode
+ * there (docs/performance.md has the figures). */
+static void veth_choose(struct bpf_load *b)
+{
+	for (size_t i = 0; i < b->cfg.wan_len; i++) {
+		if (b->cfg.xdp_mode != BPF_XDP_AUTO || !bpf_is_veth(b->cfg.wan_ifindex[i]))
+			continue;
+		b->cfg.xdp_mode = BPF_XDP_GENERIC;
+		strcpy(b->info.wan[i].why, "native: takes a veth's other end its offloads");
+	}
+}
+
 static struct bpf_load *load_alloc(const struct bpf_load_cfg *cfg)
 {
 	struct bpf_load *b = calloc(1, sizeof(*b));
@@ -343,6 +361,7 @@ static struct bpf_load *load_alloc(const struct bpf_load_cfg *cfg)
 	b->xdp_name = "ps_wan_rx";
 	b->tc_name = "ps_wan_in";
 	bpf_load_init(b);
+	veth_choose(b);
 	return b;
 }
 

@@ -19,7 +19,7 @@
 #define BPF_PIN_ROOT "/sys/fs/bpf/penstock"
 
 enum bpf_xdp_mode {
-	BPF_XDP_AUTO,	 /* native, generic when the driver cannot */
+	BPF_XDP_AUTO,	 /* native; generic when the driver cannot, or the interface is a veth */
 	BPF_XDP_NATIVE,	 /* native or fail */
 	BPF_XDP_GENERIC, /* generic */
 	BPF_XDP_OFF,	 /* no receive path in the kernel; sending still is */

@@ -4,8 +4,6 @@
  * and bpf_pin's; its entries bpf_relay_sync's. */
 #include "io/bpf_relay.h"
 #include <errno.h>
-#include <linux/ethtool.h>
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,17 +50,6 @@ static int mtu_of(int fd, int ifindex)
 	return req.ifr_mtu;
 }
 
-static bool is_veth(int fd, int ifindex)
-{
-	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
-	struct ifreq req;
-
-	if (!name_of(ifindex, &req))
-		return false;
-	req.ifr_data = (void *)&info;
-	return ioctl(fd, SIOCETHTOOL, &req) == 0 && strcmp(info.driver, "veth") == 0;
-}
-
 /* What depends on the interfaces: the smallest MTU, and whether native mode does any good. A veth
  * throws away what a native program sends, unless its peer has a program as well; so `auto` takes
  * generic mode there. */
@@ -76,7 +63,7 @@ static int devices_look(struct bpf_relay *r, const struct bpf_relay_cfg *cfg, st
 		mtu = mtu_of(fd, cfg->ifindex[i]);
 		if (mtu < least)
 			least = mtu;
-		if (cfg->xdp_mode == BPF_XDP_AUTO && is_veth(fd, cfg->ifindex[i])) {
+		if (cfg->xdp_mode == BPF_XDP_AUTO && bpf_is_veth(cfg->ifindex[i])) {
 			r->load.cfg.xdp_mode = BPF_XDP_GENERIC;
 			strcpy(r->load.info.wan[i].why, "native: a veth sends to a program only");
 		}

@@ -112,7 +112,7 @@ static void follow_captures(struct daemon *d)
 	if (on == d->captured)
 		return;
 	d->captured = on;
-	PS_WRITE_ONCE(c->flags, on ? PS_CFG_RX : PS_CFG_RX | PS_CFG_TX);
+	PS_WRITE_ONCE(c->flags, on ? c->flags & ~(uint32_t)PS_CFG_TX : c->flags | PS_CFG_TX);
 	LOG_INFO("kernel", on ? "capture on the tunnel device: user space sends meanwhile"
 			      : "capture ended: the kernel sends again");
 }
