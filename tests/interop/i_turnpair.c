@@ -83,18 +83,21 @@ static void drive(unsigned i, uint64_t now)
 static void receive(unsigned i, int family, uint64_t now)
 {
 	struct udp_dgram *d;
-	bool more;
 	struct turn_data data;
-	size_t n = udp_fd(side[i].udp, family) >= 0 ? udp_recv(side[i].udp, family, &d, &more) : 0;
+	bool more;
 
-	for (size_t k = 0; k < n; k++) {
-		enum turn_rx rx = turn_input(&side[i].t, &d[k].local, &d[k].remote, d[k].data,
-					     d[k].len, &data, now);
+	do {
+		size_t n = udp_recv(side[i].udp, family, &d, &more);
 
-		side[i].heard += rx == TURN_RX_DATA;
-		if (rx != TURN_RX_DATA && rx != TURN_RX_CONTROL)
-			printf("%u rejected %s\n", i, turn_rx_name(rx));
-	}
+		for (size_t k = 0; k < n; k++) {
+			enum turn_rx rx = turn_input(&side[i].t, &d[k].local, &d[k].remote,
+						     d[k].data, d[k].len, &data, now);
+
+			side[i].heard += rx == TURN_RX_DATA;
+			if (rx != TURN_RX_DATA && rx != TURN_RX_CONTROL)
+				printf("%u rejected %s\n", i, turn_rx_name(rx));
+		}
+	} while (more);
 }
 
 static void say(unsigned i, uint8_t family, uint64_t now)

@@ -106,8 +106,7 @@ WRAP(size_t, udp_room, struct udp *u, int family, size_t want)
 WRAP(uint8_t *, udp_room_at, struct udp *u, int family, size_t i)
 {
 	(void)family;
-	(void)i;
-	return node_at(u)->tx;
+	return T(i == 0) ? node_at(u)->tx : NULL;
 }
 
 WRAP(void, udp_commit, struct udp *u, const struct ipaddr *src, const struct endpoint *remote,
@@ -129,6 +128,13 @@ WRAP(size_t, udp_recv, struct udp *u, int family, struct udp_dgram **out, bool *
 		return 0;
 	n->has_rx = false;
 	return 1;
+}
+
+WRAP(bool, udp_rx_held, const struct udp *u, int family)
+{
+	(void)u;
+	(void)family;
+	return false;
 }
 
 WRAP(void, udp_flush, struct udp *u)

@@ -2,7 +2,9 @@
  *
  * The tunnel's UDP sockets: one for IPv4, one for IPv6 (v6-only), on the same preferred port.
  * Batches both ways, sources pinned by PKTINFO, ECN carried, DF set, path MTU never guessed for us.
- * Not here: what the datagrams mean.
+ * Runs of equal datagrams cross the kernel as one message: received by UDP_GRO, sent by
+ * UDP_SEGMENT, where kernel and device can; the caller sees datagrams either way, in their order.
+ * Not here: what the datagrams mean; the relay's trains (gso.h).
  *
  * A family the machine lacks is tolerated; opening fails only when neither works. Nothing blocks.
  */
@@ -15,14 +17,17 @@
 #include "io/err.h"
 
 #define UDP_PORT_PREFERRED 52625
-#define UDP_BATCH	   64	/* datagrams a recvmmsg or sendmmsg */
+#define UDP_BATCH	   64	/* messages a recvmmsg or sendmmsg */
+#define UDP_RX_MAX	   256	/* datagrams a udp_recv returns, at most */
 #define UDP_BUF_LEN	   2048 /* bytes a datagram; longer ones arrive marked truncated */
-#define UDP_QUEUE_CAP	   256	/* datagrams waiting to be sent, per family */
+#define UDP_QUEUE_CAP	   512	/* datagrams waiting to be sent, per family */
 
 struct udp_cfg {
 	uint16_t port;	   /* tried first; 0: any */
 	bool port_strict;  /* fail when the port is taken instead of taking another */
 	bool no_v4, no_v6; /* leave a family out */
+	bool no_gro;	   /* receive each datagram as a message of its own */
+	bool no_gso;	   /* send each datagram as a message of its own */
 	uint32_t fwmark;   /* SO_MARK, 0: none */
 	uint32_t rcvbuf;   /* wanted bytes; 0: 16 MiB */
 	uint32_t sndbuf;   /* wanted bytes; 0: 2 MiB */
@@ -51,6 +56,12 @@ struct udp_stats {
 	uint64_t tx_full;	 /* queue full while the socket would not take more */
 	uint64_t tx_other;	 /* any other errno */
 	int tx_last_errno;
+	/* All of the above count datagrams (calls apart). Those that crossed the kernel together:
+	 */
+	uint64_t rx_merged, rx_segments; /* messages received of several datagrams; the datagrams */
+	uint64_t rx_bad_merge; /* messages whose segment size made no sense: one datagram */
+	uint64_t tx_merged, tx_segments; /* messages sent of several datagrams; the datagrams */
+	uint64_t tx_fallbacks;		 /* such messages that were refused: sent again singly */
 };
 
 struct udp;
@@ -74,10 +85,20 @@ int udp_missing(const struct udp *u, int family);
 void udp_buffers(const struct udp *u, int family, uint32_t *rcvbuf, uint32_t *sndbuf);
 const struct udp_stats *udp_stats(const struct udp *u);
 
-/* Receive up to UDP_BATCH datagrams of one family without waiting. Returns their number; *out is
+/* Do datagrams of that family come, and go, merged? What the kernel knows, less what the
+ * configuration leaves out; udp_gso turns false when a device refused it. */
+bool udp_gro(const struct udp *u, int family);
+bool udp_gso(const struct udp *u, int family);
+
+/* Receive up to UDP_RX_MAX datagrams of one family without waiting. Returns their number; *out is
  * then an array that stays valid, and writable in place, until the next udp_recv for that family.
- * 0: nothing there. Errors of the socket are counted and read as nothing. */
+ * 0: nothing there. Errors of the socket are counted and read as nothing. *more: the socket may
+ * hold more, or udp_rx_held(); false: it was drained. */
 size_t udp_recv(struct udp *u, int family, struct udp_dgram **out, bool *more);
+/* Are there datagrams that are out of the socket but did not fit UDP_RX_MAX? They do not make the
+ * descriptor readable: call udp_recv until there are none (it makes no system call for them). At
+ * most what UDP_BATCH messages hold. */
+bool udp_rx_held(const struct udp *u, int family);
 
 /* Queue one datagram (copied). src: the address to send from, NULL or family 0: the kernel chooses.
  * A full queue is flushed first. 0, -EMSGSIZE (len > UDP_BUF_LEN), -EAFNOSUPPORT (family missing)
@@ -87,12 +108,18 @@ int udp_send(struct udp *u, const struct ipaddr *src, const struct endpoint *rem
 /* The same without a copy: write up to UDP_BUF_LEN bytes where udp_reserve says, then udp_commit
  * queues them. NULL as -EAGAIN or -EAFNOSUPPORT above. A reservation not committed is free again.
  */
+uint8_t *udp_reserve(struct udp *u, int family);
+/* The same for several: how many buffers, want at most, can be filled now behind the queue, which
+ * is flushed first when it has less room than that. 0 as NULL above, counted as want datagrams.
+ * udp_room_at: the i-th of them, UDP_BUF_LEN bytes. They are committed in order, i = 0 first. */
 size_t udp_room(struct udp *u, int family, size_t want);
 uint8_t *udp_room_at(struct udp *u, int family, size_t i);
 void udp_commit(struct udp *u, const struct ipaddr *src, const struct endpoint *remote, uint8_t ecn,
 		size_t len);
-/* Send what is queued. What the kernel refuses is counted by cause and dropped; what it would block
- * on stays queued. Call at the end of every loop turn, and when a socket gets writable. */
+/* Send what is queued. Neighbours with the same source, remote and ECN and of one size (the last
+ * may be shorter) go as one message. What the kernel refuses is counted by cause and dropped; a
+ * merged message it refuses is sent again datagram by datagram; what it would block on stays
+ * queued. Call at the end of every loop turn, and when a socket gets writable. */
 void udp_flush(struct udp *u);
 /* Datagrams of that family still queued after a flush. */
 size_t udp_pending(const struct udp *u, int family);

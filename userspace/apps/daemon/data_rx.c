@@ -168,9 +168,10 @@ static enum ps_reason_id rx_datagram(struct daemon *d, const struct udp_dgram *g
 void data_udp_readable(struct daemon *d, int family, uint64_t now)
 {
 	struct udp_dgram *g;
-	bool more = true;
+	int batch = 0;
+	bool more;
 
-	for (int batch = 0; more && batch < DATA_BATCHES && !d->stopping; batch++) {
+	do {
 		size_t n = udp_recv(d->udp, family, &g, &more);
 
 		for (size_t i = 0; i < n; i++) {
@@ -182,6 +183,6 @@ void data_udp_readable(struct daemon *d, int family, uint64_t now)
 				rx_flush(d, now);
 		}
 		rx_flush(d, now);
-	}
+	} while (more && !d->stopping && (++batch < DATA_BATCHES || udp_rx_held(d->udp, family)));
 	udp_flush(d->udp);
 }
