@@ -34,7 +34,7 @@ static bool up(void)
 		t_skip("needs root and network namespaces");
 		return false;
 	}
-	if (tun_open(&tun, "tun-flow-nat", &err)) {
+	if (tun_open(&tun, &(struct tun_cfg){.name = "tun-flow-nat"}, &err)) {
 		t_skip("no tunnel device here");
 		return false;
 	}

@@ -56,7 +56,7 @@ static void up(bool plain)
 {
 	struct bpf_load_cfg cfg;
 
-	T(ok(tun_open(&tun, "tun-bpf", &err)));
+	T(ok(tun_open(&tun, &(struct tun_cfg){.name = "tun-bpf"}, &err)));
 	cfg = cfg_make("h-bpf", tun_ifindex(tun), BPF_XDP_AUTO);
 	cfg.force_plain = plain;
 	T(ok(bpf_load_open(&b, &cfg, &err)));
@@ -275,7 +275,7 @@ static void test_refusals(void)
 {
 	struct bpf_load_cfg cfg, good;
 
-	T(ok(tun_open(&tun, "tun-bpf", &err)));
+	T(ok(tun_open(&tun, &(struct tun_cfg){.name = "tun-bpf"}, &err)));
 	good = cfg_make("h-bpf", tun_ifindex(tun), BPF_XDP_AUTO);
 	cfg = good, cfg.instance = "a/b";
 	T_EQ(bpf_load_open(&b, &cfg, &err), -EINVAL);
@@ -326,7 +326,7 @@ static int hold(const char *instance, const char *mode)
 	double start = clock_ms();
 
 	signal(SIGTERM, on_term);
-	if (tun_open(&tun, "tun-bpf", &err) < 0)
+	if (tun_open(&tun, &(struct tun_cfg){.name = "tun-bpf"}, &err) < 0)
 		goto failed;
 	cfg = cfg_make(instance, tun_ifindex(tun), mode_of(mode));
 	start = clock_ms();

@@ -28,7 +28,7 @@ static void world_up(struct world *w)
 	struct ipaddr v4 = addr("100.64.0.1"), v6 = addr("fd00:2021:1111::1");
 
 	T(ok(nl_open(&w->nl, &err)));
-	T(ok(tun_open(&w->tun, "tun-io", &err)));
+	T(ok(tun_open(&w->tun, &(struct tun_cfg){.name = "tun-io"}, &err)));
 	T(ok(nl_link_addr_flush(w->nl, tun_ifindex(w->tun), &err)));
 	T(ok(nl_link_set(
 		w->nl, tun_ifindex(w->tun),
@@ -58,9 +58,10 @@ static void test_tun_link(void)
 	T(strstr(s, "mtu 1280") && strstr(s, "qlen 10000"));
 	T(strstr(s, "inet 100.64.0.1/32") && strstr(s, "inet6 fd00:2021:1111::1/128"));
 	T(strstr(s, "fe80:") == NULL && strstr(s, "tentative") == NULL);
-	T_EQ(tun_open(&second, "tun-io", &err), -EBUSY);
+	T_EQ(tun_open(&second, &(struct tun_cfg){.name = "tun-io"}, &err), -EBUSY);
 	T(strstr(err.msg, "tun-io") && strstr(err.msg, "taken"));
-	T_EQ(tun_open(&second, "tun-io-0123456789", &err), -ENAMETOOLONG);
+	T_EQ(tun_open(&second, &(struct tun_cfg){.name = "tun-io-0123456789"}, &err),
+	     -ENAMETOOLONG);
 	T(ok(nl_link_addr_del(w.nl, tun_ifindex(w.tun), &v4, 32, &err)));
 	T(ok(nl_link_addr_flush(w.nl, tun_ifindex(w.tun), &err)));
 	T(strstr(shell("ip addr show dev tun-io"), "inet") == NULL);

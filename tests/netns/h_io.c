@@ -398,7 +398,8 @@ static int hold(const char *name)
 	signal(SIGTERM, on_term);
 	uv_loop_init(&loop);
 	if (step("ctl", ctl_server_open(&ctl, &loop, sock, answer, &loop, &err)) < 0 ||
-	    step("nl", nl_open(&nl, &err)) < 0 || step("tun", tun_open(&tun, "tun-io", &err)) < 0 ||
+	    step("nl", nl_open(&nl, &err)) < 0 ||
+	    step("tun", tun_open(&tun, &(struct tun_cfg){.name = "tun-io"}, &err)) < 0 ||
 	    step("link",
 		 nl_link_set(nl, tun_ifindex(tun), &(struct nl_link_cfg){.up = true}, &err)) < 0 ||
 	    step("route", nl_route_set(nl, NL_TABLE, tun_ifindex(tun), &tunnel, 1, NULL, &err)) <

@@ -72,29 +72,6 @@ WRAP(void, loop_timer_fini, struct loop_timer *t)
 }
 
 /* ---- devices ---- */
-WRAP(size_t, tun_read, struct tun *t, struct tun_pkt **out)
-{
-	struct pw_node *n = node_at(t);
-
-	*out = &n->tun;
-	if (!n->has_tun)
-		return 0;
-	n->has_tun = false;
-	return 1;
-}
-
-WRAP(int, tun_write, struct tun *t, const void *pkt, size_t len)
-{
-	pw_node_out(node_at(t), pkt, len);
-	return 0;
-}
-
-WRAP(int, tun_ifindex, const struct tun *t)
-{
-	(void)t;
-	return 1;
-}
-
 /* One at a time: what is committed goes out at once. */
 WRAP(size_t, udp_room, struct udp *u, int family, size_t want)
 {

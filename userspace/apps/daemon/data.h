@@ -9,6 +9,7 @@
 #ifndef PENSTOCK_DATA_H
 #define PENSTOCK_DATA_H
 #include "apps/daemon/daemon.h"
+#include "fwd/off_join.h"
 #include "plan/nat.h"
 
 #define DATA_BATCHES 4 /* batches a wake-up takes before it lets timers and signals in */
@@ -42,12 +43,14 @@ void data_translate(uint8_t *pkt, const struct ip_meta *m, const struct tunnel_n
 size_t data_refusal(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
 		    enum icmp_error kind, uint8_t *out, uint64_t now);
 
-/* Received datagrams that wait for the cipher. */
+/* Received datagrams that wait for the cipher, and packets that wait to be joined. Both lie in the
+ * socket's buffers, until the next udp_recv. */
 struct data_rx {
 	struct fwd_rx job[FWD_BATCH];
 	uint8_t ecn[FWD_BATCH];
 	size_t n;
 	struct data_run run;
+	struct off_join join;
 };
 
 /* Packets on their way into the UDP queue. Each has its place behind the queue's end and its

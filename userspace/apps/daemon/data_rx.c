@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * From the UDP sockets to the tunnel device. Datagrams are told apart as they come; WireGuard data
- * waits until there is a batch for the cipher, and is then judged and delivered in the order it
- * came. */
+ * waits until there is a batch for the cipher, is then judged in the order it came, and delivered
+ * joined with its flow's neighbours. */
 #include "apps/daemon/data.h"
 #include "codec/icmp_error.h"
 
@@ -16,12 +16,42 @@ static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const st
 		data_send(d, slot, out, len, 0, now);
 }
 
+/* ---- to the tunnel device ---- */
+
+/* Packets that were counted as delivered were not. */
+static void undelivered(struct daemon *d, const struct off_super *s)
+{
+	struct ps_reason_count *c = &d->reasons[PS_R_URX_DELIVERED];
+
+	c->packets -= s->packets;
+	c->bytes -= s->bytes + (uint64_t)s->packets * FWD_DATA_OVERHEAD;
+	d->reasons[PS_R_URX_TUN_FULL].packets += s->packets;
+	d->reasons[PS_R_URX_TUN_FULL].bytes += s->bytes;
+}
+
+static void write_ready(struct daemon *d)
+{
+	const struct off_super *s;
+
+	while ((s = off_join_next(&d->data->rx.join)))
+		if (tun_write_super(d->tun, s))
+			undelivered(d, s);
+}
+
+/* Nothing waits any more: before policy or sessions may change, and behind the last packet. */
+static void settle(struct daemon *d, uint64_t now)
+{
+	off_join_flush(&d->data->rx.join);
+	write_ready(d);
+	data_run_end(d, &d->data->rx.run, now);
+}
+
 static enum ps_reason_id rx_control(struct daemon *d, uint32_t slot, const struct p2p_ctl *ctl,
 				    uint64_t now)
 {
 	enum ps_reason_id reason;
 
-	data_run_end(d, &d->data->rx.run, now);
+	settle(d, now);
 	if (mtu_control(d, slot, ctl, &reason, now))
 		return reason;
 	if (ctl->type != P2P_CTL_GOODBYE)
@@ -36,13 +66,14 @@ static enum ps_reason_id rx_control(struct daemon *d, uint32_t slot, const struc
 static enum ps_reason_id deliver(struct daemon *d, uint8_t *pkt, const struct ip_meta *m,
 				 const struct tunnel_flow_grant *g, uint8_t ecn)
 {
-	int rc;
-
+	if (g->instead)
+		return tun_write(d->tun, g->instead, g->instead_len) ? PS_R_URX_TUN_FULL
+								     : PS_R_URX_DELIVERED;
 	ip_packet_merge_ecn(pkt, m, ecn);
 	data_translate(pkt, m, &g->nat, PS_NAT_TO);
-	rc = g->instead ? tun_write(d->tun, g->instead, g->instead_len)
-			: tun_write(d->tun, pkt, m->total_len);
-	return rc ? PS_R_URX_TUN_FULL : PS_R_URX_DELIVERED;
+	off_join_add(&d->data->rx.join, pkt, m->total_len);
+	write_ready(d);
+	return PS_R_URX_DELIVERED;
 }
 
 static enum ps_reason_id rx_packet(struct daemon *d, const struct fwd_opened *o, uint8_t ecn,
@@ -96,7 +127,7 @@ static enum ps_reason_id rx_opened(struct daemon *d, const struct fwd_opened *o,
 	if (!s)
 		return PS_R_URX_NO_SESSION;
 	if (!(s->flags & PS_SESS_CONFIRMED) || !o->inner_len) {
-		data_run_end(d, &d->data->rx.run, now);
+		settle(d, now);
 		fwd_session_confirm(&d->fwd, o->idx);
 		node_on_data(&d->node, o->peer, o->idx, true, !o->inner_len, now, now);
 		link_drain(d, now);
@@ -119,7 +150,6 @@ static void rx_flush(struct daemon *d, uint64_t now)
 			job->reason = rx_opened(d, &job->o, rx->ecn[i], now);
 		data_count(d, job->reason, job->len);
 	}
-	data_run_end(d, &rx->run, now);
 }
 
 /* PS_R_URX_DELIVERED: it is data, and waits. */
@@ -171,6 +201,7 @@ void data_udp_readable(struct daemon *d, int family, uint64_t now)
 	int batch = 0;
 	bool more;
 
+	off_join_init(&d->data->rx.join, tun_joins_tcp(d->tun), tun_joins_udp(d->tun));
 	do {
 		size_t n = udp_recv(d->udp, family, &g, &more);
 
@@ -183,6 +214,7 @@ void data_udp_readable(struct daemon *d, int family, uint64_t now)
 				rx_flush(d, now);
 		}
 		rx_flush(d, now);
+		settle(d, now);
 	} while (more && !d->stopping && (++batch < DATA_BATCHES || udp_rx_held(d->udp, family)));
 	udp_flush(d->udp);
 }

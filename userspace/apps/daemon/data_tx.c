@@ -4,7 +4,7 @@
  * stands for straight into the socket's buffers, and sealed there. */
 #include "apps/daemon/data.h"
 #include "codec/icmp_error.h"
-#include "crypto/crypto.h"
+#include "fwd/off_split.h"
 #include "wire/turn.h"
 
 /* ---- into the UDP queue ---- */
@@ -164,29 +164,101 @@ static enum ps_reason_id judge(struct daemon *d, const uint8_t *pkt, const struc
 	return PS_R_UTX_SENT;
 }
 
-static enum ps_reason_id tx_packet(struct daemon *d, const struct tun_pkt *p, uint64_t now)
+/* One packet as it is on the wire. */
+static enum ps_reason_id tx_single(struct daemon *d, uint8_t *pkt, const struct ip_meta *m,
+				   uint64_t now)
 {
 	struct data_run *run = &d->data->tx.run;
 	const struct tunnel_flow_grant *g = &run->grant;
 	enum ps_reason_id reason;
-	struct ip_meta m;
 
-	if (ip_packet_parse(p->data, p->len, &m) || m.total_len != p->len)
-		return PS_R_UTX_MALFORMED;
-	reason = judge(d, p->data, &m, now);
-	if (reason != PS_R_UTX_SENT)
-		return reason;
 	if (g->instead)
 		return data_send(d, g->slot, g->instead, g->instead_len, 0, now);
-	if (too_big(d, g->slot, p->len)) {
-		data_too_big(d, g->slot, p->data, &m, now);
+	if (too_big(d, g->slot, m->total_len)) {
+		data_too_big(d, g->slot, pkt, m, now);
 		return PS_R_UTX_TOO_BIG;
 	}
-	data_translate(p->data, &m, &g->nat, PS_NAT_FROM);
-	reason = put_data(d, g->slot, p->data, p->len, m.ecn, now);
+	data_translate(pkt, m, &g->nat, PS_NAT_FROM);
+	reason = put_data(d, g->slot, pkt, m->total_len, m->ecn, now);
 	if (reason == PS_R_UTX_SENT)
-		data_run_add(run, 1, p->len);
+		data_run_add(run, 1, m->total_len);
 	return reason;
+}
+
+/* The next packet of a super-packet, cut into the socket's buffer. */
+static enum ps_reason_id tx_segment(struct daemon *d, struct off_split *s, uint8_t ecn,
+				    uint64_t now)
+{
+	struct data_run *run = &d->data->tx.run;
+	const struct ps_peer *p = reachable(d, run->slot);
+	struct fwd_tx *job = p ? place(d, p) : NULL;
+	enum ps_reason_id reason;
+
+	if (!job)
+		return p ? PS_R_UTX_SOCKET : PS_R_UTX_NO_PATH;
+	job->inner = job->out + FWD_DATA_HEADER;
+	job->inner_len = off_split_next(s, job->out + FWD_DATA_HEADER, PS_INNER_MAX);
+	reason = send_placed(d, run->slot, ecn, now);
+	if (reason == PS_R_UTX_NO_SESSION)
+		node_wants_send(&d->node, run->slot, now);
+	if (reason == PS_R_UTX_SENT)
+		data_run_add(run, 1, job->inner_len);
+	return reason;
+}
+
+/* Counted packet by packet, here; the result is of all that were not. */
+static enum ps_reason_id tx_super(struct daemon *d, const struct tun_pkt *p,
+				  const struct ip_meta *m, uint64_t now)
+{
+	const struct tunnel_flow_grant *g = &d->data->tx.run.grant;
+	struct off_split s;
+
+	if (g->instead || off_split_begin(&s, p->data, p->len, &p->gso))
+		return PS_R_UTX_MALFORMED;
+	if (too_big(d, g->slot, off_split_max(&s)) || off_split_max(&s) > PS_INNER_MAX) {
+		data_too_big(d, g->slot, p->data, m, now);
+		return PS_R_UTX_TOO_BIG;
+	}
+	if (g->nat.on) {
+		data_translate(p->data, m, &g->nat, PS_NAT_FROM);
+		if (off_split_begin(&s, p->data, p->len, &p->gso))
+			return PS_R_UTX_MALFORMED;
+	}
+	while (s.next < s.count) {
+		uint32_t before = s.next;
+		enum ps_reason_id reason = tx_segment(d, &s, m->ecn, now);
+
+		if (s.next == before) /* neither this one nor those behind it can be sent */
+			return reason;
+		data_count(d, reason, off_split_max(&s));
+	}
+	return PS_R_UTX_SENT;
+}
+
+static void tx_device(struct daemon *d, const struct tun_pkt *p, uint64_t now)
+{
+	enum ps_reason_id reason = PS_R_UTX_MALFORMED;
+	bool super = p->gso.kind != OFF_NONE;
+	struct off_split one;
+	struct ip_meta m;
+
+	/* The device's checksum to complete. */
+	if (!super && p->gso.csum &&
+	    (off_split_begin(&one, p->data, p->len, &p->gso) ||
+	     !off_split_next(&one, p->data, p->len))) {
+		data_count(d, reason, p->len);
+		return;
+	}
+	if (!ip_packet_parse(p->data, p->len, &m) && m.total_len == p->len)
+		reason = judge(d, p->data, &m, now);
+	if (reason == PS_R_UTX_SENT && super) {
+		reason = tx_super(d, p, &m, now);
+		if (reason == PS_R_UTX_SENT)
+			return;
+	} else if (reason == PS_R_UTX_SENT) {
+		reason = tx_single(d, p->data, &m, now);
+	}
+	data_count(d, reason, p->len);
 }
 
 void data_tun_readable(struct daemon *d, uint64_t now)
@@ -197,11 +269,11 @@ void data_tun_readable(struct daemon *d, uint64_t now)
 	for (int batch = 0; batch < DATA_BATCHES && !d->stopping; batch++) {
 		n = tun_read(d->tun, &p);
 		for (size_t i = 0; i < n; i++)
-			data_count(d, tx_packet(d, &p[i], now), p[i].len);
+			tx_device(d, &p[i], now);
 		data_tx_flush(d);
 		data_run_end(d, &d->data->tx.run, now);
 		d->role->drain(d, now);
-		if (n < TUN_BATCH)
+		if (n < TUN_BATCH && !tun_more(d->tun))
 			break;
 	}
 	udp_flush(d->udp);

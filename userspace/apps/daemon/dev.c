@@ -28,8 +28,9 @@ static int open_tun(struct daemon *d)
 {
 	const struct nl_link_cfg link = {
 		.mtu = d->opt.tunnel_mtu, .txqueuelen = TUN_TXQUEUELEN, .no_ll6 = true, .up = true};
+	const struct tun_cfg cfg = {.name = d->opt.tun};
 	struct io_err err = {""};
-	int rc = tun_open(&d->tun, d->opt.tun, &err);
+	int rc = tun_open(&d->tun, &cfg, &err);
 
 	if (rc)
 		return fail("cannot make the tunnel device", rc, &err);
