@@ -13,8 +13,6 @@
 
 #define ICMP_PER_SECOND 100 /* errors we answer refused packets with, all peers together */
 
-#define TCP_ENDS (0x01 | 0x02 | 0x04) /* FIN, SYN, RST */
-
 void data_count(struct daemon *d, enum ps_reason_id reason, size_t bytes)
 {
 	d->reasons[reason].packets++;
@@ -88,8 +86,8 @@ bool data_run_has(const struct data_run *r, uint32_t slot, const struct ip_meta 
 	return r->on && r->slot == slot && r->grant.cacheable && !r->grant.instead &&
 	       (m->l4 == IP_L4_TCP || m->l4 == IP_L4_UDP) && m->l4 == f->l4 &&
 	       m->sport == f->sport && m->dport == f->dport && !m->is_fragment && !m->has_ext &&
-	       !f->is_fragment && !f->has_ext && !(m->tcp_flags & TCP_ENDS) &&
-	       !(f->tcp_flags & TCP_ENDS) && ipaddr_eq(&m->src, &f->src) &&
+	       !f->is_fragment && !f->has_ext && !(m->tcp_flags & DATA_TCP_ENDS) &&
+	       !(f->tcp_flags & DATA_TCP_ENDS) && ipaddr_eq(&m->src, &f->src) &&
 	       ipaddr_eq(&m->dst, &f->dst);
 }
 

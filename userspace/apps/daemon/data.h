@@ -14,6 +14,8 @@
 
 #define DATA_BATCHES 4 /* batches a wake-up takes before it lets timers and signals in */
 
+#define DATA_TCP_ENDS (0x01 | 0x02 | 0x04) /* FIN, SYN, RST */
+
 /* Packets of one flow that follow each other, and what policy said of the first: it holds for the
  * others within a batch, where neither clock nor policy moves. */
 struct data_run {

@@ -164,100 +164,108 @@ static enum ps_reason_id judge(struct daemon *d, const uint8_t *pkt, const struc
 	return PS_R_UTX_SENT;
 }
 
-/* One packet as it is on the wire. */
-static enum ps_reason_id tx_single(struct daemon *d, uint8_t *pkt, const struct ip_meta *m,
+/* One packet as it is on the wire; it stays as it is until data_tx_flush. */
+static enum ps_reason_id tx_packet(struct daemon *d, uint8_t *pkt, size_t len, struct ip_meta *m,
 				   uint64_t now)
 {
 	struct data_run *run = &d->data->tx.run;
 	const struct tunnel_flow_grant *g = &run->grant;
 	enum ps_reason_id reason;
 
+	if (ip_packet_parse(pkt, len, m) || m->total_len != len)
+		return PS_R_UTX_MALFORMED;
+	reason = judge(d, pkt, m, now);
+	if (reason != PS_R_UTX_SENT)
+		return reason;
 	if (g->instead)
 		return data_send(d, g->slot, g->instead, g->instead_len, 0, now);
-	if (too_big(d, g->slot, m->total_len)) {
+	if (too_big(d, g->slot, len)) {
 		data_too_big(d, g->slot, pkt, m, now);
 		return PS_R_UTX_TOO_BIG;
 	}
 	data_translate(pkt, m, &g->nat, PS_NAT_FROM);
-	reason = put_data(d, g->slot, pkt, m->total_len, m->ecn, now);
+	reason = put_data(d, g->slot, pkt, len, m->ecn, now);
 	if (reason == PS_R_UTX_SENT)
-		data_run_add(run, 1, m->total_len);
+		data_run_add(run, 1, len);
 	return reason;
 }
 
-/* The next packet of a super-packet, cut into the socket's buffer. */
-static enum ps_reason_id tx_segment(struct daemon *d, struct off_split *s, uint8_t ecn,
+/* The next packet of a super-packet, of the run, cut into the socket's buffer. m: the first's. */
+static enum ps_reason_id tx_segment(struct daemon *d, struct off_split *s, struct ip_meta *m,
 				    uint64_t now)
 {
 	struct data_run *run = &d->data->tx.run;
 	const struct ps_peer *p = reachable(d, run->slot);
 	struct fwd_tx *job = p ? place(d, p) : NULL;
 	enum ps_reason_id reason;
+	uint8_t *pkt;
 
 	if (!job)
 		return p ? PS_R_UTX_SOCKET : PS_R_UTX_NO_PATH;
-	job->inner = job->out + FWD_DATA_HEADER;
-	job->inner_len = off_split_next(s, job->out + FWD_DATA_HEADER, PS_INNER_MAX);
-	reason = send_placed(d, run->slot, ecn, now);
+	pkt = job->out + FWD_DATA_HEADER;
+	m->total_len = (uint16_t)off_split_next(s, pkt, PS_INNER_MAX);
+	data_translate(pkt, m, &run->grant.nat, PS_NAT_FROM);
+	job->inner = pkt;
+	job->inner_len = m->total_len;
+	reason = send_placed(d, run->slot, m->ecn, now);
 	if (reason == PS_R_UTX_NO_SESSION)
 		node_wants_send(&d->node, run->slot, now);
 	if (reason == PS_R_UTX_SENT)
-		data_run_add(run, 1, job->inner_len);
+		data_run_add(run, 1, m->total_len);
 	return reason;
 }
 
-/* Counted packet by packet, here; the result is of all that were not. */
-static enum ps_reason_id tx_super(struct daemon *d, const struct tun_pkt *p,
-				  const struct ip_meta *m, uint64_t now)
+/* Does the last packet end a connection? Policy sees it then. */
+static bool ends(const uint8_t *pkt, const struct ip_meta *m)
 {
-	const struct tunnel_flow_grant *g = &d->data->tx.run.grant;
+	return m->l4 == IP_L4_TCP && pkt[m->l4_off + 13] & (DATA_TCP_ENDS);
+}
+
+/* The first packet is judged for all of them. While it does not go, each is on its own. */
+static void tx_super(struct daemon *d, const struct tun_pkt *p, uint64_t now)
+{
+	const struct data_run *run = &d->data->tx.run;
+	uint8_t first[PS_INNER_MAX];
+	enum ps_reason_id reason;
 	struct off_split s;
+	struct ip_meta m;
+	size_t len;
 
-	if (g->instead || off_split_begin(&s, p->data, p->len, &p->gso))
-		return PS_R_UTX_MALFORMED;
-	if (too_big(d, g->slot, off_split_max(&s)) || off_split_max(&s) > PS_INNER_MAX) {
-		data_too_big(d, g->slot, p->data, m, now);
-		return PS_R_UTX_TOO_BIG;
+	if (off_split_begin(&s, p->data, p->len, &p->gso) || off_split_max(&s) > sizeof(first)) {
+		data_count(d, PS_R_UTX_MALFORMED, p->len);
+		return;
 	}
-	if (g->nat.on) {
-		data_translate(p->data, m, &g->nat, PS_NAT_FROM);
-		if (off_split_begin(&s, p->data, p->len, &p->gso))
-			return PS_R_UTX_MALFORMED;
-	}
-	while (s.next < s.count) {
-		uint32_t before = s.next;
-		enum ps_reason_id reason = tx_segment(d, &s, m->ecn, now);
+	while ((len = off_split_next(&s, first, sizeof(first)))) {
+		reason = tx_packet(d, first, len, &m, now);
+		data_count(d, reason, len);
+		if (reason == PS_R_UTX_SENT && data_run_has(run, run->slot, &m)) {
+			uint32_t end = s.count - ends(p->data, &m);
 
-		if (s.next == before) /* neither this one nor those behind it can be sent */
-			return reason;
-		data_count(d, reason, off_split_max(&s));
+			while (s.next < end) {
+				reason = tx_segment(d, &s, &m, now);
+				data_count(d, reason, off_split_max(&s));
+				if (reason == PS_R_UTX_SOCKET || reason == PS_R_UTX_NO_PATH)
+					break;
+			}
+		}
+		data_tx_flush(d); /* `first` is used again */
 	}
-	return PS_R_UTX_SENT;
 }
 
 static void tx_device(struct daemon *d, const struct tun_pkt *p, uint64_t now)
 {
 	enum ps_reason_id reason = PS_R_UTX_MALFORMED;
-	bool super = p->gso.kind != OFF_NONE;
 	struct off_split one;
 	struct ip_meta m;
 
-	/* The device's checksum to complete. */
-	if (!super && p->gso.csum &&
-	    (off_split_begin(&one, p->data, p->len, &p->gso) ||
-	     !off_split_next(&one, p->data, p->len))) {
-		data_count(d, reason, p->len);
+	if (p->gso.kind != OFF_NONE) {
+		tx_super(d, p, now);
 		return;
 	}
-	if (!ip_packet_parse(p->data, p->len, &m) && m.total_len == p->len)
-		reason = judge(d, p->data, &m, now);
-	if (reason == PS_R_UTX_SENT && super) {
-		reason = tx_super(d, p, &m, now);
-		if (reason == PS_R_UTX_SENT)
-			return;
-	} else if (reason == PS_R_UTX_SENT) {
-		reason = tx_single(d, p->data, &m, now);
-	}
+	/* The device's checksum to complete. */
+	if (!p->gso.csum || (!off_split_begin(&one, p->data, p->len, &p->gso) &&
+			     off_split_next(&one, p->data, p->len)))
+		reason = tx_packet(d, p->data, p->len, &m, now);
 	data_count(d, reason, p->len);
 }
 
