@@ -7,6 +7,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 h=$PWD/${PENSTOCK_BUILD:-build}/tests/netns/h_io
 ns=io-$$
+far=io-$$-far
 name=io$$
 pid=
 export PATH=$PATH:/usr/sbin:/sbin
@@ -18,6 +19,7 @@ cleanup()
 {
 	[ -n "$pid" ] && kill -9 "$pid" 2>/dev/null
 	ip netns del "$ns" 2>/dev/null
+	ip netns del "$far" 2>/dev/null
 	rm -f "/run/penstock/$name".*
 }
 trap cleanup EXIT
@@ -39,6 +41,18 @@ ip -n "$ns" -6 route add default via fd77::fe
 
 in_ns "$h" || exit 1
 in_ns "$h-dev" || exit 1
+ip netns add "$far" || fail "no second namespace"
+ip -n "$ns" link set v1 netns "$far"
+ip -n "$ns" link add small0 mtu 1300 type veth peer name small1 netns "$far"
+in_ns sysctl -qw net.ipv6.conf.small0.accept_dad=0
+ip netns exec "$far" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.v1.accept_dad=0 net.ipv6.conf.small1.accept_dad=0
+for d in lo v1 small1; do ip -n "$far" link set "$d" up; done
+ip -n "$ns" link set small0 up
+for a in v1:10.77.0.9/24 v1:fd77::9/64 small1:10.78.0.2/24 small1:fd78::2/64; do
+	ip -n "$far" addr add "${a#*:}" dev "${a%%:*}"
+done
+for a in 10.78.0.1/24 fd78::1/64; do ip -n "$ns" addr add "$a" dev small0; done
+in_ns "$h-udp" "$far" || exit 1
 
 start()
 {
