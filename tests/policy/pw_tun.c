@@ -45,6 +45,8 @@ WRAP(int, tun_write_super, struct tun *t, const struct off_super *s)
 	struct off_split sp;
 	size_t len = 0, n;
 
+	if (s->gso.kind == OFF_NONE)
+		return __wrap_tun_write(t, s->vec[0].p, s->vec[0].len);
 	for (uint32_t i = 0; i < s->vecs; i++) {
 		memcpy(whole + len, s->vec[i].p, s->vec[i].len);
 		len += s->vec[i].len;
