@@ -13,7 +13,7 @@ LIBC_OK = re.compile(r"^(mem(cpy|move|set|cmp|chr|mem)|str(len|nlen|cmp|ncmp|chr
                      r"__errno_location|__ctype_(b|tolower|toupper)_loc|tolower|toupper|__stack_chk_fail|"
                      r"__assert_fail|__(mem|str|v?sn)\w*_chk|explicit_bzero|ffs(l|ll)?|"
                      r"__(popcount|clz|ctz)[sdt]i2|__(u?div|u?mod|mul)ti[34]|"
-                     r"__(asan|ubsan|sanitizer)_\w+|_GLOBAL_OFFSET_TABLE_|crc32)$")
+                     r"__cpu_model|__(asan|ubsan|sanitizer)_\w+|_GLOBAL_OFFSET_TABLE_|crc32)$")
 # Libraries of pure computation, each for the layers that own its seam.
 LIBS_OK = [("userspace/crypto/", re.compile(r"^(crypto_(?!.*keypair$)|sodium_(memcmp|memzero|is_zero|increment|bin2hex|hex2bin|"
                                             r"base642bin|bin2base64|init)|EVP_|HMAC|OSSL_PARAM|ERR_clear_error|CRYPTO_memcmp|OPENSSL_cleanse)")),

@@ -13,6 +13,9 @@ struct aead_backend {
 	void (*open)(struct aead_job *jobs, size_t n);
 };
 
+#if defined(__x86_64__)
+extern const struct aead_backend aead_avx2;
+#endif
 extern const struct aead_backend aead_sodium;
 
 /* Best first, NULL behind the last; the last one is usable everywhere. */

@@ -4,7 +4,11 @@
 
 const struct aead_backend *const *aead_backends(void)
 {
-	static const struct aead_backend *const all[] = {&aead_sodium, NULL};
+	static const struct aead_backend *const all[] = {
+#if defined(__x86_64__)
+		&aead_avx2,
+#endif
+		&aead_sodium, NULL};
 
 	return all;
 }
