@@ -120,13 +120,7 @@ static bool tag_right(const struct aead_job *j, const uint8_t tag[AEAD_TAG])
 	return !diff;
 }
 
-static void xor_bytes(uint8_t *out, const uint8_t *in, const uint8_t *stream, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		out[i] = in[i] ^ stream[i];
-}
-
-AEAD_AVX2 static void xor_block(uint8_t *out, const uint8_t *in, const uint8_t *stream)
+AEAD_AVX2 static inline void xor_block(uint8_t *out, const uint8_t *in, const uint8_t *stream)
 {
 	for (int i = 0; i < CHACHA_BLOCK; i += 32) {
 		__m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(in + i));
@@ -137,16 +131,21 @@ AEAD_AVX2 static void xor_block(uint8_t *out, const uint8_t *in, const uint8_t *
 }
 
 /* Decrypts what has its key stream in the store: up to the block that is next. */
-static void open_stored(struct pipe *w, size_t job)
+AEAD_AVX2 static void open_stored(struct pipe *w, size_t job)
 {
 	const struct aead_job *j = &w->jobs[job];
 	size_t end = job == w->job ? (w->block - 1) * CHACHA_BLOCK : j->len, at = 0;
 	size_t stream = slot_of(w, job)->stream;
+	uint8_t last[CHACHA_BLOCK];
 
 	end = end < j->len ? end : j->len;
 	for (; at + CHACHA_BLOCK <= end; at += CHACHA_BLOCK)
 		xor_block(j->out + at, j->in + at, w->stream[stream++ % STREAM]);
-	xor_bytes(j->out + at, j->in + at, w->stream[stream % STREAM], end - at);
+	if (at == end)
+		return;
+	aead_copy_short(last, j->in + at, end - at);
+	xor_block(last, last, w->stream[stream % STREAM]);
+	aead_copy_short(j->out + at, last, end - at);
 }
 
 /* The oldest job without a tag gets it. All its ciphertext and its key must be there. */
@@ -193,7 +192,7 @@ static void pass(struct pipe *w)
 	beside(w, b);
 	aead_chacha8(&w->c, b);
 	for (size_t i = 0; i < w->n_cut; i++)
-		memcpy(w->cut[i].out, w->rest[w->cut[i].lane], w->cut[i].len);
+		aead_copy_short(w->cut[i].out, w->rest[w->cut[i].lane], w->cut[i].len);
 	w->n_cut = 0;
 	w->busy = 0;
 	w->done_job = w->job;
@@ -210,7 +209,7 @@ static void place(struct pipe *w, size_t lane, const struct aead_job *j, size_t 
 		w->c.out[lane] = j->out + at;
 		return;
 	}
-	memcpy(w->rest[lane], j->in + at, left);
+	aead_copy_short(w->rest[lane], j->in + at, left);
 	w->c.in[lane] = w->c.out[lane] = w->rest[lane];
 	w->cut[w->n_cut].out = j->out + at;
 	w->cut[w->n_cut].lane = lane;
@@ -223,33 +222,44 @@ static void job_next(struct pipe *w)
 	w->block = 0;
 }
 
-static void lane_next(struct pipe *w)
+/* The next blocks of this job, as many as fit the lanes that are free, at most max. */
+static void lanes_fill(struct pipe *w, size_t max)
 {
 	const struct aead_job *j = &w->jobs[w->job];
-	size_t lane = w->busy++;
+	size_t lane = w->busy, end = lane + data_blocks(j) + 1 - w->block;
+	bool stored = w->opening && w->job >= w->tagged;
 
-	w->c.key[lane] = j->key;
-	w->c.block[lane] = (uint32_t)w->block;
-	w->c.nonce_lo[lane] = (uint32_t)j->counter;
-	w->c.nonce_hi[lane] = (uint32_t)(j->counter >> 32);
-	w->c.in[lane] = zeros;
-	if (!w->block)
-		w->c.out[lane] = slot_of(w, w->job)->key;
-	else if (w->opening && w->job >= w->tagged)
-		w->c.out[lane] = w->stream[w->stream_end++ % STREAM];
-	else
-		place(w, lane, j, w->block);
-	w->block++;
+	end = end < CHACHA_LANES ? end : CHACHA_LANES;
+	end = end - lane < max ? end : lane + max;
+	w->c.run = end - lane == CHACHA_LANES;
+	for (size_t i = lane; i < (w->c.run ? 1 : end); i++) {
+		w->c.key[i] = j->key;
+		w->c.block[i] = (uint32_t)(w->block + i - lane);
+		w->c.nonce_lo[i] = (uint32_t)j->counter;
+		w->c.nonce_hi[i] = (uint32_t)(j->counter >> 32);
+	}
+	for (; lane < end; lane++, w->block++) {
+		w->c.in[lane] = zeros;
+		if (!w->block)
+			w->c.out[lane] = slot_of(w, w->job)->key;
+		else if (stored)
+			w->c.out[lane] = w->stream[w->stream_end++ % STREAM];
+		else
+			place(w, lane, j, w->block);
+	}
+	w->busy = end;
 	if (w->block > data_blocks(j))
 		job_next(w);
 	if (w->busy == CHACHA_LANES)
 		pass(w);
 }
 
-static bool store_full(const struct pipe *w)
+/* Blocks for which the store has room; a job that needs none of it has all it wants. */
+static size_t store_room(const struct pipe *w)
 {
-	return w->opening && w->tagged <= w->job &&
-	       w->stream_end - w->slot[w->tagged % SLOTS].stream == STREAM;
+	if (!w->opening || w->tagged > w->job)
+		return SIZE_MAX;
+	return STREAM - (w->stream_end - w->slot[w->tagged % SLOTS].stream);
 }
 
 /* The oldest job gets its tag without waiting for passes to hide its blocks beside. */
@@ -261,27 +271,37 @@ static void hurry(struct pipe *w)
 		tag_oldest(w);
 }
 
-/* A slot for the next job, or room in the store for its next block. */
+/* A slot for the next job, and room in the store for one block of it at least. */
 static void make_room(struct pipe *w)
 {
 	struct slot *s = slot_of(w, w->job);
 
-	if (w->block) {
-		while (store_full(w))
-			hurry(w);
-		return;
-	}
 	while (w->job - w->tagged == SLOTS)
 		hurry(w);
-	s->begun = false;
-	s->taken = 0;
-	s->stream = w->stream_end;
+	if (!w->block) {
+		s->begun = false;
+		s->taken = 0;
+		s->stream = w->stream_end;
+	}
+	while (!store_room(w))
+		hurry(w);
 }
 
 /* The next job has been found wrong before all its blocks had lanes. */
 static bool refused(const struct pipe *w)
 {
 	return w->opening && w->job < w->tagged && !w->jobs[w->job].ok;
+}
+
+static void wipe(struct pipe *w)
+{
+	size_t slots = w->n < SLOTS ? w->n : SLOTS;
+	size_t blocks = w->stream_end < STREAM ? w->stream_end : STREAM;
+
+	crypto_wipe(w->c.state, sizeof(w->c.state) + sizeof(w->c.mixed));
+	crypto_wipe(w->rest, sizeof(w->rest) + sizeof(w->unused));
+	crypto_wipe(w->slot, slots * sizeof(*w->slot));
+	crypto_wipe(w->stream, blocks * sizeof(*w->stream));
 }
 
 static void run(struct aead_job *jobs, size_t n, bool opening)
@@ -298,13 +318,13 @@ static void run(struct aead_job *jobs, size_t n, bool opening)
 		if (refused(&w))
 			job_next(&w);
 		else
-			lane_next(&w);
+			lanes_fill(&w, store_room(&w));
 	}
 	if (w.busy)
 		pass(&w);
 	while (w.tagged < n)
 		tag_oldest(&w);
-	crypto_wipe(&w, sizeof(w));
+	wipe(&w);
 }
 
 static void seal(struct aead_job *jobs, size_t n)

@@ -26,13 +26,15 @@ struct aead_poly1 {
 	uint64_t h0, h1, h2, r0, r1, s1;
 };
 
-/* Eight blocks, a lane each. in and out are CHACHA_BLOCK bytes; a lane's out may be its in. `state`
- * and `mixed` are the kernel's; they are here so that the caller can wipe them. */
+/* Eight blocks, a lane each. in and out are CHACHA_BLOCK bytes; a lane's out may be its in. If they
+ * are consecutive blocks of one packet, `run` says so, and lane 0 alone has key, block and nonce.
+ * `state` and `mixed` are the kernel's; they are here so that the caller can wipe them. */
 struct aead_chacha {
 	__m256i state[16], mixed[16];
 	const uint8_t *key[CHACHA_LANES], *in[CHACHA_LANES];
 	uint8_t *out[CHACHA_LANES];
 	uint32_t block[CHACHA_LANES], nonce_lo[CHACHA_LANES], nonce_hi[CHACHA_LANES];
+	bool run;
 };
 
 /* Blocks of Poly1305 that aead_chacha8 takes in beside its own work: AEAD_BESIDE in each of ten
@@ -57,5 +59,24 @@ void aead_poly_blocks(struct aead_poly1 *p, const uint8_t *m, size_t n);
  * lengths (RFC 8439 §2.8, no associated data); and the tag. */
 void aead_poly_final(struct aead_poly1 *p, const uint8_t key[32], const uint8_t *end, uint32_t len,
 		     uint8_t tag[16]);
+
+/* n < CHACHA_BLOCK bytes, without the call of a function. */
+static inline void aead_copy_short(uint8_t *out, const uint8_t *in, size_t n)
+{
+#define PIECE(size)                                      \
+	do {                                             \
+		if (n & (size)) {                        \
+			__builtin_memcpy(out, in, size); \
+			out += (size), in += (size);     \
+		}                                        \
+	} while (0)
+	PIECE(32);
+	PIECE(16);
+	PIECE(8);
+	PIECE(4);
+	PIECE(2);
+	PIECE(1);
+#undef PIECE
+}
 #endif
 #endif

@@ -81,7 +81,22 @@ AEAD_AVX2 static inline void xor_half(const struct aead_chacha *c, size_t at)
 		STORE(c->out[i] + at, _mm256_xor_si256(r[i], LOAD(c->in[i] + at)));
 }
 
-AEAD_AVX2 static inline void keys_and_nonces(struct aead_chacha *c)
+AEAD_AVX2 static inline void one_packet(struct aead_chacha *c)
+{
+	int word;
+
+	AEAD_UNROLL8
+	for (int i = 0; i < 8; i++) {
+		memcpy(&word, c->key[0] + 4 * i, 4);
+		c->state[4 + i] = _mm256_set1_epi32(word);
+	}
+	c->state[12] = ADD(_mm256_set1_epi32((int)c->block[0]),
+			   _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+	c->state[14] = _mm256_set1_epi32((int)c->nonce_lo[0]);
+	c->state[15] = _mm256_set1_epi32((int)c->nonce_hi[0]);
+}
+
+AEAD_AVX2 static inline void many_packets(struct aead_chacha *c)
 {
 	v8 k[8];
 
@@ -104,7 +119,10 @@ AEAD_AVX2 void aead_chacha8(struct aead_chacha *c, struct aead_beside *beside)
 	c->state[2] = _mm256_set1_epi32(0x79622d32);
 	c->state[3] = _mm256_set1_epi32(0x6b206574);
 	c->state[13] = _mm256_setzero_si256();
-	keys_and_nonces(c);
+	if (c->run)
+		one_packet(c);
+	else
+		many_packets(c);
 	rounds(c, beside);
 	xor_half(c, 0);
 	xor_half(c, 32);
