@@ -149,11 +149,15 @@ static void test_more_and_held(void)
 		T_EQ(udp_recv(b, 4, &d, &more), 0);
 		T(!more);
 	}
+	ends_close();
 	/* held datagrams go with their socket */
+	ends_open(&(struct udp_cfg){0}, &(struct udp_cfg){0});
+	to = end_of("127.0.0.1", udp_port(b, 4));
 	put_n(&to, UDP_QUEUE_CAP, 64);
 	flush();
 	n = udp_recv(b, 4, &d, &more);
 	T(n > 0 && more);
+	T(!udp_gro(b, 4) || !udp_gso(a, 4) || udp_rx_held(b, 4));
 	T_EQ(udp_rebind(b, &err), 0);
 	T(!udp_rx_held(b, 4));
 	T_EQ(udp_recv(b, 4, &d, &more), 0);
