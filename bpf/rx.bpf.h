@@ -27,8 +27,7 @@ struct rx {
 	__u32 text_len; /* inner packet and padding */
 	__u32 tun_ifindex;
 	__u32 frame_len;
-	__u32 flags; /* of the configuration */
-	__u64 hold_ns;
+	const struct ps_config *cfg;
 };
 
 /* Copy what judging takes from the peer. 0: somebody is writing it. */
@@ -72,17 +71,17 @@ static __always_inline enum ps_reason_id rx_lookup(struct rx *r, const struct ps
 	if (!r->peer || !r->scratch || !rx_peer_read(r))
 		return PS_R_XDP_USER_MODE;
 	id = ps_rx_peer(&r->scratch->view, &r->outer);
-	if (id == PS_R_XDP_TOO_BIG)
-		ps_rx_hold(r->session, r->now + r->hold_ns);
+	if (id == PS_GO_ON)
+		id = ps_rx_order(r->session, r->now, cfg);
+	ps_rx_passed(r->session, id, r->now, cfg);
 	return id;
 }
 
 static __always_inline enum ps_reason_id rx_bad_tag(struct rx *r)
 {
-	enum ps_reason_id id = ps_rx_bad_tag(r->flags);
+	enum ps_reason_id id = ps_rx_bad_tag(r->cfg->flags);
 
-	if (id == PS_R_XDP_JOINED)
-		ps_rx_hold(r->session, r->now + r->hold_ns);
+	ps_rx_passed(r->session, id, r->now, r->cfg);
 	return id;
 }
 
@@ -143,7 +142,7 @@ static __always_inline enum ps_reason_id rx_judge(struct rx *r, struct ps_inner 
 		return id;
 	if (PS_READ_ONCE(r->peer->seq) != r->peer_seq)
 		return PS_R_XDP_USER_MODE;
-	if (ps_flow_held(*flow, r->now))
+	if (ps_flow_held(*flow, r->now, PS_READ_ONCE(r->cfg->drained_ns)))
 		return PS_R_XDP_FLOW_WARM;
 	return rx_nat(r, in, *flow);
 }
@@ -248,8 +247,7 @@ static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx, __u64 fra
 	r.tun_ifindex = alive_ifindex();
 	if (!cfg || !r.tun_ifindex)
 		return PS_R_XDP_DAEMON_GONE;
-	r.flags = cfg->flags;
-	r.hold_ns = cfg->bulk_hold_ns;
+	r.cfg = cfg;
 	id = ps_rx_classify(data, end, cfg, &r.outer);
 	if (id != PS_GO_ON)
 		return id;

@@ -103,20 +103,20 @@ static __always_inline enum ps_reason_id tx_nat(struct tx *t)
 
 /* Peer, path and kind of packet. */
 static __always_inline enum ps_reason_id tx_judge(struct __sk_buff *ctx, struct tx *t,
-						  __u64 bulk_hold_ns)
+						  const struct ps_config *cfg)
 {
 	enum ps_reason_id id;
 
 	if (!tx_peer_read(t))
 		return PS_R_TX_USER_MODE;
 	id = ps_tx_peer(&t->scratch->path, t->flow);
+	if (id == PS_R_TX_USER_MODE)
+		ps_flow_hold(t->flow, t->now, t->now);
 	if (id != PS_GO_ON)
 		return id;
 	if (!SKB_FAMILY_SWITCH && t->scratch->path.family != t->scratch->inner.ip.family)
 		return PS_R_TX_NO_PATH;
-	id = ps_tx_bulk(t->flow, ctx->gso_size != 0, t->now);
-	if (id == PS_R_TX_GSO)
-		ps_flow_hold(t->flow, t->now + bulk_hold_ns);
+	id = ps_tx_bulk(t->flow, ctx->gso_size != 0, t->now, cfg);
 	if (id == PS_GO_ON)
 		id = ps_tx_size(&t->scratch->path, t->len);
 	if (id != PS_GO_ON)
@@ -303,7 +303,7 @@ static __always_inline enum ps_reason_id tx_packet(struct __sk_buff *ctx, __u32 
 	id = tx_flow(ctx, &t);
 	if (id != PS_GO_ON || !t.flow)
 		return id;
-	id = tx_judge(ctx, &t, cfg->bulk_hold_ns);
+	id = tx_judge(ctx, &t, cfg);
 	if (id != PS_GO_ON || !t.session)
 		return id;
 	id = tx_send(ctx, &t);

@@ -51,8 +51,9 @@ struct ps_session {
 	__u64 tx_user_bytes;
 	__u64 last_rx_ns; /* [data path] last authenticated packet that was not a keepalive */
 	__u64 last_tx_ns;
-	__u64 rx_held_until_ns; /* [data path] datagrams arrived joined: all are user space's until
-				   then */
+	__u64 rx_held_until_ns; /* [data path] what is received is user space's until then, and
+				   until it has none left; 0: the kernel's */
+	__u64 rx_passed_ns;	/* [data path] while it is held: last passed to user space */
 };
 
 enum ps_peer_flags {
@@ -132,7 +133,8 @@ struct ps_flow {
 	__u64 packets;	  /* [data path] carried by the kernel */
 	__u64 bytes;
 	__u64 last_ns;
-	__u64 bulk_until_ns; /* [data path] the flow's packets are user space's until then */
+	__u64 bulk_until_ns; /* [data path] the flow's packets are user space's until then, and
+				until it has none left (include/plan/flow.h); 0: the kernel's */
 	__u32 resource;	     /* for display: slot in the daemon's resource table */
 	__u32 flags;	     /* [data path] enum ps_flow_flags */
 	__u8 nat; /* 1: translate (include/plan/nat.h): ps_flow_in the destination address and
@@ -160,6 +162,7 @@ struct ps_config {
 	__u32 fwmark;	    /* set on packets the kernel sends */
 	__u64 bulk_hold_ns; /* how long a flow stays user space's after a GSO packet, and a session
 			       after a joined datagram */
+	__u64 drained_ns; /* what was passed to user space before then is not on its way any more */
 };
 
 /* ps_key[slot]: how the kernel holds the two 32-byte session keys is private to bpf/keys.bpf.h.
@@ -180,7 +183,7 @@ struct ps_meta {
 };
 #define PS_META_MAGIC 0x70734d31u
 
-_Static_assert(sizeof(struct ps_session) == 136, "ps_session");
+_Static_assert(sizeof(struct ps_session) == 144, "ps_session");
 _Static_assert(sizeof(struct ps_peer) == 88, "ps_peer");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_ifindex) == 36, "ps_peer.path_ifindex");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_channel) == 42, "ps_peer.path_channel");
@@ -191,6 +194,6 @@ _Static_assert(sizeof(struct ps_flow_key) == 44, "ps_flow_key");
 _Static_assert(sizeof(struct ps_flow) == 80, "ps_flow");
 _Static_assert(__builtin_offsetof(struct ps_flow, nat) == 56, "ps_flow.nat");
 _Static_assert(__builtin_offsetof(struct ps_flow, nat_addr) == 64, "ps_flow.nat_addr");
-_Static_assert(sizeof(struct ps_config) == 32, "ps_config");
+_Static_assert(sizeof(struct ps_config) == 40, "ps_config");
 _Static_assert(sizeof(struct ps_replay) == 1032, "ps_replay");
 #endif

@@ -75,11 +75,14 @@ static __always_inline enum ps_reason_id ps_tx_peer(const struct ps_path_view *v
 
 /* Segmentation-offload packets are user space's, and for a while all packets of their flow with
  * them, or they would overtake each other. */
-static __always_inline enum ps_reason_id ps_tx_bulk(struct ps_flow *f, int is_gso, __u64 now)
+static __always_inline enum ps_reason_id ps_tx_bulk(struct ps_flow *f, int is_gso, __u64 now,
+						    const struct ps_config *cfg)
 {
-	if (is_gso)
+	if (is_gso) {
+		ps_flow_hold(f, now, now + cfg->bulk_hold_ns);
 		return PS_R_TX_GSO;
-	return ps_flow_held(f, now) ? PS_R_TX_BULK : PS_GO_ON;
+	}
+	return ps_flow_held(f, now, PS_READ_ONCE(cfg->drained_ns)) ? PS_R_TX_BULK : PS_GO_ON;
 }
 
 /* Longer than the connection carries: user space tells the sender. */

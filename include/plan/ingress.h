@@ -181,17 +181,26 @@ static __always_inline enum ps_reason_id ps_rx_session(const struct ps_session *
 		return PS_R_XDP_UNCONFIRMED;
 	if (now >= s->rx_until_ns)
 		return PS_R_XDP_EXPIRED;
-	if (now < PS_READ_ONCE(s->rx_held_until_ns))
-		return PS_R_XDP_BULK;
 	return PS_GO_ON;
 }
 
-/* A datagram too long to be one message is several, joined on its way (UDP GRO, or a sender's
- * segmentation offload on a virtual link), and user space parts them. What follows it in the
- * session must not overtake it. */
-static __always_inline void ps_rx_hold(struct ps_session *s, __u64 until)
+/* Whose packet it is, as far as the order of the session's packets goes. */
+static __always_inline enum ps_reason_id ps_rx_order(struct ps_session *s, __u64 now,
+						     const struct ps_config *cfg)
 {
-	PS_WRITE_ONCE(s->rx_held_until_ns, until);
+	return ps_session_held(s, now, PS_READ_ONCE(cfg->drained_ns)) ? PS_R_XDP_BULK : PS_GO_ON;
+}
+
+/* The packet goes to user space for this reason: what follows it in the session must not overtake
+ * it. A datagram too long to be one message is several, joined on its way (UDP GRO, or a sender's
+ * segmentation offload on a virtual link), and more of them will follow. */
+static __always_inline void ps_rx_passed(struct ps_session *s, enum ps_reason_id id, __u64 now,
+					 const struct ps_config *cfg)
+{
+	if (id == PS_R_XDP_TOO_BIG || id == PS_R_XDP_JOINED)
+		ps_session_hold(s, now, now + cfg->bulk_hold_ns);
+	else if (id == PS_R_XDP_USER_MODE)
+		ps_session_hold(s, now, now);
 }
 
 /* A tag that is wrong. Generic XDP sees joined datagrams, and a few short ones are no longer than a

@@ -156,7 +156,8 @@ static inline void kw_reset(struct kworld *w, int outer_family)
 					  .slot_mask = KERN_SESSIONS - 1,
 					  .tun_ifindex = KERN_LO,
 					  .fwmark = 0x5053,
-					  .bulk_hold_ns = 1000000000};
+					  .bulk_hold_ns = 1000000000,
+					  .drained_ns = PS_NEVER};
 	s->local_idx = KW_LOCAL;
 	s->remote_idx = KW_FAR;
 	s->peer = KW_PEER;

@@ -188,7 +188,7 @@ static enum ps_reason_id ref_tx_steps(const uint8_t *b, size_t len, bool gso, ui
 	if (id == PS_GO_ON && w.k.plain && v.family != in.ip.family)
 		id = PS_R_TX_NO_PATH; /* older kernels cannot turn an skb's family */
 	if (id == PS_GO_ON)
-		id = ps_tx_bulk(f, gso, now);
+		id = ps_tx_bulk(f, gso, now, w.k.config);
 	if (id == PS_GO_ON)
 		id = ps_tx_size(&v, (uint32_t)len);
 	if (id != PS_GO_ON)
@@ -238,6 +238,7 @@ static void tables_read(struct tables *t)
 	static const int protos[2][3] = {{6, 17, 1}, {6, 17, 58}};
 
 	memcpy(t->session, w.k.session, sizeof(t->session));
+	t->session[KW_SLOT].rx_held_until_ns = t->session[KW_SLOT].rx_passed_ns = 0;
 	memcpy(t->replay, w.k.replay, sizeof(t->replay));
 	memcpy(t->peer, w.k.peer, sizeof(t->peer));
 	memset(t->flow, 0, sizeof(t->flow));
@@ -253,6 +254,10 @@ static void tables_read(struct tables *t)
 
 		bpf_map_lookup_elem(w.k.flow_in, &a, &t->flow[2 * i]);
 		bpf_map_lookup_elem(w.k.flow_out, &b, &t->flow[2 * i + 1]);
+		if (t->flow[2 * i + 1].bulk_until_ns) { /* held: a matter of time as well */
+			t->flow[2 * i + 1].bulk_until_ns = t->flow[2 * i + 1].last_ns = 0;
+			bpf_map_update_elem(w.k.flow_out, &b, &t->flow[2 * i + 1], BPF_EXIST);
+		}
 	}
 }
 
@@ -397,6 +402,7 @@ static void generate_state(bool tx)
 	struct ps_session *s = &w.k.session[KW_SLOT];
 	struct ps_peer *p = &w.k.peer[KW_PEER];
 
+	s->rx_held_until_ns = 0; /* what is held back is a matter of time: test_reasons */
 	s->flags = PS_SESS_USED | (pick(40) ? PS_SESS_CONFIRMED : 0);
 	s->rx_until_ns = pick(40) ? PS_NEVER : 1;
 	s->tx_until_ns = pick(40) ? PS_NEVER : 1;
@@ -547,7 +553,7 @@ static void test_egress(void)
 			break;
 		tables_read(&after);
 		for (int i = 0; i < 12; i++)
-			after.flow[i].bulk_until_ns = before.flow[i].bulk_until_ns;
+			after.flow[i].last_ns = before.flow[i].last_ns;
 		if (o.id == PS_R_TX_SENT) {
 			if (!T_EQ(after.session[KW_SLOT].tx_counter,
 				  before.session[KW_SLOT].tx_counter + 1))

@@ -32,9 +32,11 @@ static bool expect_rx(enum ps_reason_id want, const struct kpkt *p)
 	tables_read(&before);
 	ok = T_EQ(kern_run(&w.k, w.k.wan_rx, p->b, p->len, NULL, 0, &r), 0);
 	tables_read(&after);
-	if (want == PS_R_XDP_TOO_BIG ||
-	    want == PS_R_XDP_JOINED) /* the one thing they leave behind */
+	if (want == PS_R_XDP_TOO_BIG || want == PS_R_XDP_JOINED || want == PS_R_XDP_BULK ||
+	    want == PS_R_XDP_USER_MODE) { /* the one thing they leave behind */
 		after.session[KW_SLOT].rx_held_until_ns = before.session[KW_SLOT].rx_held_until_ns;
+		after.session[KW_SLOT].rx_passed_ns = before.session[KW_SLOT].rx_passed_ns;
+	}
 	if (!ok || !T_EQ(r.id, want)) {
 		t_note("wanted %s, got %s", kern_reason_name[want],
 		       r.id < PS_R_COUNT ? kern_reason_name[r.id] : "?");
@@ -328,7 +330,7 @@ static void rx_inner(void)
 			     kern_now() + 3600 * NS_PER_SEC);
 		rx_inner_one(PS_R_XDP_FLOW_WARM, text, len);
 	}
-	kw_flow_warm(&w, w.k.flow_in, &in, kern_now() - PS_FLOW_PAUSE_NS,
+	kw_flow_warm(&w, w.k.flow_in, &in, kern_now() - PS_PAUSE_NS,
 		     kern_now() + 3600 * NS_PER_SEC);
 	rx_inner_one(PS_R_XDP_DELIVERED, text, len);
 	kw_flow_warm(&w, w.k.flow_in, &in, kern_now(), kern_now());

@@ -38,7 +38,8 @@ static void empty(struct kern *k)
 					.slot_mask = KERN_SESSIONS - 1,
 					.tun_ifindex = KERN_LO,
 					.fwmark = 0x5053,
-					.bulk_hold_ns = 1};
+					.bulk_hold_ns = 1,
+					.drained_ns = PS_NEVER};
 }
 
 struct pw_bpf *pw_bpf_open(char *why, size_t cap)

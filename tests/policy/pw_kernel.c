@@ -177,7 +177,7 @@ static enum ps_reason_id plan_in(struct pw_node *n, uint32_t slot, const struct 
 	id = ps_rx_flow(e ? &e->f : NULL, slot, v.generation, now);
 	if (id != PS_GO_ON)
 		return id;
-	if (ps_flow_held(&e->f, now))
+	if (ps_flow_held(&e->f, now, PS_NEVER))
 		return PS_R_XDP_FLOW_WARM;
 	ps_nat_of_flow(&e->f, &nat);
 	id = ps_rx_nat(&nat, p->b, &in.ip);
@@ -217,7 +217,7 @@ static enum ps_reason_id plan_out(struct pw_node *n, const struct pkt *p, uint32
 	v.mtu = peer->mtu;
 	id = ps_tx_peer(&v, &e->f);
 	if (id == PS_GO_ON)
-		id = ps_tx_bulk(&e->f, 0, now);
+		id = ps_tx_bulk(&e->f, 0, now, &(struct ps_config){.drained_ns = PS_NEVER});
 	if (id == PS_GO_ON)
 		id = ps_tx_size(&v, (uint32_t)p->len);
 	if (id != PS_GO_ON)

@@ -253,6 +253,8 @@ enum ps_reason_id data_send_any(struct daemon *d, uint32_t slot, const uint8_t *
  * came from there. */
 void data_too_big(struct daemon *d, uint32_t slot, const uint8_t *pkt, const struct ip_meta *m,
 		  uint64_t now);
+/* Before each sleep: the kernel programs learn when nothing they passed up is left here. */
+void data_drained(struct daemon *d);
 void data_goodbye(struct daemon *d, uint32_t slot, uint64_t now);
 void data_count(struct daemon *d, enum ps_reason_id reason, size_t bytes);
 

@@ -4,6 +4,7 @@
  * kernel. With the kernel executor active it sees what that passes up: first packets of a flow,
  * bulk, everything unusual, and all control traffic. Here is what both directions share. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,6 +110,24 @@ void data_run_add(struct data_run *r, uint64_t packets, uint64_t bytes)
 {
 	r->packets += packets;
 	r->bytes += bytes;
+}
+
+/* ---- the order of packets between the executors ---- */
+
+void data_drained(struct daemon *d)
+{
+	struct pollfd p[] = {{.fd = tun_fd(d->tun), .events = POLLIN},
+			     {.fd = udp_fd(d->udp, 4), .events = POLLIN},
+			     {.fd = udp_fd(d->udp, 6), .events = POLLIN}};
+	uint64_t at;
+
+	if (!d->bpf || !d->data->moved || udp_pending(d->udp, 4) || udp_pending(d->udp, 6))
+		return;
+	at = loop_now(); /* before we look: what comes after this is not spoken of */
+	if (poll(p, 3, 0))
+		return;
+	d->data->moved = false;
+	PS_WRITE_ONCE(bpf_load_tables(d->bpf)->config->drained_ns, at);
 }
 
 /* ---- life ---- */

@@ -71,6 +71,7 @@ struct data_tx {
 struct data {
 	struct data_rx rx;
 	struct data_tx tx;
+	bool moved; /* packets, since data_drained last said that there are none */
 };
 
 /* Seal and queue all that data_tx holds. */

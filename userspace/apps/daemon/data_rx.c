@@ -201,6 +201,7 @@ void data_udp_readable(struct daemon *d, int family, uint64_t now)
 	int batch = 0;
 	bool more;
 
+	d->data->moved = true;
 	off_join_init(&d->data->rx.join, tun_joins_tcp(d->tun), tun_joins_udp(d->tun));
 	do {
 		size_t n = udp_recv(d->udp, family, &g, &more);

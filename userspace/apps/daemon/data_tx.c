@@ -274,6 +274,7 @@ void data_tun_readable(struct daemon *d, uint64_t now)
 	struct tun_pkt *p;
 	size_t n;
 
+	d->data->moved = true;
 	for (int batch = 0; batch < DATA_BATCHES && !d->stopping; batch++) {
 		n = tun_read(d->tun, &p);
 		for (size_t i = 0; i < n; i++)

@@ -10,7 +10,6 @@
 
 #include "apps/daemon/daemon.h"
 
-#define WARM_NS	   (20 * NS_PER_MS) /* a new flow that never pauses changes hands after this */
 #define REOFFER_NS (5 * NS_PER_SEC) /* the kernel's table is an LRU: an entry may have gone */
 
 static bool flow_key(struct ps_flow_key *k, enum bpf_dir dir, uint32_t slot,
@@ -121,7 +120,7 @@ static void offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struc
 		.generation = p->generation,
 		.expires_ns = tunnel_expiry_ns(g->expires_at, &wall, now),
 		.last_ns = now,
-		.bulk_until_ns = now + WARM_NS,
+		.bulk_until_ns = now,
 		.flags = PS_FLOW_WARM,
 		.resource = g->resource,
 	};

@@ -49,6 +49,7 @@ static void on_hook(void *ctx, uint64_t now)
 	portal_drain(d, now);
 	mtu_drain(d);
 	udp_flush(d->udp);
+	data_drained(d);
 	loop_fd_set(&d->fd_udp4, LOOP_READ | (udp_pending(d->udp, 4) ? LOOP_WRITE : 0));
 	loop_fd_set(&d->fd_udp6, LOOP_READ | (udp_pending(d->udp, 6) ? LOOP_WRITE : 0));
 	loop_timer_arm(&d->timer, next_deadline(d));

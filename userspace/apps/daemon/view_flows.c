@@ -139,8 +139,8 @@ static bool is_kernels(const struct walk *w, const struct row *r)
 {
 	const struct ps_peer *p = fwd_peer(&w->d->fwd, r->peer);
 
-	return r->kernel && p && (p->flags & PS_PEER_KERNEL) &&
-	       r->kernel->bulk_until_ns <= w->now && !(r->dir == BPF_FLOW_OUT && w->d->captured);
+	return r->kernel && p && (p->flags & PS_PEER_KERNEL) && !r->kernel->bulk_until_ns &&
+	       !(r->dir == BPF_FLOW_OUT && w->d->captured);
 }
 
 static void view_row(struct walk *w, const struct row *r)
