@@ -145,6 +145,15 @@ static void test_poly_around_p(void)
 			key[16] = (uint8_t)(k & 1 ? 0xff : 0);
 			check_message(msg, (uint32_t)(n + 1) * POLY_BLOCK, key);
 		}
+	/* Three empty blocks, then nearly 2^128: what comes back from above 2^130 carries through
+	 * all of the rest. */
+	for (unsigned k = 0; k < 16; k++) {
+		memset(msg, 0, sizeof(msg));
+		memset(msg + 3 * POLY_BLOCK, 0xff, POLY_BLOCK);
+		msg[3 * POLY_BLOCK] = (uint8_t)(0xff - k);
+		for (uint32_t n = 4; n <= 12; n++)
+			check_message(msg, n * POLY_BLOCK, key);
+	}
 	/* 2^130 - 5 + k for small k: three times 2^128 from three blocks, and 2^128 - 5 + k in sum.
 	 */
 	for (int k = -8; k < 16; k++) {

@@ -431,6 +431,37 @@ static void test_extreme_contents(void)
 	on_each(extreme_contents);
 }
 
+/* More and longer packets than any batch has: the tags fall behind until there is no room for
+ * another packet without one. */
+static void long_queue(const struct aead_backend *be)
+{
+	enum { N = 400, LEN = MAX_LEN };
+	static uint8_t out[N][LEN + AEAD_TAG], want[LEN + AEAD_TAG];
+	static struct aead_job jobs[N];
+
+	for (int opening = 0; opening < 2; opening++) {
+		for (size_t i = 0; i < N; i++)
+			jobs[i] = (struct aead_job){.key = keys[i % MAX_JOBS],
+						    .counter = i,
+						    .in = opening ? out[i] : plain[0],
+						    .out = out[i],
+						    .len = LEN};
+		(opening ? be->open : be->seal)(jobs, N);
+		for (size_t i = 0; i < N; i++) {
+			aead_seal(want, jobs[i].key, i, NULL, 0, plain[0], LEN);
+			if (opening)
+				T(jobs[i].ok && !memcmp(out[i], plain[0], LEN));
+			else
+				T_MEM(out[i], want, LEN + AEAD_TAG);
+		}
+	}
+}
+
+static void test_long_queue(void)
+{
+	on_each(long_queue);
+}
+
 /* The seam itself: it uses the best that is there, and says which. */
 static void test_seam(void)
 {
@@ -469,6 +500,7 @@ int main(int argc, char **argv)
 	T_RUN(test_many_wrong);
 	T_RUN(test_every_bit);
 	T_RUN(test_extreme_contents);
+	T_RUN(test_long_queue);
 	T_RUN(test_seam);
 	return t_done();
 }
