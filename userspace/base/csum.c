@@ -13,20 +13,29 @@ typedef uint64_t lanes __attribute__((vector_size(32)));
 /* Fewer than 32 bytes, as if zero bytes followed. */
 INLINE uint64_t sum_tail(uint64_t sum, uint8_t *out, const uint8_t *p, size_t len, bool copy)
 {
-	for (uint32_t w; len >= 4; p += 4, len -= 4) {
-		memcpy(&w, p, 4);
+	for (uint64_t w; len >= 8; p += 8, len -= 8) {
+		memcpy(&w, p, 8);
 		if (copy) {
-			memcpy(out, &w, 4);
-			out += 4;
+			memcpy(out, &w, 8);
+			out += 8;
+		}
+		sum += (w >> 32) + (uint32_t)w;
+	}
+	for (uint16_t w; len >= 2; p += 2, len -= 2) {
+		memcpy(&w, p, 2);
+		if (copy) {
+			memcpy(out, &w, 2);
+			out += 2;
 		}
 		sum += w;
 	}
 	if (len) {
-		uint32_t w = 0;
+		const uint8_t last[2] = {p[0]};
+		uint16_t w;
 
-		memcpy(&w, p, len);
+		memcpy(&w, last, 2);
 		if (copy)
-			memcpy(out, &w, len);
+			out[0] = p[0];
 		sum += w;
 	}
 	return sum;

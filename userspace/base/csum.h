@@ -31,6 +31,21 @@ static inline uint64_t csum_add32(uint64_t sum, uint32_t host)
 	return csum_add16(csum_add16(sum, (uint16_t)(host >> 16)), (uint16_t)host);
 }
 
+/* A few 32-bit words, a constant number of them: addresses, headers. */
+static inline __attribute__((always_inline)) uint64_t csum_add_words(uint64_t sum, const void *data,
+								     size_t words)
+{
+	const uint8_t *p = data;
+	uint32_t w;
+
+#pragma GCC unroll 16
+	for (size_t i = 0; i < words; i++) {
+		memcpy(&w, p + 4 * i, 4);
+		sum += w;
+	}
+	return sum;
+}
+
 /* The one's complement sum in 16 bits, in memory order. 0xffff: data that verifies. */
 static inline uint16_t csum_fold(uint64_t sum)
 {

@@ -55,7 +55,7 @@ static bool ip_header_right(const struct look *l)
 	if (l->family == 6)
 		return true;
 	return !(l->pkt[6] & IP4_RESERVED) && be16_get(l->pkt + 10) != 0xffff &&
-	       csum_fold(csum_add(0, l->pkt, 20)) == 0xffff;
+	       csum_fold(csum_add_words(0, l->pkt, 5)) == 0xffff;
 }
 
 static bool look_tcp(struct look *l)
@@ -99,7 +99,8 @@ static struct look look(const struct off_join *j, uint8_t *pkt, size_t len)
 
 static uint64_t pseudo_sum(const uint8_t *pkt, uint16_t l4_off, size_t l4_len)
 {
-	uint64_t sum = l4_off == 20 ? csum_add(0, pkt + 12, 8) : csum_add(0, pkt + 8, 32);
+	uint64_t sum = l4_off == 20 ? csum_add_words(0, pkt + 12, 2)
+				    : csum_add_words(0, pkt + 8, 8);
 
 	sum = csum_add16(sum, pkt[l4_off == 20 ? 9 : 6]);
 	return csum_add16(sum, (uint16_t)l4_len);

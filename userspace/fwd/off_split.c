@@ -34,7 +34,8 @@ static bool plain_transport(const uint8_t *pkt, size_t len, const struct ip_meta
 /* Addresses and protocol; the length is added where it is known. */
 static uint64_t pseudo_sum(const uint8_t *pkt, const struct ip_meta *m)
 {
-	uint64_t sum = m->family == 4 ? csum_add(0, pkt + 12, 8) : csum_add(0, pkt + 8, 32);
+	uint64_t sum = m->family == 4 ? csum_add_words(0, pkt + 12, 2)
+				      : csum_add_words(0, pkt + 8, 8);
 
 	return csum_add16(sum, m->proto);
 }
