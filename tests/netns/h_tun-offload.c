@@ -362,6 +362,48 @@ static void test_udp(void)
 	trains(AF_INET6, h6, t6, true);
 }
 
+/* More than a batch holds waits in the device; the room around a packet is its own. */
+static void test_arena(void)
+{
+	int to = sock(AF_INET, SOCK_DGRAM, "10.99.0.1", 7000),
+	    from = sock(AF_INET, SOCK_DGRAM, "10.99.0.1", 7001);
+	unsigned read = 0, batches = 0;
+	struct tun_pkt *in;
+	size_t n;
+
+	up(false);
+	shell("sysctl -qw net.ipv6.conf.tun-off.disable_ipv6=1"); /* no packets of its own */
+	while (tun_read(mi.tun, &in))
+		;
+	T_EQ(connect_to(from, "10.99.0.2", 7000), 0);
+	for (unsigned i = 0; i < 30; i++)
+		send_train(from, i, TRAIN * DGRAM, DGRAM);
+	if (!tun_offload(mi.tun)->uso) {
+		t_skip("no USO");
+		goto out;
+	}
+	do {
+		n = tun_read(mi.tun, &in);
+		T(n < TUN_BATCH);
+		T_EQ(tun_more(mi.tun), read + n < 30 || n * (TRAIN * DGRAM) > TUN_ARENA * 9 / 10);
+		for (size_t i = 0; i < n; i++) {
+			memset(in[i].data - TUN_HEADROOM, 0xee, TUN_HEADROOM);
+			memset(in[i].data + in[i].len, 0xdd, TUN_TAILROOM);
+		}
+		for (size_t i = 0; i < n; i++) {
+			T_EQ(in[i].len, 28 + TRAIN * DGRAM);
+			T_MEM(in[i].data + 28, pattern(read++, TRAIN * DGRAM), TRAIN * DGRAM);
+		}
+		batches += n > 0;
+	} while (n);
+	T_EQ(read, 30);
+	T(batches == 2);
+out:
+	close(to);
+	close(from);
+	tun_close(mi.tun);
+}
+
 /* Many small ones: the kernel takes no more than 128 in one UDP packet. What it refuses arrives
  * packet by packet, and after some refusals nothing is joined any more. */
 static void test_refused(void)
@@ -438,6 +480,7 @@ int main(int argc, char **argv)
 	T_RUN(test_tcp_damaged);
 	T_RUN(test_without);
 	T_RUN(test_udp);
+	T_RUN(test_arena);
 	T_RUN(test_refused);
 	T_RUN(test_down);
 	return t_done();

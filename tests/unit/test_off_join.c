@@ -11,6 +11,13 @@ static void all_out_as_in(void)
 			t_note("packet %zu", i);
 }
 
+static void run_expect(size_t supers)
+{
+	rig_run(true, true);
+	T_EQ(n_super, supers);
+	all_out_as_in();
+}
+
 static void test_joined(void)
 {
 	for (int kind = 0; kind < 4; kind++) {
@@ -224,6 +231,53 @@ static void test_special_checksums(void)
 	rig_fill();
 }
 
+/* A datagram without checksum whose data happens to add up to one. */
+static void test_none_that_verifies(void)
+{
+	struct off_flow u = rig_flow(4, 17);
+
+	n_in = 0;
+	memset(payload, 0, 100);
+	rig_more(&u, 100), rig_more(&u, 100);
+	for (size_t i = 0; i < 2; i++) {
+		memcpy(in[i].b + 28, in[i].b + 26, 2);
+		off_pkt_seal(in[i].b, in[i].len);
+		T_EQ(be16_get(in[i].b + 26), 0xffff);
+	}
+	run_expect(1);
+	for (size_t i = 0; i < 2; i++)
+		be16_put(in[i].b + 26, 0);
+	run_expect(2);
+	rig_fill();
+}
+
+/* The length of an IPv4 packet ends at 65535. */
+static void test_full_to_the_byte(void)
+{
+	for (size_t last = 1023; last <= 1024; last++) {
+		struct off_flow u = rig_flow(4, 17);
+
+		n_in = 0;
+		for (int i = 0; i < 47; i++)
+			rig_more(&u, 1372);
+		rig_more(&u, last);
+		run_expect(last == 1023 ? 1 : 2);
+	}
+}
+
+static void test_reserved_bit(void)
+{
+	struct off_flow t = rig_flow(4, 6);
+
+	n_in = 0;
+	rig_more(&t, 100), rig_more(&t, 100);
+	for (size_t i = 0; i < 2; i++) {
+		in[i].b[6] |= 0x80;
+		off_pkt_seal(in[i].b, in[i].len);
+	}
+	run_expect(2);
+}
+
 /* RFC 6864: with DF the id is nothing. */
 static void test_df(void)
 {
@@ -299,6 +353,9 @@ int main(int argc, char **argv)
 	T_RUN(test_fields);
 	T_RUN(test_bytes);
 	T_RUN(test_special_checksums);
+	T_RUN(test_none_that_verifies);
+	T_RUN(test_full_to_the_byte);
+	T_RUN(test_reserved_bit);
 	T_RUN(test_df);
 	T_RUN(test_no_payload);
 	T_RUN(test_many_flows);
