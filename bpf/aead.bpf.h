@@ -26,97 +26,118 @@ struct chacha {
 	__u32 s[16]; /* RFC 8439 §2.3: constants, key, block counter, nonce */
 } __attribute__((aligned(8)));
 
-struct poly {
-	__u64 h[5]; /* not fully carried between blocks */
-	__u32 r[4];
-	__u32 pad[4];
-	__u64 sum; /* of all 32-bit words taken in, for an outer checksum */
+struct chacha_block {
+	__u64 w[AEAD_BLOCK / 8];
 };
 
-static __always_inline __u32 rotl(__u32 v, int n)
+struct poly {
+	__u64 r[2]; /* clamped; here and below two 32-bit words each */
+	__u64 pad[2];
+	__u64 h[5]; /* a limb each, not fully carried between blocks */
+	__u64 sum;  /* of all 32-bit words taken in, for an outer checksum */
+};
+_Static_assert(sizeof(struct poly) >= sizeof(struct chacha_block), "see poly_begin");
+
+/* The rounds by hand. A step works on one row of the state at a time, and rows b and d take part in
+ * every step, so they stay in registers: w1..w4 and w5..w8. Rows a and c, of which each step needs
+ * one, are in memory but for a's first word, w0. w9 is the word at hand, and half of a rotation,
+ * which BPF does not have. Left alone the compiler moves words about a third more.
+ *
+ * Two words at a time: that much independent work a processor finds in its window. */
+/* clang-format off */
+#define CC_REG(x, s, d)  x " += " s "\n" d " ^= " x "\n"
+#define CC_MEM(x, s, d)  "r9 = *(u32 *)%[" x "]\nw9 += " s "\n*(u32 *)%[" x "] = r9\n" d " ^= w9\n"
+#define CC_ROTL(d, n, m) "w9 = " d "\nw9 >>= " m "\n" d " <<= " n "\n" d " |= w9\n"
+
+/* A step of four quarter rounds: x += s; d ^= x; d <<<= n. m is 32 - n. */
+#define CC_STEP(first, x0, x1, x2, x3, s0, s1, s2, s3, d0, d1, d2, d3, n, m) \
+	first(x0, s0, d0)  CC_MEM(x1, s1, d1) \
+	CC_ROTL(d0, n, m)  CC_ROTL(d1, n, m)  \
+	CC_MEM(x2, s2, d2) CC_MEM(x3, s3, d3) \
+	CC_ROTL(d2, n, m)  CC_ROTL(d3, n, m)
+
+/* Four quarter rounds: of columns, or of diagonals when rows b, c and d are turned. */
+#define CC_HALF(b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3) \
+	CC_STEP(CC_REG, "w0", "a1", "a2", "a3", b0, b1, b2, b3, d0, d1, d2, d3, "16", "16") \
+	CC_STEP(CC_MEM, c0, c1, c2, c3, d0, d1, d2, d3, b0, b1, b2, b3, "12", "20") \
+	CC_STEP(CC_REG, "w0", "a1", "a2", "a3", b0, b1, b2, b3, d0, d1, d2, d3, "8", "24") \
+	CC_STEP(CC_MEM, c0, c1, c2, c3, d0, d1, d2, d3, b0, b1, b2, b3, "7", "25")
+
+#define CC_ROUNDS \
+	"r9 = 10\n*(u64 *)%[left] = r9\n1:\n" \
+	CC_HALF("w1", "w2", "w3", "w4", "c0", "c1", "c2", "c3", "w5", "w6", "w7", "w8") \
+	CC_HALF("w2", "w3", "w4", "w1", "c2", "c3", "c0", "c1", "w8", "w5", "w6", "w7") \
+	"r9 = *(u64 *)%[left]\nr9 += -1\n*(u64 *)%[left] = r9\nif r9 != 0 goto 1b\n"
+/* clang-format on */
+
+static __always_inline __u64 pair(__u64 lo, __u64 hi)
 {
-	return v << n | v >> (32 - n);
+	return hi << 32 | lo;
 }
 
-#define QUARTER(a, b, c, d)          \
-	do {                         \
-		a += b;              \
-		d = rotl(d ^ a, 16); \
-		c += d;              \
-		b = rotl(b ^ c, 12); \
-		a += b;              \
-		d = rotl(d ^ a, 8);  \
-		c += d;              \
-		b = rotl(b ^ c, 7);  \
-	} while (0)
-
-#define CHACHA_ROUNDS(x)                           \
-	for (int round = 0; round < 10; round++) { \
-		QUARTER(x##0, x##4, x##8, x##12);  \
-		QUARTER(x##1, x##5, x##9, x##13);  \
-		QUARTER(x##2, x##6, x##10, x##14); \
-		QUARTER(x##3, x##7, x##11, x##15); \
-		QUARTER(x##0, x##5, x##10, x##15); \
-		QUARTER(x##1, x##6, x##11, x##12); \
-		QUARTER(x##2, x##7, x##8, x##13);  \
-		QUARTER(x##3, x##4, x##9, x##14);  \
-	}                                          \
-	asm volatile("" ::: "memory") /* load the input again rather than keep a copy of it */
-
-#define CHACHA_LOAD(x, c)                                                                 \
-	__u32 x##0 = (c)->s[0], x##1 = (c)->s[1], x##2 = (c)->s[2], x##3 = (c)->s[3];     \
-	__u32 x##4 = (c)->s[4], x##5 = (c)->s[5], x##6 = (c)->s[6], x##7 = (c)->s[7];     \
-	__u32 x##8 = (c)->s[8], x##9 = (c)->s[9], x##10 = (c)->s[10], x##11 = (c)->s[11]; \
-	__u32 x##12 = (c)->s[12], x##13 = (c)->s[13], x##14 = (c)->s[14], x##15 = (c)->s[15]
-
-static __always_inline __u64 pair(__u32 lo, __u32 hi)
+/* XOR the next key stream block into *b, and step the counter. 0, or -1. */
+__noinline int chacha_xor(struct chacha *c, struct chacha_block *b)
 {
-	return (__u64)hi << 32 | lo;
-}
+	register __u64 x0 asm("r0"), x4 asm("r1"), x5 asm("r2"), x6 asm("r3"), x7 asm("r4");
+	register __u64 x12 asm("r5"), x13 asm("r6"), x14 asm("r7"), x15 asm("r8");
+	__u32 a[4], k[4];
+	__u64 left;
 
-/* XOR the next key stream block into 64 bytes of the buffer, and step the counter. 0, or -1 for an
- * offset outside. */
-__noinline int chacha_xor(struct chacha *c, struct ps_scratch *sc, __u32 off)
-{
-	__u64 *p;
-
-	if (!c || !sc || off > PS_SCRATCH_BUF - AEAD_BLOCK)
+	if (!c || !b)
 		return -1;
-	CHACHA_LOAD(x, c);
-	CHACHA_ROUNDS(x);
-	p = (__u64 *)(sc->buf + off);
-	p[0] ^= pair(x0 + c->s[0], x1 + c->s[1]);
-	p[1] ^= pair(x2 + c->s[2], x3 + c->s[3]);
-	p[2] ^= pair(x4 + c->s[4], x5 + c->s[5]);
-	p[3] ^= pair(x6 + c->s[6], x7 + c->s[7]);
-	p[4] ^= pair(x8 + c->s[8], x9 + c->s[9]);
-	p[5] ^= pair(x10 + c->s[10], x11 + c->s[11]);
-	p[6] ^= pair(x12 + c->s[12], x13 + c->s[13]);
-	p[7] ^= pair(x14 + c->s[14], x15 + c->s[15]);
+	a[1] = c->s[1], a[2] = c->s[2], a[3] = c->s[3];
+	k[0] = c->s[8], k[1] = c->s[9], k[2] = c->s[10], k[3] = c->s[11];
+	x0 = c->s[0];
+	x4 = c->s[4], x5 = c->s[5], x6 = c->s[6], x7 = c->s[7];
+	x12 = c->s[12], x13 = c->s[13], x14 = c->s[14], x15 = c->s[15];
+	asm volatile(
+		CC_ROUNDS
+		: "+r"(x0), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7), "+r"(x12), "+r"(x13), "+r"(x14),
+		  "+r"(x15), [left] "=m"(left), [a1] "+m"(a[1]), [a2] "+m"(a[2]), [a3] "+m"(a[3]),
+		  [c0] "+m"(k[0]), [c1] "+m"(k[1]), [c2] "+m"(k[2]), [c3] "+m"(k[3])
+		:
+		: "r9", "memory");
+	b->w[2] ^= pair((__u32)x4 + c->s[4], (__u32)x5 + c->s[5]);
+	b->w[3] ^= pair((__u32)x6 + c->s[6], (__u32)x7 + c->s[7]);
+	b->w[6] ^= pair((__u32)x12 + c->s[12], (__u32)x13 + c->s[13]);
+	b->w[7] ^= pair((__u32)x14 + c->s[14], (__u32)x15 + c->s[15]);
+	b->w[0] ^= pair((__u32)x0 + c->s[0], a[1] + c->s[1]);
+	b->w[1] ^= pair(a[2] + c->s[2], a[3] + c->s[3]);
+	b->w[4] ^= pair(k[0] + c->s[8], k[1] + c->s[9]);
+	b->w[5] ^= pair(k[2] + c->s[10], k[3] + c->s[11]);
 	c->s[12]++;
 	return 0;
 }
 
-/* The one-time key: the first half of block 0 (RFC 8439 §2.6), r clamped. Steps the counter. */
-__noinline int poly_begin(struct chacha *c, struct poly *m)
+/* The one-time key: the first half of block 0 (RFC 8439 §2.6), r clamped. The other half of the
+ * block lands in h, which is zero before and after. Steps the counter. */
+static __always_inline int poly_begin(struct chacha *c, struct poly *m)
 {
-	if (!c || !m)
+	if (chacha_xor(c, (struct chacha_block *)m))
 		return -1;
-	CHACHA_LOAD(x, c);
-	CHACHA_ROUNDS(x);
-	m->r[0] = (x0 + c->s[0]) & 0x0fffffff;
-	m->r[1] = (x1 + c->s[1]) & 0x0ffffffc;
-	m->r[2] = (x2 + c->s[2]) & 0x0ffffffc;
-	m->r[3] = (x3 + c->s[3]) & 0x0ffffffc;
-	m->pad[0] = x4 + c->s[4];
-	m->pad[1] = x5 + c->s[5];
-	m->pad[2] = x6 + c->s[6];
-	m->pad[3] = x7 + c->s[7];
-	c->s[12]++;
+	m->r[0] &= 0x0ffffffc0fffffff;
+	m->r[1] &= 0x0ffffffc0ffffffc;
+	m->h[0] = m->h[1] = m->h[2] = m->h[3] = 0;
 	return 0;
 }
 
-/* Take in n blocks of 16 bytes from the start of the buffer. */
+/* One move, where the compiler shifts up and down. */
+static __always_inline __u64 low32(__u64 v)
+{
+	__u32 low;
+
+	asm("%0 = %1" : "=w"(low) : "w"((__u32)v));
+	return low;
+}
+
+/* Take in n blocks of 16 bytes from the start of the buffer.
+ *
+ * Each limb passes its high half on once and at the same time as the others, or the five would have
+ * to wait for each other. What that leaves is small enough: in units of 2^32 and 2^60, if every sum
+ * d is below 16, then with a word taken in h1, h2, h3 are below 1 + 1 + 1 = 3, h4 is at most 4,
+ * d4 below 4 * 2^28 + 2^32 = 1.25 * 2^32, h0 below 1 + 1.25 * 1.25 + 1 < 3.57; and so d0, the
+ * largest with all three s[] of up to 1.25 * 2^28, is below 3.57 + 3 * 1.25 * 3 = 14.9, which is
+ * below 16. */
 __noinline int poly_blocks(struct poly *m, struct ps_scratch *sc, __u32 n)
 {
 	__u64 h0, h1, h2, h3, h4, d0, d1, d2, d3, d4, r0, r1, r2, r3, s1, s2, s3, sum;
@@ -125,7 +146,7 @@ __noinline int poly_blocks(struct poly *m, struct ps_scratch *sc, __u32 n)
 		return -1;
 	OPAQUE(n);
 	h0 = m->h[0], h1 = m->h[1], h2 = m->h[2], h3 = m->h[3], h4 = m->h[4];
-	r0 = m->r[0], r1 = m->r[1], r2 = m->r[2], r3 = m->r[3];
+	r0 = low32(m->r[0]), r1 = m->r[0] >> 32, r2 = low32(m->r[1]), r3 = m->r[1] >> 32;
 	s1 = r1 + (r1 >> 2), s2 = r2 + (r2 >> 2), s3 = r3 + (r3 >> 2);
 	sum = m->sum;
 	for (__u32 i = 0; i < POLY_BLOCKS_MAX; i++) {
@@ -144,15 +165,12 @@ __noinline int poly_blocks(struct poly *m, struct ps_scratch *sc, __u32 n)
 		d2 = h0 * r2 + h1 * r1 + h2 * r0 + h3 * s3 + h4 * s2;
 		d3 = h0 * r3 + h1 * r2 + h2 * r1 + h3 * r0 + h4 * s3;
 		d4 = h4 * r0;
-		d1 += d0 >> 32;
-		d2 += d1 >> 32;
-		d3 += d2 >> 32;
+		h1 = low32(d1) + (d0 >> 32);
+		h2 = low32(d2) + (d1 >> 32);
+		h3 = low32(d3) + (d2 >> 32);
 		d4 += d3 >> 32;
-		h1 = (__u32)d1;
-		h2 = (__u32)d2;
-		h3 = (__u32)d3;
+		h0 = low32(d0) + (d4 >> 2) + (d4 & ~3ULL);
 		h4 = d4 & 3;
-		h0 = (__u32)d0 + (d4 >> 2) + (d4 & ~3ULL);
 	}
 	m->h[0] = h0, m->h[1] = h1, m->h[2] = h2, m->h[3] = h3, m->h[4] = h4;
 	m->sum = sum;
@@ -174,6 +192,7 @@ static __always_inline void poly_carry(__u64 h[5])
 static __always_inline void poly_end(struct poly *m, __u64 tag[2])
 {
 	__u64 g[5], over, c;
+	const __u32 *pad = (const __u32 *)m->pad;
 
 	poly_carry(m->h);
 	poly_carry(m->h);
@@ -187,7 +206,7 @@ static __always_inline void poly_end(struct poly *m, __u64 tag[2])
 	over = 0 - (g[4] >> 2);
 	c = 0;
 	for (int i = 0; i < 4; i++) {
-		c += ((m->h[i] & ~over) | (g[i] & over)) + m->pad[i];
+		c += ((m->h[i] & ~over) | (g[i] & over)) + pad[i];
 		g[i] = (__u32)c;
 		c >>= 32;
 	}
@@ -247,7 +266,7 @@ static __always_inline int chacha_text(struct chacha *c, struct ps_scratch *sc, 
 	for (__u32 i = 0; i < AEAD_BLOCKS_MAX; i++) {
 		if (i * AEAD_BLOCK >= len)
 			break;
-		if (chacha_xor(c, sc, i * AEAD_BLOCK))
+		if (chacha_xor(c, (struct chacha_block *)(sc->buf + i * AEAD_BLOCK)))
 			return -1;
 	}
 	return 0;
