@@ -77,14 +77,15 @@ SCN_BINS := $(call test_bins,tests/sim/scn_*.c)
 BPFT_BINS := $(call test_bins,tests/bpf/test_*.c)
 POLICY_BINS := $(call test_bins,tests/policy/test_*.c)
 BENCH_BINS := $(call test_bins,tests/bench/b_*.c)
+WGLOAD := $(BUILD)/tests/bench/h_wgload
 INTEROP_BINS := $(call test_bins,tests/interop/i_*.c)
 NETNS_BINS := $(call test_bins,tests/netns/h_*.c)
 FUZZ_BINS := $(call test_bins,tests/fuzz/fuzz_*.c)
 
 .PHONY: all tests test demo bench lint fuzz format install clean deps distclean
 all: $(PROGS) $(BPF_OBJS)
-tests: all $(UNIT_BINS) $(SCN_BINS) $(BPFT_BINS) $(POLICY_BINS) $(INTEROP_BINS) $(NETNS_BINS) $(FUZZ_BINS)
-benches: all $(BENCH_BINS) $(BUILD)/tests/netns/h_turnload
+tests: all $(UNIT_BINS) $(SCN_BINS) $(BPFT_BINS) $(POLICY_BINS) $(INTEROP_BINS) $(NETNS_BINS) $(FUZZ_BINS) $(WGLOAD)
+benches: all $(BENCH_BINS) $(BUILD)/tests/netns/h_turnload $(WGLOAD)
 
 # ---- BPF objects and skeletons -------------------------------------------------------------------
 BPF_CFLAGS := -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-unused-function \
@@ -150,6 +151,9 @@ $(POLICY_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,$(POLICY_SRCS)) $(TEST_O
 	$(call say,LD,$@)
 	$(call link,$(addprefix -Wl$(comma)--wrap=,$(shell cat tests/policy/wraps)) $(IO_LIBS) $(PURE_LIBS))
 $(BENCH_BINS): $(BUILD)/%: $(BUILD)/obj/%.o $(TEST_OBJ) $(call obj,$(SIM_SRCS)) $(LIBDAEMON) $(LIBIO) $(LIBPURE)
+	$(call say,LD,$@)
+	$(call link,$(IO_LIBS) $(PURE_LIBS))
+$(WGLOAD): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,$(sort $(wildcard tests/bench/wgload_*.c))) $(LIBDAEMON) $(LIBIO) $(LIBPURE)
 	$(call say,LD,$@)
 	$(call link,$(IO_LIBS) $(PURE_LIBS))
 # Replay binaries: every target is linked with a plain main and runs its corpus in `make test`.

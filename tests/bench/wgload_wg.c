@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plain WireGuard peers of the load generator, one or many behind one socket: the key exchange is
+ * core/wg's. They are the initiators; what the far end initiates or sends is not answered. Timers
+ * run between the runs only, which are short. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "tests/bench/wgload.h"
+#include "base/bytes.h"
+#include "core/wg/wg_peer.h"
+#include "crypto/crypto.h"
+#include "io/gso.h"
+#include "io/loop.h"
+
+#define AT_ONCE	  32 /* handshakes under way: fewer than make the far end ask for cookies */
+#define WAIT_NS	  (15 * NS_PER_SEC)
+#define RENEW_NS  (90 * NS_PER_SEC) /* a session older than this is renewed before a run */
+#define IDX_PEERS WGL_PEERS_MAX	    /* the low bits of an index are its peer */
+#define DGRAM_MAX 2048
+
+struct wg_one {
+	struct wg_local local;
+	struct wg_peer peer;
+	uint32_t gen;		  /* of its indices */
+	uint32_t current;	  /* index of the session to send on; 0: none */
+	uint64_t birth_ns;	  /* of that */
+	uint64_t told;		  /* its counter when the timers last heard of it */
+	struct wgl_session fresh; /* announced, not current yet */
+	uint32_t fresh_idx;
+};
+
+struct wg_all {
+	struct wgl_link *l;
+	struct wgl_wg_cfg cfg;
+	struct gso_sock sock;
+	struct wg_one *one;
+};
+
+void wgl_wg_priv(const struct wgl_wg_cfg *cfg, uint32_t i, uint8_t priv[32])
+{
+	uint8_t no[4];
+	const struct crypto_span span = {no, sizeof(no)};
+
+	if (!i) {
+		memcpy(priv, cfg->priv, 32);
+		return;
+	}
+	be32_put(no, i);
+	blake2s(cfg->priv, 32, &span, 1, priv, 32);
+	x25519_clamp(priv);
+}
+
+struct ipaddr wgl_wg_address(const struct wgl_wg_cfg *cfg, uint32_t i)
+{
+	struct ipaddr a = cfg->address;
+
+	be32_put(a.b, be32_get(a.b) + i);
+	return a;
+}
+
+static void on_event(struct wg_all *a, uint32_t i, const struct wg_event *e)
+{
+	struct wg_one *o = &a->one[i];
+	struct wgl_session *s = &a->l->sessions[i];
+
+	switch (e->type) {
+	case WG_EV_SESSION:
+		o->fresh_idx = e->local_idx;
+		o->fresh = (struct wgl_session){.remote_idx = e->remote_idx, .src = s->src};
+		memcpy(o->fresh.key, e->keys.send, 32);
+		o->birth_ns = e->birth_ns;
+		break;
+	case WG_EV_SESSION_CURRENT:
+		if (e->local_idx == o->fresh_idx) {
+			*s = o->fresh;
+			o->told = 0;
+			o->current = e->local_idx;
+		}
+		break;
+	case WG_EV_SESSION_IDLE:
+	case WG_EV_SESSION_DEAD:
+		if (e->local_idx == o->current)
+			o->current = 0;
+		break;
+	case WG_EV_NONE:
+	case WG_EV_INDEX_RELEASED:
+	case WG_EV_KEEPALIVE:
+	case WG_EV_HANDSHAKE_DONE:
+	case WG_EV_EXPIRED:
+		break;
+	}
+}
+
+static void drain(struct wg_all *a, uint32_t i, uint64_t now)
+{
+	struct wg_one *o = &a->one[i];
+	struct wg_event e;
+	struct wg_tx tx;
+
+	for (;;) {
+		while (wg_peer_poll_event(&o->peer, &e)) {
+			on_event(a, i, &e);
+			crypto_wipe(&e, sizeof(e));
+		}
+		if (wg_peer_wants_index(&o->peer) &&
+		    wg_peer_give_index(&o->peer, ++o->gen * IDX_PEERS + i))
+			wgl_die("index", EEXIST);
+		if (!wg_peer_poll_tx(&o->peer, &o->local, &tx, now))
+			return;
+		if (sendto(a->sock.fd, tx.buf, tx.len, 0, &a->l->to.sa, a->l->to_len) < 0)
+			wgl_die("send", errno);
+	}
+}
+
+static void take(struct wg_all *a, const uint8_t *msg, size_t len, uint64_t now)
+{
+	const enum wg_msg_type type = wg_msg_classify(msg, (uint32_t)len);
+	const uint32_t i = wg_msg_receiver(type, msg) % IDX_PEERS;
+	struct wg_one *o = &a->one[i];
+	struct wg_tx reply;
+
+	if (type == WG_MSG_NONE || type == WG_MSG_INITIATION || i >= a->cfg.peers)
+		return;
+	if (type == WG_MSG_COOKIE)
+		wg_peer_rx_cookie(&o->peer, msg, len, now);
+	else if (type ==
+		 WG_MSG_DATA) /* a keepalive: taken as heard, its tag does not matter here */
+		wg_peer_on_data_received(&o->peer, le32_get(msg + 4), true, now, now);
+	else if (wg_local_admit(&o->local, msg, len, &a->cfg.endpoint.ip, &reply, now) == WG_RX_OK)
+		wg_peer_rx_response(&o->peer, &o->local, msg, len, now);
+	drain(a, i, now);
+}
+
+static void receive(struct wg_all *a, int wait_ms)
+{
+	struct pollfd p = {.fd = a->sock.fd, .events = POLLIN};
+	uint8_t msg[DGRAM_MAX];
+	ssize_t n;
+
+	if (poll(&p, 1, wait_ms) <= 0)
+		return;
+	while ((n = recv(a->sock.fd, msg, sizeof(msg), MSG_DONTWAIT)) > 0)
+		take(a, msg, (size_t)n, loop_now());
+}
+
+static bool is_good(const struct wg_one *o, uint64_t now)
+{
+	return o->current && time_since(o->birth_ns, now) < RENEW_NS;
+}
+
+static bool all_good(const struct wg_all *a, uint32_t from, uint32_t to)
+{
+	while (from < to && is_good(&a->one[from], loop_now()))
+		from++;
+	return from == to;
+}
+
+/* Handshakes of those in [from, to) that need one. */
+static void connect_some(struct wg_all *a, uint32_t from, uint32_t to)
+{
+	const uint64_t end = loop_now() + WAIT_NS;
+
+	for (uint32_t i = from; i < to; i++) {
+		if (is_good(&a->one[i], loop_now()))
+			continue;
+		wg_peer_initiate(&a->one[i].peer, loop_now());
+		drain(a, i, loop_now());
+	}
+	while (!all_good(a, from, to)) {
+		receive(a, 20);
+		for (uint32_t i = from; i < to; i++) {
+			wg_peer_timeout(&a->one[i].peer, loop_now());
+			drain(a, i, loop_now());
+		}
+		if (loop_now() > end)
+			wgl_die("no handshake", ETIMEDOUT);
+	}
+}
+
+static void ready(struct wgl_link *l)
+{
+	struct wg_all *a = l->ctx;
+
+	receive(a, 0);
+	for (uint32_t i = 0; i < l->n; i += AT_ONCE)
+		connect_some(a, i, i + AT_ONCE < l->n ? i + AT_ONCE : l->n);
+}
+
+/* What was sent: timers count from it. */
+static void settle(struct wgl_link *l)
+{
+	struct wg_all *a = l->ctx;
+	const uint64_t now = loop_now();
+
+	for (uint32_t i = 0; i < l->n; i++) {
+		struct wg_one *o = &a->one[i];
+
+		if (o->current && l->sessions[i].counter > o->told)
+			wg_peer_on_data_sent(&o->peer, o->current, false, now, now);
+		o->told = l->sessions[i].counter;
+		wg_peer_timeout(&o->peer, now);
+		drain(a, i, now);
+	}
+	receive(a, 0);
+}
+
+static void close_all(struct wgl_link *l)
+{
+	struct wg_all *a = l->ctx;
+
+	for (uint32_t i = 0; i < l->n; i++) {
+		wg_peer_fini(&a->one[i].peer);
+		wg_local_fini(&a->one[i].local);
+	}
+	gso_sock_close(&a->sock);
+	free(a->one);
+	free(l->sessions);
+	free(a);
+}
+
+void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
+{
+	struct gso_sock_cfg sock = {
+		.bind.ip.family = cfg->endpoint.ip.family, .rcvbuf = 8u << 20, .sndbuf = 8u << 20};
+	struct wg_peer_cfg peer = {.may_initiate = true, .times = wg_times_default()};
+	struct wg_all *a = calloc(1, sizeof(*a));
+	uint8_t seed[64], priv[32];
+	struct io_err err = {""};
+
+	*l = (struct wgl_link){.n = cfg->peers, .ready = ready, .settle = settle};
+	l->close = close_all;
+	l->ctx = a;
+	l->sessions = calloc(cfg->peers, sizeof(*l->sessions));
+	if (!a || !l->sessions || !(a->one = calloc(cfg->peers, sizeof(*a->one))))
+		wgl_die("memory", ENOMEM);
+	a->l = l;
+	a->cfg = *cfg;
+	l->to_len = sockaddr_from_endpoint(&cfg->endpoint, &l->to);
+	if (gso_sock_open(&a->sock, &sock, &err)) {
+		fprintf(stderr, "h_wgload: %s\n", err.msg);
+		exit(1);
+	}
+	l->fd = a->sock.fd;
+	memcpy(peer.remote_pub, cfg->remote_pub, 32);
+	memcpy(peer.psk, cfg->psk, 32);
+	for (uint32_t i = 0; i < cfg->peers; i++) {
+		struct wg_one *o = &a->one[i];
+
+		if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+			wgl_die("random", errno);
+		wgl_wg_priv(cfg, i, priv);
+		l->sessions[i].src = wgl_wg_address(cfg, i);
+		wg_local_init(&o->local, priv, seed, loop_wall(), loop_now());
+		if (wg_peer_init(&o->peer, &o->local, &peer, seed + 32, loop_now()))
+			wgl_die("the peer's public key", EINVAL);
+	}
+	crypto_wipe(priv, sizeof(priv));
+}
