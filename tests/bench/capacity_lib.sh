@@ -9,6 +9,7 @@
 #                             thread of its own) instead of what a veth comes with
 #   cap_start wireguard PATH  the gateway g: a wireguard-go with one peer ([N] with so many), as $cap_pid
 #   cap_start penstock MODE XDP-MODE   or penstock-gateway, with its portal beside it
+#   cap_crowd N               makes N clients known to that; cap_load is then of all of them
 #   cap_stop                  ends that
 #   cap_load WHAT OPTION…     h_wgload in c, with the options that lead to what was started; JSON on stdout
 #   cap_env MODE XDP-MODE     what a result's "env" says, as JSON
@@ -153,7 +154,7 @@ cap_token() { (umask 077 && head -c 32 /dev/urandom | basenc --base64url | tr -d
 cap_portal_config()
 {
 	jq -n --arg state "$tmp/portal-state.json" --arg gw "$(cap_token gateway)" --arg cl "$(cap_token client)" '{
-		account_slug: "bench", state_file: $state, listen: [{address: "10.9.0.2:8080"}], sites: [{name: "bench"}],
+		account_slug: "bench", state_file: $state, listen: [{address: "10.9.0.2:8080"}, {address: "127.0.0.1:8080"}], sites: [{name: "bench"}],
 		gateways: [{name: "gateway", site: "bench", token_sha256: $gw}],
 		clients: [{name: "client", actor: "alice", groups: ["staff"], token_sha256: $cl}],
 		resources: [{name: "server", type: "cidr", address: "10.9.1.2/32", site: "bench"}],
@@ -178,6 +179,13 @@ cap_penstock()
 cap_serves() { [ -n "$(cap_inside g ss -Hltn 'sport = :8080')" ]; }
 cap_joined() { [ "$("$PENSTOCK_BUILD/penstock" --instance "$ns" status --json | jq -r .portal.state)" = connected ]; }
 
+cap_crowd()
+{
+	"$h_wgload" keys --key "$tmp/client.key" --address 100.64.0.1 --peers "$1" |
+		(umask 077 && cap_inside g python3 -B tests/bench/crowd.py 8080 "$tmp/client.token" 10.9.0.1:52700 \
+			>"$tmp/crowd") 2>>"$tmp/load.log" || fatal "no crowd"
+}
+
 cap_start()
 {
 	cap_kind=$1
@@ -196,6 +204,7 @@ cap_stop()
 	[ -z "$cap_pid" ] || cap_end "$cap_pid" TERM 2>/dev/null
 	[ -z "$cap_portal" ] || cap_end "$cap_portal" TERM 2>/dev/null
 	cap_pid= cap_portal=
+	rm -f "$tmp/crowd"
 	cap_inside g nft delete table inet wgload 2>/dev/null
 	return 0
 }
@@ -209,6 +218,8 @@ cap_load()
 	if [ $cap_kind = wireguard ]; then
 		link+=(--endpoint 10.9.0.2:51820 --key "$tmp/client.key" --psk "$tmp/psk" --address 100.64.0.1
 			--public-key "$(wg pubkey <"$tmp/gateway.key")")
+	elif [ -s "$tmp/crowd" ]; then
+		link+=(--endpoint 10.9.0.2:52625 --key "$tmp/client.key" --crowd "$tmp/crowd" --local 10.9.0.1:52700)
 	else
 		link+=(-- --api-url ws://10.9.0.2:8080/ --allow-plaintext --token-path "$tmp/client.token" --mode user --xdp-mode off
 			--wan-iface c0 --instance "$ns-c" --id-file "$tmp/client-id.json" --name client --dns-control disabled

@@ -15,9 +15,11 @@
 #include "crypto/crypto.h"
 
 static const char usage_text[] =
-	"usage: h_wgload run|search|handshakes|keys OPTION… [-- penstock-client's options]\n"
+	"usage: h_wgload run|search|peers|handshakes|keys OPTION… [-- penstock-client's options]\n"
 	"  run         one run at --rate; one JSON line\n"
 	"  search      the highest rate with no more than --loss; one JSON line\n"
+	"  peers       what a packet costs the gateway: of all peers in turn, of one; one JSON "
+	"line\n"
 	"  handshakes  initiations answered a second; plain WireGuard only\n"
 	"  keys        public key and tunnel address of each of --peers, a line each\n"
 	"A plain WireGuard peer:\n"
@@ -25,6 +27,8 @@ static const char usage_text[] =
 	"  --key FILE [--psk FILE]               ours; what wg genkey prints\n"
 	"  --address IP                          ours inside the tunnel\n"
 	"  --peers N   so many peers, with keys made from --key and addresses that follow\n"
+	"Peers of penstock-gateway, as many as crowd.py has made known to it:\n"
+	"  --endpoint IP:PORT --key FILE --crowd FILE --local IP:PORT\n"
 	"Else, behind --, a penstock-client, which reaches the gateway by a portal.\n"
 	"The far end:\n"
 	"  --sink IP:PORT       where packets go inside; flow n to PORT + n\n"
@@ -40,6 +44,7 @@ static const char usage_text[] =
 	"  --packets N          run: so many, whatever --seconds says\n"
 	"  --grace S (0.02)     later than this after the last is lost\n"
 	"  --loss SHARE (0.001) --max-seconds S (25)    search\n"
+	"  --rounds N (5)       peers\n"
 	"  --pool-mb N (1024)   packets encrypted ahead --threads N  that encrypt\n"
 	"  --window N (32)      handshakes under way\n"
 	"  --gateway-pid PID    for its processor time\n";
@@ -50,13 +55,15 @@ static struct {
 	struct wgl_wg_cfg wg;
 	struct wgl_sink_cfg sink;
 	double rate;
-	uint32_t window;
+	uint32_t window, rounds;
+	const char *crowd;
 	bool has_key, has_pub;
 } cfg = {
 	.load = {.size = 64, .flows = 1, .train = 1, .burst = 32, .gso = true, .pool = 1u << 30},
 	.find = {.seconds = 1, .warm = 0.2, .limit = 0.001, .max_seconds = 25, .grace = 0.02},
 	.wg = {.peers = 1},
 	.window = 32,
+	.rounds = 5,
 };
 
 void wgl_die(const char *what, int rc)
@@ -116,6 +123,8 @@ enum {
 	O_PSK,
 	O_ADDRESS,
 	O_PEERS,
+	O_CROWD,
+	O_LOCAL,
 	O_SINK,
 	O_SINK_NS,
 	O_SINK_DEV,
@@ -132,6 +141,7 @@ enum {
 	O_GRACE,
 	O_LOSS,
 	O_MAX_SECONDS,
+	O_ROUNDS,
 	O_POOL,
 	O_THREADS,
 	O_WINDOW,
@@ -145,6 +155,8 @@ static const struct option longs[] = {
 	{"psk", required_argument, NULL, O_PSK},
 	{"address", required_argument, NULL, O_ADDRESS},
 	{"peers", required_argument, NULL, O_PEERS},
+	{"crowd", required_argument, NULL, O_CROWD},
+	{"local", required_argument, NULL, O_LOCAL},
 	{"sink", required_argument, NULL, O_SINK},
 	{"sink-ns", required_argument, NULL, O_SINK_NS},
 	{"sink-dev", required_argument, NULL, O_SINK_DEV},
@@ -161,6 +173,7 @@ static const struct option longs[] = {
 	{"grace", required_argument, NULL, O_GRACE},
 	{"loss", required_argument, NULL, O_LOSS},
 	{"max-seconds", required_argument, NULL, O_MAX_SECONDS},
+	{"rounds", required_argument, NULL, O_ROUNDS},
 	{"pool-mb", required_argument, NULL, O_POOL},
 	{"threads", required_argument, NULL, O_THREADS},
 	{"window", required_argument, NULL, O_WINDOW},
@@ -193,6 +206,13 @@ static void apply_peer(int o)
 		break;
 	case O_PEERS:
 		cfg.wg.peers = (uint32_t)number(optarg, 1, WGL_PEERS_MAX - 1);
+		break;
+	case O_CROWD:
+		cfg.crowd = optarg;
+		break;
+	case O_LOCAL:
+		if (endpoint_parse(optarg, &cfg.wg.local))
+			usage();
 		break;
 	default:
 		usage();
@@ -267,6 +287,9 @@ static void apply(int o)
 	case O_MAX_SECONDS:
 		cfg.find.max_seconds = number(optarg, 1, 3600);
 		break;
+	case O_ROUNDS:
+		cfg.rounds = (uint32_t)number(optarg, 1, 64);
+		break;
 	case O_WINDOW:
 		cfg.window = (uint32_t)number(optarg, 1, 4096);
 		break;
@@ -295,49 +318,83 @@ static int keys(void)
 	return 0;
 }
 
-static int load_run(bool search, int argc, char **argv)
+static void sink_open(void)
 {
-	struct wgl_checked c = {0};
-	struct wgl_link link;
-	struct wgl_run r = {0};
-	struct wgl_found found = {0};
 	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
-	if (!cfg.load.sink.port || !cfg.sink.dev || (argc < 2 && !(cfg.has_key && cfg.has_pub)))
-		usage();
 	cfg.sink.load = &cfg.load;
 	cfg.find.load = &cfg.load;
-	cfg.find.link = &link;
 	cfg.find.sink = wgl_sink_open(&cfg.sink);
 	if (home < 0 || setns(home, CLONE_NEWNET))
 		wgl_die("own namespace", errno);
+	close(home);
+}
+
+static void link_open(struct wgl_link *l, int argc, char **argv)
+{
+	if (cfg.crowd)
+		cfg.wg.crowd = wgl_crowd_load(cfg.crowd, &cfg.wg.local, &cfg.wg.endpoint,
+					      &cfg.wg.peers);
+	if (!cfg.wg.peers)
+		usage();
 	if (argc >= 2)
-		wgl_gw_open(&link, argc, argv, &cfg.load.sink);
+		wgl_gw_open(l, argc, argv, &cfg.load.sink);
 	else
-		wgl_wg_open(&link, &cfg.wg);
+		wgl_wg_open(l, &cfg.wg);
+	cfg.find.link = l;
 	cfg.find.start_pps = cfg.rate;
+}
+
+static void print_checked(void)
+{
+	struct wgl_checked c;
+
+	wgl_sink_checked(cfg.find.sink, &c);
+	printf(",\"checked\":%llu,\"reordered\":%llu,\"duplicated\":%llu,\"corrupted\":%llu,"
+	       "\"unchecked\":%llu",
+	       (unsigned long long)c.packets, (unsigned long long)c.reordered,
+	       (unsigned long long)c.duplicated, (unsigned long long)c.corrupted,
+	       (unsigned long long)c.missed);
+}
+
+/* run and search */
+static bool measure(bool search)
+{
+	struct wgl_found found = {0};
+	struct wgl_run r = {0};
+
 	if (search)
 		wgl_search(&cfg.find, &r, &found);
 	else
 		wgl_run(&cfg.find, cfg.rate, &r);
-	if (cfg.sink.verify)
-		wgl_sink_checked(cfg.find.sink, &c);
 	wgl_print(&cfg.find, search ? "search" : "run", &r, stdout);
 	if (cfg.sink.verify)
-		printf(",\"checked\":%llu,\"reordered\":%llu,\"duplicated\":%llu,\"corrupted\":%"
-		       "llu,"
-		       "\"unchecked\":%llu",
-		       (unsigned long long)c.packets, (unsigned long long)c.reordered,
-		       (unsigned long long)c.duplicated, (unsigned long long)c.corrupted,
-		       (unsigned long long)c.missed);
+		print_checked();
 	if (search)
 		printf(",\"probes\":%u,\"peak_pps\":%.0f,\"limit\":\"%s\"", found.probes,
 		       found.peak_pps, found.sender ? "sender" : "loss");
 	puts("}");
+	return !search || r.delivered > 0;
+}
+
+static int load_run(const char *what, int argc, char **argv)
+{
+	struct wgl_link link;
+	bool good = true;
+
+	if (!cfg.load.sink.port || !cfg.sink.dev ||
+	    (argc < 2 && !(cfg.has_key && (cfg.has_pub || cfg.crowd))))
+		usage();
+	sink_open();
+	link_open(&link, argc, argv);
+	if (!strcmp(what, "peers"))
+		wgl_peers(&cfg.find, cfg.rate, cfg.rounds);
+	else
+		good = measure(!strcmp(what, "search"));
 	fflush(stdout);
 	link.close(&link);
 	wgl_sink_close(cfg.find.sink);
-	return search && r.delivered <= 0;
+	return !good;
 }
 
 int main(int argc, char **argv)
@@ -355,8 +412,8 @@ int main(int argc, char **argv)
 	argc -= optind - 1;
 	argv += optind - 1;
 	optind = 0;
-	if (!strcmp(what, "run") || !strcmp(what, "search"))
-		return load_run(what[0] == 's', argc, argv);
+	if (!strcmp(what, "run") || !strcmp(what, "search") || !strcmp(what, "peers"))
+		return load_run(what, argc, argv);
 	if (!cfg.has_key || argc > 1)
 		usage();
 	if (!strcmp(what, "keys"))

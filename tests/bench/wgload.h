@@ -4,6 +4,7 @@
  * sends them, so that the far end alone is measured.
  *
  *     wgload_wg.c     who sends: plain WireGuard peers, against any implementation
+ *     wgload_crowd.c  the same, against penstock-gateway: ICE for each of them
  *     wgload_gw.c     who sends: a whole Penstock client, by portal and ICE, against
  * penstock-gateway wgload_send.c   packets made, encrypted, and sent at a rate wgload_sink.c
  * packets counted, and checked, behind the gateway wgload_find.c   one run at a rate; the highest
@@ -20,6 +21,7 @@
 
 #include "base/addr.h"
 #include "base/time.h"
+#include "core/ice/ice.h"
 #include "io/sockaddr.h"
 #include "wire/wg.h"
 
@@ -128,12 +130,33 @@ struct wgl_cpu {
 void wgl_cpu_now(int pid, struct wgl_cpu *out);
 void wgl_cpu_since(const struct wgl_cpu *then, int pid, struct wgl_cpu *out);
 
+/* ---- wgload_crowd.c ---- */
+struct wgl_member {
+	struct ipaddr address;
+	uint8_t psk[32], remote_pub[32];
+	struct ice_creds local, remote;
+};
+struct wgl_crowd;
+/* A file of crowd.py's; *n members. */
+struct wgl_crowd *wgl_crowd_load(const char *path, const struct endpoint *local,
+				 const struct endpoint *remote, uint32_t *n);
+void wgl_crowd_free(struct wgl_crowd *c);
+const struct wgl_member *wgl_crowd_member(const struct wgl_crowd *c, uint32_t i);
+/* Begin to look for member i's path, once. */
+void wgl_crowd_begin(struct wgl_crowd *c, const struct wgl_link *l, uint32_t i, uint64_t now);
+bool wgl_crowd_has_path(const struct wgl_crowd *c, uint32_t i);
+/* A datagram from the gateway; false: it is no STUN. */
+bool wgl_crowd_take(struct wgl_crowd *c, const uint8_t *msg, size_t len, uint64_t now);
+void wgl_crowd_timeout(struct wgl_crowd *c, uint64_t now);
+
 /* ---- links ---- */
 struct wgl_wg_cfg {
 	struct endpoint endpoint;
 	uint8_t priv[32], remote_pub[32], psk[32];
 	struct ipaddr address; /* tunnel address of the first; the others' follow */
 	uint32_t peers;
+	struct endpoint local;	 /* ours; port 0: any */
+	struct wgl_crowd *crowd; /* NULL: plain WireGuard */
 };
 /* The private key of peer i, and the tunnel address; peer 0 has the ones given. */
 void wgl_wg_priv(const struct wgl_wg_cfg *cfg, uint32_t i, uint8_t priv[32]);
@@ -174,6 +197,11 @@ struct wgl_found {
 void wgl_search(const struct wgl_find *f, struct wgl_run *best, struct wgl_found *found);
 void wgl_print(const struct wgl_find *f, const char *what, const struct wgl_run *r, FILE *out);
 
+/* ---- wgload_peers.c ---- */
+/* Prints. */
+void wgl_peers(const struct wgl_find *f, double pps, uint32_t rounds);
+
 /* ---- wgload_hs.c ---- */
+/* Prints. */
 void wgl_handshakes(const struct wgl_wg_cfg *cfg, uint32_t window, double seconds, int pid);
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Plain WireGuard peers of the load generator, one or many behind one socket: the key exchange is
+ * WireGuard peers of the load generator, one or many behind one socket: the key exchange is
  * core/wg's. They are the initiators; what the far end initiates or sends is not answered. Timers
- * run between the runs only, which are short. */
+ * run between the runs only, which are short. A crowd's peers look for a path first. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -21,7 +21,11 @@
 #define WAIT_NS	  (15 * NS_PER_SEC)
 #define RENEW_NS  (90 * NS_PER_SEC) /* a session older than this is renewed before a run */
 #define IDX_PEERS WGL_PEERS_MAX	    /* the low bits of an index are its peer */
-#define DGRAM_MAX 2048
+/* Between a crowd's initiations: over 100 a second a gateway asks for cookies. */
+#define PACE_NS	    (NS_PER_SEC / 98)
+#define CROWD_GROUP 256
+#define CROWD_NS    (150 * NS_PER_SEC) /* a crowd's sessions are used for longer: there are many */
+#define DGRAM_MAX   2048
 
 struct wg_one {
 	struct wg_local local;
@@ -39,6 +43,7 @@ struct wg_all {
 	struct wgl_wg_cfg cfg;
 	struct gso_sock sock;
 	struct wg_one *one;
+	uint64_t initiate_ns; /* when the next of a crowd may */
 };
 
 void wgl_wg_priv(const struct wgl_wg_cfg *cfg, uint32_t i, uint8_t priv[32])
@@ -139,44 +144,70 @@ static void take(struct wg_all *a, const uint8_t *msg, size_t len, uint64_t now)
 static void receive(struct wg_all *a, int wait_ms)
 {
 	struct pollfd p = {.fd = a->sock.fd, .events = POLLIN};
+	union sockaddr_any sa;
+	socklen_t sa_len = sizeof(sa);
 	uint8_t msg[DGRAM_MAX];
+	struct endpoint from;
 	ssize_t n;
 
 	if (poll(&p, 1, wait_ms) <= 0)
 		return;
-	while ((n = recv(a->sock.fd, msg, sizeof(msg), MSG_DONTWAIT)) > 0)
-		take(a, msg, (size_t)n, loop_now());
+	while ((n = recvfrom(a->sock.fd, msg, sizeof(msg), MSG_DONTWAIT, &sa.sa, &sa_len)) > 0) {
+		if (!sockaddr_to_endpoint(&sa, &from) && endpoint_eq(&from, &a->cfg.endpoint) &&
+		    !(a->cfg.crowd && wgl_crowd_take(a->cfg.crowd, msg, (size_t)n, loop_now())))
+			take(a, msg, (size_t)n, loop_now());
+		sa_len = sizeof(sa);
+	}
 }
 
-static bool is_good(const struct wg_one *o, uint64_t now)
+static bool is_good(const struct wg_all *a, const struct wg_one *o, uint64_t now)
 {
-	return o->current && time_since(o->birth_ns, now) < RENEW_NS;
+	return o->current && time_since(o->birth_ns, now) < (a->cfg.crowd ? CROWD_NS : RENEW_NS);
 }
 
 static bool all_good(const struct wg_all *a, uint32_t from, uint32_t to)
 {
-	while (from < to && is_good(&a->one[from], loop_now()))
+	while (from < to && is_good(a, &a->one[from], loop_now()))
 		from++;
 	return from == to;
+}
+
+/* May peer i begin a handshake now? A crowd's needs a path, and they take turns. */
+static bool may_initiate(struct wg_all *a, uint32_t i, uint64_t now)
+{
+	if (!a->cfg.crowd)
+		return true;
+	wgl_crowd_begin(a->cfg.crowd, a->l, i, now);
+	if (!wgl_crowd_has_path(a->cfg.crowd, i) || now < a->initiate_ns)
+		return false;
+	/* Behind by a little it catches up, so that the pace is kept. */
+	if (a->initiate_ns + 10 * PACE_NS < now)
+		a->initiate_ns = now;
+	a->initiate_ns += PACE_NS;
+	return true;
 }
 
 /* Handshakes of those in [from, to) that need one. */
 static void connect_some(struct wg_all *a, uint32_t from, uint32_t to)
 {
 	const uint64_t end = loop_now() + WAIT_NS;
+	bool asked[CROWD_GROUP] = {false};
 
-	for (uint32_t i = from; i < to; i++) {
-		if (is_good(&a->one[i], loop_now()))
-			continue;
-		wg_peer_initiate(&a->one[i].peer, loop_now());
-		drain(a, i, loop_now());
-	}
 	while (!all_good(a, from, to)) {
-		receive(a, 20);
 		for (uint32_t i = from; i < to; i++) {
-			wg_peer_timeout(&a->one[i].peer, loop_now());
-			drain(a, i, loop_now());
+			const uint64_t now = loop_now();
+
+			if (!is_good(a, &a->one[i], now) && !asked[i - from] &&
+			    may_initiate(a, i, now)) {
+				wg_peer_initiate(&a->one[i].peer, now);
+				asked[i - from] = true;
+			}
+			wg_peer_timeout(&a->one[i].peer, now);
+			drain(a, i, now);
 		}
+		receive(a, a->cfg.crowd ? 2 : 20);
+		if (a->cfg.crowd)
+			wgl_crowd_timeout(a->cfg.crowd, loop_now());
 		if (loop_now() > end)
 			wgl_die("no handshake", ETIMEDOUT);
 	}
@@ -185,10 +216,13 @@ static void connect_some(struct wg_all *a, uint32_t from, uint32_t to)
 static void ready(struct wgl_link *l)
 {
 	struct wg_all *a = l->ctx;
+	const uint32_t group = a->cfg.crowd ? CROWD_GROUP : AT_ONCE;
 
 	receive(a, 0);
-	for (uint32_t i = 0; i < l->n; i += AT_ONCE)
-		connect_some(a, i, i + AT_ONCE < l->n ? i + AT_ONCE : l->n);
+	if (a->cfg.crowd)
+		wgl_crowd_timeout(a->cfg.crowd, loop_now());
+	for (uint32_t i = 0; i < l->n; i += group)
+		connect_some(a, i, i + group < l->n ? i + group : l->n);
 }
 
 /* What was sent: timers count from it. */
@@ -218,6 +252,8 @@ static void close_all(struct wgl_link *l)
 		wg_local_fini(&a->one[i].local);
 	}
 	gso_sock_close(&a->sock);
+	if (a->cfg.crowd)
+		wgl_crowd_free(a->cfg.crowd);
 	free(a->one);
 	free(l->sessions);
 	free(a);
@@ -225,8 +261,7 @@ static void close_all(struct wgl_link *l)
 
 void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 {
-	struct gso_sock_cfg sock = {
-		.bind.ip.family = cfg->endpoint.ip.family, .rcvbuf = 8u << 20, .sndbuf = 8u << 20};
+	struct gso_sock_cfg sock = {.bind = cfg->local, .rcvbuf = 8u << 20, .sndbuf = 8u << 20};
 	struct wg_peer_cfg peer = {.may_initiate = true, .times = wg_times_default()};
 	struct wg_all *a = calloc(1, sizeof(*a));
 	uint8_t seed[64], priv[32];
@@ -240,6 +275,8 @@ void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 		wgl_die("memory", ENOMEM);
 	a->l = l;
 	a->cfg = *cfg;
+	if (!sock.bind.ip.family)
+		sock.bind.ip.family = cfg->endpoint.ip.family;
 	l->to_len = sockaddr_from_endpoint(&cfg->endpoint, &l->to);
 	if (gso_sock_open(&a->sock, &sock, &err)) {
 		fprintf(stderr, "h_wgload: %s\n", err.msg);
@@ -255,6 +292,13 @@ void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 			wgl_die("random", errno);
 		wgl_wg_priv(cfg, i, priv);
 		l->sessions[i].src = wgl_wg_address(cfg, i);
+		if (cfg->crowd) {
+			const struct wgl_member *m = wgl_crowd_member(cfg->crowd, i);
+
+			memcpy(peer.remote_pub, m->remote_pub, 32);
+			memcpy(peer.psk, m->psk, 32);
+			l->sessions[i].src = m->address;
+		}
 		wg_local_init(&o->local, priv, seed, loop_wall(), loop_now());
 		if (wg_peer_init(&o->peer, &o->local, &peer, seed + 32, loop_now()))
 			wgl_die("the peer's public key", EINVAL);
