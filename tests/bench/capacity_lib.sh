@@ -111,6 +111,8 @@ cap_net_up()
 	done
 	cap_link 1 c c0 10.9.0.1 g $cap_wan 10.9.0.2 && cap_link 3 g $cap_lan 10.9.1.1 s s0 10.9.1.2 || fatal "no links"
 	ip netns exec "$ns-g" sysctl -qw net.ipv4.ip_forward=1
+	# addresses of a crowd's handshakes
+	ip -n "$ns-c" route add local 10.10.0.0/16 dev lo && ip -n "$ns-g" route add 10.10.0.0/16 via 10.9.0.1 || fatal "no routes"
 	cap_offloads=${1:-default}
 	for n in $cap_wan $cap_lan; do
 		[ "$cap_offloads" != gro ] || ip netns exec "$ns-g" ethtool -K $n gro on >/dev/null || fatal "ethtool $n"
@@ -151,12 +153,17 @@ cap_wireguard()
 
 cap_token() { (umask 077 && head -c 32 /dev/urandom | basenc --base64url | tr -d '=\n' >"$tmp/$1.token") && sha256sum <"$tmp/$1.token" | cut -d' ' -f1; }
 
+# The portal grants one actor 1024 devices: a crowd is of several.
 cap_portal_config()
 {
-	jq -n --arg state "$tmp/portal-state.json" --arg gw "$(cap_token gateway)" --arg cl "$(cap_token client)" '{
-		account_slug: "bench", state_file: $state, listen: [{address: "10.9.0.2:8080"}, {address: "127.0.0.1:8080"}], sites: [{name: "bench"}],
-		gateways: [{name: "gateway", site: "bench", token_sha256: $gw}],
-		clients: [{name: "client", actor: "alice", groups: ["staff"], token_sha256: $cl}],
+	local i
+
+	for i in client crowd{0..11}; do
+		jq -nc --arg name "$i" --arg hash "$(cap_token "$i")" '{$name, actor: $name, groups: ["staff"], token_sha256: $hash}'
+	done | jq -s --arg state "$tmp/portal-state.json" --arg gw "$(cap_token gateway)" '{
+		account_slug: "bench", state_file: $state,
+		listen: [{address: "10.9.0.2:8080"}, {address: "127.0.0.1:8080"}], sites: [{name: "bench"}],
+		gateways: [{name: "gateway", site: "bench", token_sha256: $gw}], clients: .,
 		resources: [{name: "server", type: "cidr", address: "10.9.1.2/32", site: "bench"}],
 		policies: [{group: "staff", resource: "server"}]}' >"$tmp/portal.json"
 }
@@ -182,7 +189,7 @@ cap_joined() { [ "$("$PENSTOCK_BUILD/penstock" --instance "$ns" status --json | 
 cap_crowd()
 {
 	"$h_wgload" keys --key "$tmp/client.key" --address 100.64.0.1 --peers "$1" |
-		(umask 077 && cap_inside g python3 -B tests/bench/crowd.py 8080 "$tmp/client.token" 10.9.0.1:52700 \
+		(umask 077 && cap_inside g python3 -B tests/bench/crowd.py 8080 "$tmp"/crowd{}.token 10.9.0.1:52700 \
 			>"$tmp/crowd") 2>>"$tmp/load.log" || fatal "no crowd"
 }
 

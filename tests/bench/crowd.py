@@ -1,27 +1,33 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Many clients ask penstock-portal for a flow each, one after the other, and leave: what they were told is all that the
+"""Many clients ask penstock-portal for a flow each, a few at a time, and leave: what they were told is all that the
 load generator needs to be them (h_wgload --crowd).
 
-crowd.py PORT TOKEN-FILE CLIENT-ENDPOINT   the portal is on this host; keys of `h_wgload keys` on stdin; a line a client on stdout:
-                                                ADDRESS PSK GATEWAY-KEY UFRAG PASSWORD GATEWAY-UFRAG GATEWAY-PASSWORD
+crowd.py PORT TOKEN-FILES CLIENT-ENDPOINT   the portal is on this host; the files are named with {} for 0, 1, …: a thousand
+                                            clients each. Keys of `h_wgload keys` on stdin; on stdout a line a client:
+                                            ADDRESS PSK GATEWAY-KEY UFRAG PASSWORD GATEWAY-UFRAG GATEWAY-PASSWORD
 """
+import multiprocessing.pool
 import os
 import socket
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 import portal_ws  # noqa: E402
 
 
-def from_many(number):
+AT_ONCE = 8
+mine = threading.local()
+
+
+def connect(host, port, cafile=None, timeout=5):
     """Each from a loopback address of its own: the portal lets one address in 20 times a second."""
-    source = f"127.1.{number >> 8 & 255}.{number & 255}"
-    portal_ws.connect = lambda host, port, cafile=None, timeout=5: socket.create_connection((host, port), 20, (source, 0))
+    return socket.create_connection((host, port), 20, (f"127.1.{mine.number >> 8 & 255}.{mine.number & 255}", 0))
 
 
 def one(port, token, key, number, candidate):
-    from_many(number)
+    mine.number = number
     s = portal_ws.Socket(port, "client", {"token": token, "external_id": f"crowd-{number}", "name": f"crowd {number}",
                                           "public_key": key})
     s.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -37,17 +43,23 @@ def one(port, token, key, number, candidate):
     while s.frame()["event"] != "phx_reply":
         pass
     s.close()
-    print(init["interface"]["ipv4"], made["preshared_key"], made["gateway_public_key"], ours["username"], ours["password"],
-          theirs["username"], theirs["password"])
+    return " ".join((init["interface"]["ipv4"], made["preshared_key"], made["gateway_public_key"], ours["username"],
+                     ours["password"], theirs["username"], theirs["password"]))
 
 
 def main():
-    port, token_file, endpoint = sys.argv[1:]
+    port, token_files, endpoint = sys.argv[1:]
     ip, udp = endpoint.rsplit(":", 1)
-    with open(token_file) as f:
-        token = f.read().strip()
-    for number, line in enumerate(sys.stdin):
-        one(int(port), token, line.split()[0], number, f"candidate:c 1 udp 2130706431 {ip} {udp} typ host")
+    keys = [line.split()[0] for line in sys.stdin]
+    tokens = []
+    for i in range((len(keys) + 999) // 1000):
+        with open(token_files.format(i)) as f:
+            tokens.append(f.read().strip())
+    portal_ws.connect = connect
+    with multiprocessing.pool.ThreadPool(AT_ONCE) as pool:
+        for line in pool.imap(lambda i: one(int(port), tokens[i // 1000], keys[i], i,
+                                            f"candidate:c 1 udp 2130706431 {ip} {udp} typ host"), range(len(keys))):
+            print(line)
 
 
 main()

@@ -20,7 +20,7 @@ static const char usage_text[] =
 	"  search      the highest rate with no more than --loss; one JSON line\n"
 	"  peers       what a packet costs the gateway: of all peers in turn, of one; one JSON "
 	"line\n"
-	"  handshakes  initiations answered a second; plain WireGuard only\n"
+	"  handshakes  initiations answered a second; of a crowd from 10.10.0.0/16\n"
 	"  keys        public key and tunnel address of each of --peers, a line each\n"
 	"A plain WireGuard peer:\n"
 	"  --endpoint IP:PORT --public-key KEY   the far end\n"
@@ -397,6 +397,20 @@ static int load_run(const char *what, int argc, char **argv)
 	return !good;
 }
 
+static void handshakes(void)
+{
+	struct wgl_link link;
+
+	if (!cfg.crowd) {
+		wgl_handshakes(&cfg.wg, NULL, cfg.window, cfg.find.seconds, cfg.find.pid);
+		return;
+	}
+	link_open(&link, 0, NULL);
+	link.ready(&link);
+	wgl_handshakes(&cfg.wg, &link, cfg.window, cfg.find.seconds, cfg.find.pid);
+	link.close(&link);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -418,8 +432,8 @@ int main(int argc, char **argv)
 		usage();
 	if (!strcmp(what, "keys"))
 		return keys();
-	if (strcmp(what, "handshakes") || !cfg.has_pub || !cfg.wg.endpoint.port)
+	if (strcmp(what, "handshakes") || !(cfg.has_pub || cfg.crowd) || !cfg.wg.endpoint.port)
 		usage();
-	wgl_handshakes(&cfg.wg, cfg.window, cfg.find.seconds, cfg.find.pid);
+	handshakes();
 	return 0;
 }

@@ -202,6 +202,7 @@ void wgl_print(const struct wgl_find *f, const char *what, const struct wgl_run 
 void wgl_peers(const struct wgl_find *f, double pps, uint32_t rounds);
 
 /* ---- wgload_hs.c ---- */
-/* Prints. */
-void wgl_handshakes(const struct wgl_wg_cfg *cfg, uint32_t window, double seconds, int pid);
+/* Prints. l: of a crowd, ready; else NULL. */
+void wgl_handshakes(const struct wgl_wg_cfg *cfg, const struct wgl_link *l, uint32_t window,
+		    double seconds, int pid);
 #endif

@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What a packet costs a gateway's process when many peers send in turn, beside what it costs when one of them does: run
+# after run at the same rate, with the same sessions there (wgload_peers.c). And handshakes a second.
+#
+#   peers_N_{64,1280}    ns of processor time a packet, N peers in turn; "to_one": how many times that of one. "ratio":
+#                        wireguard-go's by ours, above 1 where ours is the cheaper. N: PEERS (100 1000; 10000 takes minutes)
+#   handshakes           initiations answered a second: of HANDSHAKE_PEERS (400) peers at ours, each from an address of its
+#                        own and with a cookie; of 200 at wireguard-go. "of_model": its share of what X25519 alone would
+#                        allow with four operations each, on the same core's kind in the same minute
+# The first argument is a name of these or a part of it. PEERS_RATE (10000 packets a second), PEERS_ROUNDS (5),
+# WIREGUARD_GO, CAPACITY_PIN as in b_capacity.sh. Our gateway takes 20 handshakes a second of one address, and no more than
+# 5120 of all, once 100 came in a second; 400 peers can ask for 1600 a second here.
+exec 3>&1 1>&2
+. "$(dirname "$0")/../netns/lib.sh"
+. "$(dirname "$0")/capacity_lib.sh"
+filter=${1:-}
+rate=${PEERS_RATE:-10000} rounds=${PEERS_ROUNDS:-5}
+peer_wg=${WIREGUARD_GO:-$(command -v wireguard-go)}
+
+cases()
+{
+	local n size
+
+	for n in ${PEERS:-100 1000}; do
+		for size in 64 1280; do
+			echo "peers_${n}_$size $n $size"
+		done
+	done
+	echo handshakes
+}
+
+wanted() { cases | if cases | grep -q "^$filter\( \|\$\)"; then grep "^$filter\( \|\$\)"; else grep -e "^[^ ]*$filter"; fi; }
+
+wg_name() { [ -z "$peer_wg" ] || "$peer_wg" --version | sed -n '1s/ v/ /p'; }
+
+# N SIZE WHO
+cost()
+{
+	if [ "$3" = ours ]; then
+		cap_start penstock user off
+		cap_crowd "$1"
+	else
+		cap_start wireguard "$peer_wg" "$1"
+	fi
+	cap_load peers --peers "$1" --size "$2" --rate "$rate" --rounds "$rounds" --seconds 0.5 >"$tmp/$3.json" || fatal "$3: no load"
+	cap_stop
+}
+
+report()
+{
+	jq -nc --arg bench "$1" --argjson env "$(cap_env user none)" --arg peer "$(wg_name)" \
+		--slurpfile o "$tmp/ours.json" --slurpfile t <(cat "$tmp/theirs.json" 2>/dev/null) '$o[0] as $o | $t[0] as $t |
+		{$bench, metric: "gateway_cpu_per_packet", unit: "ns", median: $o.all_ns, min: $o.all_min_ns, n: $o.rounds, to_one: $o.ratio,
+		ours: $o} + (if $t then {ratio: ($t.all_ns / $o.all_ns * 1000 | round / 1000), $peer, theirs: $t} else {} end) + {env: $env}' >&3
+}
+
+# WHO: several runs, the file has a line each
+storm()
+{
+	local i
+
+	if [ "$1" = ours ]; then
+		cap_start penstock user off
+		cap_crowd "${HANDSHAKE_PEERS:-400}"
+	else
+		cap_start wireguard "$peer_wg" 200
+	fi
+	for ((i = 0; i < 3; i++)); do
+		cap_load handshakes --peers 200 --seconds 2 --window 16 || fatal "$1: no handshakes"
+	done >"$tmp/storm-$1.json"
+	cap_stop
+}
+
+handshakes()
+{
+	storm ours
+	[ -z "$peer_wg" ] || storm theirs
+	jq -nc --arg peer "$(wg_name)" --argjson env "$(cap_env user none)" --slurpfile o "$tmp/storm-ours.json" \
+		--slurpfile t <(cat "$tmp/storm-theirs.json" 2>/dev/null) '
+		def median: sort | .[length / 2 | floor];
+		def r: . * 1000 | round / 1000;
+		def rate: map(.per_s) | median;
+		def model: map(.per_s / (.x25519_per_s / 4)) | median | r;
+		{bench: "handshakes", metric: "handshakes", unit: "per_s", median: ($o | rate), min: ($o | map(.per_s) | min),
+		max: ($o | map(.per_s) | max), n: ($o | length), of_model: ($o | model), ours: ($o | last)} +
+		(if $t == [] then {} else {ratio: (($o | rate) / ($t | rate) | r), $peer, their_of_model: ($t | model), theirs: ($t | last)} end) +
+		{env: $env}' >&3
+}
+
+[ -n "$(wanted)" ] || exit 0
+cap_need
+command -v python3 >/dev/null || skip "'python3' is not installed"
+cap_net_up
+while read -r name n size; do
+	if [ "$name" = handshakes ]; then
+		handshakes
+		continue
+	fi
+	cost "$n" "$size" ours
+	rm -f "$tmp/theirs.json"
+	[ -z "$peer_wg" ] || cost "$n" "$size" theirs
+	report "$name"
+done < <(wanted)
