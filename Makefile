@@ -85,7 +85,7 @@ FUZZ_BINS := $(call test_bins,tests/fuzz/fuzz_*.c)
 .PHONY: all tests test demo bench lint fuzz format install clean deps distclean
 all: $(PROGS) $(BPF_OBJS)
 tests: all $(UNIT_BINS) $(SCN_BINS) $(BPFT_BINS) $(POLICY_BINS) $(INTEROP_BINS) $(NETNS_BINS) $(FUZZ_BINS) $(WGLOAD)
-benches: all $(BENCH_BINS) $(BUILD)/tests/netns/h_turnload $(WGLOAD)
+benches: all $(BENCH_BINS) $(BUILD)/tests/netns/h_turnload $(BUILD)/tests/netns/h_connload $(WGLOAD)
 
 # ---- BPF objects and skeletons -------------------------------------------------------------------
 BPF_CFLAGS := -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-unused-function \

@@ -7,6 +7,7 @@
 #   tools/install-deps.sh                install what is missing, say what is done
 #   tools/install-deps.sh --if-missing   the same, but silent and quick when nothing is missing
 #   tools/install-deps.sh --list         print the packages of this distribution and their state
+#   tools/install-deps.sh --bench        what `make bench` uses besides: sockperf, for round trips (Debian only)
 #   tools/install-deps.sh --vm           what `make test SUITE=vm` needs besides: qemu, and Debian's kernel in build/vm
 #
 # Exit: 0 all there (or now installed), 1 something could not be installed, 2 wrong usage.
@@ -22,6 +23,7 @@ procps-ng util-linux bind-utils traceroute wireguard-tools bpftool xdp-tools jq 
 clang-tools-extra dbus-daemon dnsmasq nsd compiler-rt libasan libubsan diffutils findutils gawk"
 LIBS_RPM="libbpf-devel libxdp-devel elfutils-libelf-devel zlib-devel libsodium-devel openssl-devel jansson-devel \
 libwebsockets-devel libuv-devel libmnl-devel nftables-devel systemd-devel ldns-devel c-ares-devel kernel-headers glibc-devel"
+TOOLS_BENCH_DEB="sockperf"
 TOOLS_VM_DEB="qemu-system-x86 cpio busybox-static"
 CLANG_MIN=16
 
@@ -40,7 +42,7 @@ die()
 	exit 1
 }
 
-usage() { sed -n '3,13s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '3,14s/^# \{0,1\}//p' "$0"; }
 
 # Highest clang that is installed already or that apt offers, 19 first; below CLANG_MIN is no use.
 clang_version_deb()
@@ -165,6 +167,18 @@ install_rpm()
 	[ "$p" -ge $CLANG_MIN ] || die "clang $p is too old for the BPF side, need >= $CLANG_MIN"
 }
 
+install_bench()
+{
+	export DEBIAN_FRONTEND=noninteractive
+	if [ "$(dpkg-query -W -f '${db:Status-Status}' $TOOLS_BENCH_DEB 2>/dev/null)" != installed ]; then
+		need_root "$TOOLS_BENCH_DEB"
+		retry apt-get update || die "apt-get update failed three times"
+		say "installing: $TOOLS_BENCH_DEB"
+		retry apt-get install -y --no-install-recommends $TOOLS_BENCH_DEB || die "apt-get install failed"
+	fi
+	say "there: $TOOLS_BENCH_DEB"
+}
+
 # The emulator, and the kernel package that linux-image-amd64 stands for now: downloaded, not installed.
 install_vm()
 {
@@ -191,6 +205,7 @@ case ${1:-} in
 '') ;;
 --if-missing) mode=if-missing ;;
 --list) mode=list ;;
+--bench) mode=bench ;;
 --vm) mode=vm ;;
 -h | --help) usage; exit 0 ;;
 *) say "unknown argument '$1'" >&2; usage >&2; exit 2 ;;
@@ -204,6 +219,11 @@ else
 	die "neither apt nor dnf here. Install by hand what these Debian packages hold: $TOOLS_DEB $LIBS_DEB clang-19"
 fi
 
+if [ $mode = bench ]; then
+	[ $kind = deb ] || die "--bench: no sockperf among the packages here; the benches of round trips will be skipped"
+	install_bench
+	exit
+fi
 if [ $mode = vm ]; then
 	[ $kind = deb ] || die "--vm knows only Debian's kernels: put one's package into build/vm and install qemu, busybox, cpio, dpkg"
 	install_vm

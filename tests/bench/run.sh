@@ -3,12 +3,34 @@
 #
 # Runs the benchmarks: tests/bench/run.sh [BENCH]. Every build/tests/bench/b_* and tests/bench/b_*.sh prints JSON lines
 # {"bench":…,"metric":…,"unit":…,"median":…,"min":…,"max":…,"n":…,"env":{…}}; BENCH names a program (with
-# or without b_) or is handed to all of them as the filter of their cases. stdout is JSON lines only.
+# or without b_) or is handed to all of them as the filter of their cases. stdout is JSON lines only. A script that needs
+# more than 900 s for all it has says so in its head: "# timeout: SECONDS".
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 BUILD=build${SAN:+/san}
 want=${1:-}
 ran=0 lines=0 rc=0
+work=$(mktemp -d /tmp/penstock-bench.XXXXXX) || exit 2
+tmp=$work/out pid=
+trap 'rm -rf "$work"' EXIT
+# timeout(1) leads a process group of its own: what runs is ended through it.
+trap '[ -z "$pid" ] || { kill $pid; wait $pid; } 2>/dev/null; exit 130' INT TERM
+mkfifo "$work/pipe" || exit 2
+
+# LIMIT CMD…: its output goes on, and is kept as well.
+run()
+{
+	local one
+
+	tee "$tmp" <"$work/pipe" &
+	timeout -k 20 "$@" >"$work/pipe" &
+	pid=$!
+	wait $pid
+	one=$?
+	pid=
+	wait
+	return $one
+}
 
 filter=$want
 for src in tests/bench/b_*.c tests/bench/b_*.sh; do
@@ -26,11 +48,10 @@ for src in tests/bench/b_*.c tests/bench/b_*.sh; do
 		continue
 	fi
 	ran=$((ran + 1))
-	tmp=$(mktemp /tmp/penstock-bench.XXXXXX) || exit 2
-	timeout -k 10 900 "$bin" ${filter:+"$filter"} | tee "$tmp"
-	one=${PIPESTATUS[0]}
+	limit=$(sed -n '1,20s/^# timeout: *\([0-9][0-9]*\).*/\1/p' "$src" | head -n 1)
+	run "${limit:-900}" "$bin" ${filter:+"$filter"}
+	one=$?
 	lines=$((lines + $(grep -c '^{' "$tmp")))
-	rm -f "$tmp"
 	if [ "$one" = 77 ]; then
 		echo "bench: $n skipped" >&2
 	elif [ "$one" != 0 ]; then

@@ -73,23 +73,28 @@ host_etc()
 	) && ln -s etc/resolv.conf "$1/resolv.conf"
 }
 
+# net_host HOST: its namespace and the files that are its own.
+net_host()
+{
+	local d=$S/hosts/$1
+
+	ip netns add "$P-$1" && mkdir -p "$d/bpf" && host_etc "$d" || return 1
+	{
+		echo "127.0.0.1 localhost $1"
+		echo "::1 localhost"
+		[ -n "$LAB_IPV6_ONLY" ] || echo "$PORTAL_V4 $PORTAL_NAME"
+		[ -n "$LAB_IPV4_ONLY" ] || echo "$PORTAL_V6 $PORTAL_NAME"
+	} >"$d/hosts"
+	in_host "$1" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
+		net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 && ip -n "$P-$1" link set lo up
+}
+
 net_hosts()
 {
-	local h d
+	local h
 
 	for h in $HOSTS; do
-		ip netns add "$P-$h" || return 1
-		d=$S/hosts/$h
-		mkdir -p "$d/bpf" && host_etc "$d" || return 1
-		{
-			echo "127.0.0.1 localhost $h"
-			echo "::1 localhost"
-			[ -n "$LAB_IPV6_ONLY" ] || echo "$PORTAL_V4 $PORTAL_NAME"
-			[ -n "$LAB_IPV4_ONLY" ] || echo "$PORTAL_V6 $PORTAL_NAME"
-		} >"$d/hosts"
-		in_host "$h" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
-			net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 || return 1
-		ip -n "$P-$h" link set lo up || return 1
+		net_host "$h" || return 1
 	done
 	# The gateway's forwarding is its program's business; relays do not forward.
 	for h in rc core rg; do

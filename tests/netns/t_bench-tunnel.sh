@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# timeout: 240
+#
+# The bench of tunnels works at all: a run of one second through plain forwarding and through Penstock, connections as
+# well; its lines are JSON with what is promised, plots are made of them, and nothing is left. No figure is judged.
+. "$(dirname "$0")/lib.sh"
+need_lab
+bench=tests/bench/b_tunnel.sh
+export SECONDS_PER_RUN=1 OMIT_SECONDS=0 REPS=1 MODES=user PEERS=plain HANDICAP=0
+
+left() { ip netns list 2>/dev/null | grep -o "^tb$1-[^ ]*"; ls -d /run/penstock-lab/tb"$1"-* /run/penstock/tb"$1"-* 2>/dev/null; }
+keys='["bench","metric","unit","median","min","max","n","who","peer","peer_median","ratio","better","handicap","ours","theirs","env"]'
+env_keys='["kernel","cpu","cpus","mtu_inside","seconds","pinning","mode","xdp_mode","offloads","steal_pct","content","peer"]'
+has() { jq -e "$1" "$tmp/lines" >/dev/null; }
+has_all() { jq -es --argjson k "$keys" --argjson e "$env_keys" 'all(.[]; ($k - keys) == [] and ($e - (.env | keys)) == [])' "$tmp/lines" >/dev/null; }
+
+# FILTER: its lines in $tmp/lines
+bench()
+{
+	$bench "$1" >"$tmp/lines" 2>"$tmp/err" &
+	pid=$!
+	wait $pid || { cat "$tmp/err"; return 1; }
+}
+
+check "tcp_up_1 runs" bench tcp_up_1
+check "it is one line" [ "$(wc -l <"$tmp/lines")" = 1 ]
+check "with what lines have" has_all
+check "ours against plain" has '.bench == "tcp_up_1" and .who == "penstock-user" and .peer == "plain" and .env.mode == "user"'
+check "with figures" has '.median > 0 and .peer_median > 0 and .ratio > 0 and .n == 1 and .ours.gateway_s_per_gb > 0'
+check "nothing is left" [ -z "$(left $pid)" ]
+cp "$tmp/lines" "$tmp/record"
+check "setups_per_s runs" bench setups_per_s
+check "connections are made" has '.bench == "setups_per_s" and .median > 1 and .ours.failed == 0'
+cat "$tmp/lines" >>"$tmp/record"
+check "a name that is none makes no line" eval 'bench no_such_bench && [ ! -s "$tmp/lines" ]'
+
+plot() { python3 -B tests/bench/plot.py "$tmp/record" "$tmp/$1" >/dev/null; }
+well_formed() { python3 -c 'import sys, xml.dom.minidom as m; [m.parse(f) for f in sys.argv[1:]]' "$@"; }
+check "plots are made" plot a
+check "of what was measured" eval 'ls "$tmp"/a/*.svg >/dev/null && grep -q tcp_up_1 "$tmp"/a/*.svg'
+check "they are XML" well_formed "$tmp"/a/*.svg
+check "the same each time" eval 'plot b && diff -r "$tmp/a" "$tmp/b"'
+
+# Ended in the middle: it takes its worlds with it.
+$bench tcp_up_1 >/dev/null 2>"$tmp/err" &
+pid=$!
+check "worlds come up" wait_for 30 eval '[ -n "$(left $pid)" ]'
+sleep 2
+kill $pid
+wait $pid
+check "ended, nothing is left" [ -z "$(left $pid)" ]
+finish
