@@ -20,6 +20,7 @@ COLOURS = {"plain": "#8c8c8c", "penstock-auto": "#2f81f7", "penstock-user": "#6e
 MORE_COLOURS = ("#c9a227", "#b5477a", "#5b8c3e", "#a0623a")
 FAMILIES = (("tcp", ("tcp_",)), ("cpu", ("cpu_",)), ("rtt", ("rtt_",)), ("other", ("setups_", "rss_")),
             ("capacity", ("capacity",)))
+SHADES = (1, 0.55, 0.3)  # of a colour, by peer
 UNITS = {"us": "µs", "1/s": "/s"}
 BAR, GAP, HIGH, TOP, COLUMNS = 24, 4, 150, 34, 5
 
@@ -83,7 +84,8 @@ class Svg:
         more += f' transform="rotate({turn} {x:.1f} {y:.1f})"' if turn else ""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{html.escape(s)}</text>')
 
-    def rect(self, x, y, w, h, fill, title=None):
+    def rect(self, x, y, w, h, fill, title=None, opacity=1):
+        fill += f'" fill-opacity="{opacity}' if opacity != 1 else ""
         inner = f"><title>{html.escape(title)}</title></rect>" if title else "/>"
         self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{max(h, 0.5):.1f}" fill="{fill}"{inner}')
 
@@ -98,10 +100,10 @@ class Svg:
 
     def legend(self, entries, width):
         x, y = 8, 16
-        for name, fill in entries:
+        for name, fill, opacity in entries:
             if x > 8 and x + 24 + 6.5 * len(name) > width:
                 x, y = 8, y + 16
-            self.rect(x, y - 9, 10, 10, fill)
+            self.rect(x, y - 9, 10, 10, fill, opacity=opacity)
             self.text(x + 14, y, name)
             x += 34 + 6.5 * len(name)
         return y
@@ -138,36 +140,35 @@ def panel(svg, left, top, name, unit, values, names):
     svg.text(left + 4, top + 27, f"{unit[0]}, {'less' if unit[1] == 'less' else 'more'} is better", size=9)
     for t in ticks(limit):
         svg.line(x, at(t), x + width, at(t), GRID)
-        svg.text(x - 4, at(t) + 3, short(t), "end", 9)
+        svg.text(x - 4, at(t) + 3, f"{t:g}", "end", 9)
     for n in names:
         if n in values:
             median, low, high = values[n]
             told = f"{n}: {short(median)} ({short(low)} to {short(high)})"
             svg.rect(x + GAP / 2, at(median), BAR, at(0) - at(median), colour(n, names), told)
-            if median > limit:
-                svg.text(x + GAP / 2 + BAR / 2, at(limit) - 3, "↑" + short(median), "middle", 9)
-            else:
+            if median <= limit:
                 svg.whisker(x + GAP / 2 + BAR / 2, at(low), at(high))
+            svg.text(x + GAP / 2 + BAR / 2, at(high) - 3, ("↑" if median > limit else "") + short(median), "middle", 8)
         x += BAR + GAP
 
 
 def plot_family(rec, h, benches, path, title):
     names = [n for n in rec.contenders() if any(n in rec.values[h][b] for b in benches)]
     wide = 34 + len(names) * (BAR + GAP) + 14
-    columns = min(COLUMNS, len(benches))
-    rows = -(-len(benches) // columns)
+    rows = -(-len(benches) // COLUMNS)
+    columns = -(-len(benches) // rows)
     width = max(columns * wide + 8, 360)
-    svg = Svg(width, 56 + rows * (HIGH + TOP + 22), title)
-    below = svg.legend([(n, colour(n, names)) for n in names], width) + 8
+    svg = Svg(width, 40 + rows * (HIGH + TOP + 22), title)
+    below = svg.legend([(n, colour(n, names), 1) for n in names], width) + 8
     for i, b in enumerate(benches):
         panel(svg, 4 + i % columns * wide, below + i // columns * (HIGH + TOP + 22), b, rec.units[b], rec.values[h][b], names)
     svg.save(path)
 
 
 def plot_ratios(rec, h, path):
-    """Against tunnels only: plain forwarding encrypts nothing."""
+    """Against tunnels only: plain forwarding encrypts nothing. Time in softirq alone is part of a figure, not a merit."""
     ratios = {b: {p: v for p, v in r.items() if p[1] != "plain"} for b, r in rec.ratios.get(h, {}).items()}
-    benches = [b for b in rec.values[h] if ratios.get(b)]
+    benches = [b for b in rec.values[h] if ratios.get(b) and "_softirq_" not in b]
     pairs = sorted({p for b in benches for p in ratios[b]})
     if not pairs:
         return []
@@ -177,10 +178,10 @@ def plot_ratios(rec, h, path):
     flat = [v for b in benches for v in ratios[b].values()]
     low = min(-1, math.floor(math.log2(min(v[0] for v in flat))))
     high = max(1, math.ceil(math.log2(max(v[0] for v in flat))))
-    svg = Svg(width, 340 + 110, "Ratios to other tunnels")
-    labels = [f"{w} / {p}" for w, p in pairs]
-    fills = ("#2f81f7", "#1a9e96", "#6e56cf", "#e5743a", "#c9a227", "#b5477a", "#5b8c3e", "#a0623a")
-    top = svg.legend([(n, fills[i % len(fills)]) for i, n in enumerate(labels)], width) + 20
+    svg = Svg(width, 450, "Ratios to other tunnels")
+    peers = sorted({p for _, p in pairs})
+    look = [(f"{w} / {p}", colour(w, rec.ours), SHADES[min(peers.index(p), len(SHADES) - 1)]) for w, p in pairs]
+    top = svg.legend(look, width) + 20
 
     def at(v):
         return top + 270 * (high - min(max(math.log2(v), low), high)) / (high - low)
@@ -195,7 +196,8 @@ def plot_ratios(rec, h, path):
             if p in ratios[b]:
                 median, least, most = ratios[b][p]
                 y = sorted((at(median), at(1)))
-                svg.rect(x + i * bar, y[0], bar - 1, y[1] - y[0], fills[i % len(fills)], f"{b}, {labels[i]}: {short(median)}")
+                told = f"{b}, {look[i][0]}: {short(median)} ({short(least)} to {short(most)})"
+                svg.rect(x + i * bar, y[0], bar - 1, y[1] - y[0], look[i][1], told, look[i][2])
                 svg.whisker(x + i * bar + (bar - 1) / 2, at(least), at(most))
         svg.text(x + group / 2 - 6, at(2.0 ** low) + 14, b, "end", turn=-40)
         x += group

@@ -42,6 +42,19 @@ check "of what was measured" eval 'ls "$tmp"/a/*.svg >/dev/null && grep -q tcp_u
 check "they are XML" well_formed "$tmp"/a/*.svg
 check "the same each time" eval 'plot b && diff -r "$tmp/a" "$tmp/b"'
 
+# What perf script prints: two samples of one thread, one of another.
+stacks()
+{
+	printf 'gateway 7/8 [000] 1.0: 1 cpu-clock: \n\t1f inner+0x1 (/bin/g)\n\t2f outer+0x2 (/bin/g)\n\n'
+	printf 'gateway 7/8 [001] 1.1: 1 cpu-clock: \n\t2f outer+0x3 (/bin/g)\n\n'
+	printf 'other 9 [001] 1.2: 1 cpu-clock: \n\t3f <T as U>::f+0x4 (/bin/o)\n\n'
+}
+flame() { stacks | python3 -B tests/bench/flame.py "$@" >"$tmp/flame.svg" && well_formed "$tmp/flame.svg"; }
+check "a flame graph is made" flame
+check "a function's share has what it called" grep -q '<title>outer: 66.7 %' "$tmp/flame.svg"
+check "names are told as they are" grep -q '<title>&lt;T as U&gt;::f: 33.3 %' "$tmp/flame.svg"
+check "one thread's alone" eval 'flame gate && grep -q "<title>inner: 50.0 %" "$tmp/flame.svg" && ! grep -q other "$tmp/flame.svg"'
+
 # Ended in the middle: it takes its worlds with it.
 $bench tcp_up_1 >/dev/null 2>"$tmp/err" &
 pid=$!
