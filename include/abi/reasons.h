@@ -38,7 +38,8 @@
 	R(XDP_TOO_BIG, "xdp_too_big", PASS, "longer than the kernel cipher handles")               \
 	R(XDP_JOINED, "xdp_joined", PASS,                                                          \
 	  "perhaps several datagrams in one, as generic mode sees them: user space parts them")    \
-	R(XDP_BULK, "xdp_bulk", PASS, "follows joined datagrams of its session through user space") \
+	R(XDP_BULK, "xdp_bulk", PASS,                                                              \
+	  "follows joined datagrams of its session through user space")                            \
 	R(XDP_BAD_TAG, "xdp_bad_tag", DROP, "authentication tag is wrong")                         \
 	R(XDP_REPLAY, "xdp_replay", DROP, "counter was seen before or is too old")                 \
 	R(XDP_INNER_MALFORMED, "xdp_inner_malformed", PASS,                                        \

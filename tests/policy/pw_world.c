@@ -87,8 +87,8 @@ static bool start(struct pw_node *n)
 	n->event_count = n->question_count = n->upstream_count = 0;
 	memset(n->conn, 0, sizeof(n->conn));
 	n->tick_ns = n->w->now + NS_PER_SEC;
-	return T_EQ(fwd_init(&d->fwd, &d->fwd_mem, seed), 0) && T_EQ(mtu_open(d), 0) && T_EQ(data_open(d), 0) &&
-	       T_EQ(d->role->init(d), 0);
+	return T_EQ(fwd_init(&d->fwd, &d->fwd_mem, seed), 0) && T_EQ(mtu_open(d), 0) &&
+	       T_EQ(data_open(d), 0) && T_EQ(d->role->init(d), 0);
 }
 
 static void stop(struct pw_node *n)

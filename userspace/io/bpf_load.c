@@ -178,8 +178,8 @@ static void dispatcher_try(struct bpf_load *b)
 		struct bpf_wan_info *w = &b->info.wan[i];
 		size_t at = strlen(w->why);
 
-		snprintf(w->why + at, sizeof(w->why) - at, "%sdispatcher: %.100s",
-			 at ? "; " : "", why);
+		snprintf(w->why + at, sizeof(w->why) - at, "%sdispatcher: %.100s", at ? "; " : "",
+			 why);
 	}
 }
 
