@@ -9,7 +9,8 @@
  * its own first, and to the packet's place when the tag was right.
  *
  * What is wiped: Poly1305 keys and accumulators, key stream that was written down, ChaCha states;
- * once a batch. Not wiped: registers, and what the compiler spilled from them. */
+ * once a batch. Not wiped: registers, what the compiler spilled from them, plaintext's last bytes.
+ */
 #if defined(__x86_64__)
 #include <string.h>
 #include "crypto/aead_avx2.h"
@@ -45,8 +46,9 @@ struct pipe {
 		size_t lane, len;
 	} cut[CHACHA_LANES]; /* the first len bytes of rest[lane] belong to out */
 
-	uint8_t rest[CHACHA_LANES][CHACHA_BLOCK]; /* last blocks of packets */
+	/* From here on what is wiped, so far as it was used. */
 	uint8_t unused[CHACHA_BLOCK];
+	uint8_t rest[CHACHA_LANES][CHACHA_BLOCK]; /* last blocks of packets */
 	struct slot slot[SLOTS];
 	uint8_t stream[STREAM][CHACHA_BLOCK];
 };
@@ -298,10 +300,11 @@ static void wipe(struct pipe *w)
 	size_t slots = w->n < SLOTS ? w->n : SLOTS;
 	size_t blocks = w->stream_end < STREAM ? w->stream_end : STREAM;
 
-	crypto_wipe(w->c.state, sizeof(w->c.state) + sizeof(w->c.mixed));
-	crypto_wipe(w->rest, sizeof(w->rest) + sizeof(w->unused));
-	crypto_wipe(w->slot, slots * sizeof(*w->slot));
-	crypto_wipe(w->stream, blocks * sizeof(*w->stream));
+	crypto_wipe(&w->c, offsetof(struct aead_chacha, key));
+	crypto_wipe(w->unused, offsetof(struct pipe, slot) - offsetof(struct pipe, unused) +
+				       slots * sizeof(*w->slot));
+	if (blocks)
+		crypto_wipe(w->stream, blocks * sizeof(*w->stream));
 }
 
 static void run(struct aead_job *jobs, size_t n, bool opening)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The crypto seam: every primitive of the daemons behind names of our own, chosen at link time. No
- * type of any library shows here. Bulk data has its own multi-buffer backends in fwd/; these are
- * for handshakes, STUN and tests, but the AEAD is the real one and may carry packets.
+ * type of any library shows here. Data packets have aead_batch.h; these are for handshakes and
+ * STUN, and the AEAD is what aead_batch.h falls back on and is tested against.
  *
  * Outputs may overlap inputs only where the comment says so. Nothing here allocates on our behalf
  * except md5 and hmac_sha1 inside OpenSSL. */
