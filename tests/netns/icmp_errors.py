@@ -4,7 +4,8 @@
     FROM TO TYPE CODE MTU PROTO QUOTED-TO exact|differs
 
 exact: the capture holds a packet of which the quotation is the beginning, but for what routers change on the way (hop
-limit and IPv4 header checksum), and outer and ICMP checksums are right."""
+limit and IPv4 header checksum), and outer and ICMP checksums are right. A packet of this host leaves its TCP or UDP
+checksum to the device, and is captured before that: it counts as completed."""
 import ipaddress
 import struct
 import sys
@@ -46,6 +47,20 @@ class Packet:
             self.b = b[: 40 + struct.unpack(">H", b[4:6])[0]]
             self.fixed = b[:7] + b[8:40]
         self.payload = self.b[self.head :]
+        self.complete()
+
+    def pseudo(self):
+        return self.src + self.dst + struct.pack(">II", len(self.payload), self.proto)
+
+    def complete(self):
+        """Where the field holds the pseudo-header's sum alone (CHECKSUM_PARTIAL), what the device puts there."""
+        at = {6: 16, 17: 6}.get(self.proto)
+        if at is None or len(self.payload) < at + 2:
+            return
+        if struct.unpack(">H", self.payload[at : at + 2])[0] == checksum(self.pseudo()) ^ 0xFFFF:
+            zeroed = self.payload[:at] + b"\0\0" + self.payload[at + 2 :]
+            total = checksum(self.pseudo() + zeroed) or (0xFFFF if self.proto == 17 else 0)
+            self.payload = zeroed[:at] + struct.pack(">H", total) + zeroed[at + 2 :]
 
     def is_error(self):
         return self.proto == {4: 1, 6: 58}[self.version] and self.payload[0] in ERRORS[self.version]
@@ -53,8 +68,7 @@ class Packet:
     def sums_right(self):
         if self.version == 4:
             return not checksum(self.b[: self.head]) and not checksum(self.payload)
-        pseudo = self.src + self.dst + struct.pack(">II", len(self.payload), 58)
-        return not checksum(pseudo + self.payload)
+        return not checksum(self.pseudo() + self.payload)
 
     def begins_with(self, quote):
         return self.fixed == quote.fixed and self.payload.startswith(quote.payload)
