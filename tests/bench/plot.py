@@ -21,7 +21,7 @@ MORE_COLOURS = ("#c9a227", "#b5477a", "#5b8c3e", "#a0623a")
 FAMILIES = (("tcp", ("tcp_",)), ("cpu", ("cpu_",)), ("rtt", ("rtt_",)), ("other", ("setups_", "rss_")),
             ("capacity", ("capacity",)))
 SHADES = (1, 0.55, 0.3)  # of a colour, by peer
-UNITS = {"us": "µs", "1/s": "/s"}
+UNITS = {"us": "µs"}
 BAR, GAP, HIGH, TOP, COLUMNS = 24, 4, 150, 34, 5
 
 
@@ -137,7 +137,7 @@ def panel(svg, left, top, name, unit, values, names):
         return top + TOP + HIGH * (1 - min(v, limit) / limit)
 
     svg.text(left + 4, top + 14, name, size=12)
-    svg.text(left + 4, top + 27, f"{unit[0]}, {'less' if unit[1] == 'less' else 'more'} is better", size=9)
+    svg.text(left + 4, top + 27, f"{unit[0]}, {unit[1]} is better", size=9)
     for t in ticks(limit):
         svg.line(x, at(t), x + width, at(t), GRID)
         svg.text(x - 4, at(t) + 3, f"{t:g}", "end", 9)
@@ -222,20 +222,28 @@ def plots(rec, out):
     print("\n".join(made))
 
 
+def rows(heads, benches, cells):
+    """cells(bench): one a head, or None; benches without any are left out."""
+    print(f"| | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}")
+    for b in benches:
+        line = cells(b)
+        if any(line):
+            print(f"| `{b}` | {' | '.join(c or '' for c in line)} |")
+    print()
+
+
 def table(rec):
     names = rec.contenders()
     for h in sorted(rec.values):
-        print(f"Handicap {h}:\n\n| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
-        for b, values in rec.values[h].items():
-            cells = [f"{short(v[0])} ({short(v[1])}–{short(v[2])})" if (v := values.get(n)) else "" for n in names]
-            print(f"| `{b}`, {rec.units[b][0]} | {' | '.join(cells)} |")
-        pairs = sorted({p for r in rec.ratios.get(h, {}).values() for p in r})
-        print(f"\nRatios, above 1 where ours is the better:\n\n| | {' | '.join(f'{w} / {p}' for w, p in pairs)} |")
-        print(f"|---|{'---|' * len(pairs)}")
-        for b, ratios in rec.ratios.get(h, {}).items():
-            cells = [f"{short(v[0])} ({short(v[1])}–{short(v[2])})" if (v := ratios.get(p)) else "" for p in pairs]
-            print(f"| `{b}` | {' | '.join(cells)} |")
-        print()
+        values, ratios = rec.values[h], rec.ratios.get(h, {})
+        units = sorted({(b.split("_")[0], rec.units[b][0]) for b in values})
+        print(f"Handicap {h}, medians ({', '.join(f'{b} in {u}' for b, u in units)}):\n")
+        rows(names, values, lambda b: [short(values[b][n][0]) if n in values[b] else None for n in names])
+        pairs = sorted({p for r in ratios.values() for p in r if p[1] != "plain"})
+        print("Ratios, above 1 where ours is the better:\n")
+        rows([f"{w.removeprefix('penstock-')} / {p}" for w, p in pairs], [b for b in ratios if not b.startswith("rss_") and
+             "_softirq_" not in b], lambda b: ["{} ({}–{})".format(*map(short, ratios[b][p])) if p in ratios[b] else None
+                                               for p in pairs])
 
 
 if len(sys.argv) != 3:

@@ -15,7 +15,7 @@
 #   tn_down                 all of them; also those that a killed run has left
 #   tn_on N HOST CMD…       on a host of world N
 #   tn_pid N client|gateway of the tunnel's program there, if there is one
-#   tn_env N                what it ran under, as JSON
+#   tn_env N                what it ran under, as JSON; offloads: which of tso uso gso gro tx-csum are off, and where
 tn_lab=$root/tools/lab
 lab_dir=$tn_lab
 tn_mtu=${BENCH_MTU:-1420}
@@ -221,9 +221,11 @@ tn_env()
 		--arg c "$(tn_offloads client eth0)" --arg g "$(tn_offloads gateway eth0)" --arg l "$(tn_offloads gateway eth1)" \
 		--arg s "$(tn_offloads server eth0)" \
 		--argjson status "$(case ${tn_label[$1]} in penstock-*) tn_ctl gateway status --json ;; *) echo null ;; esac)" '
+		def lacks: [split(" ")[] | select(endswith(":off")) | rtrimstr(":off")];
 		{$version, xdp: (if $cx == $gx then $cx else "client \($cx), gateway \($gx)" end),
-		offloads: ({client_wan: $c, gateway_wan: $g, gateway_lan: $l, server: $s} |
-			if ([.[]] | unique | length) == 1 then {all: $c} else . end)} +
+		offloads: ([{client_wan: $c, gateway_wan: $g, gateway_lan: $l, server: $s} | to_entries[] |
+			select(.value | lacks != []) | "\(.key) without \(.value | lacks | join(" "))"] |
+			if . == [] then "all on" else join(", ") end)} +
 		if $status then {mode: $status.mode, xdp_mode: ($status.kernel.xdp_mode // "off"),
 			kernel_executor: $status.kernel.active} + (if $status.aead then {aead: $status.aead} else {} end) else {} end'
 }

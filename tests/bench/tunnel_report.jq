@@ -8,12 +8,14 @@ def of(who): [$runs[] | select(.who == who)];
 def value: .v[$f];
 def others: map(.v | del(.[$f])) | (map(keys) | add | unique) as $keys | . as $all |
 	[$keys[] | . as $k | {key: $k, value: ([$all[][$k] | numbers] | if length == 0 then null else median | r end)}] | from_entries;
+# In kernel mode much of the work is outside the processes: a ratio of theirs would compare what is not alike.
+def comparable($who): ($who == "penstock-kernel" and ($bench | test("^cpu_s_per_gb_(client|gateway)_"))) | not;
 def env(who): [$envs[] | select(.who == who) | .env][0];
 def ours: startswith("penstock");
 def line($who; $peer):
 	of($who) as $o | (if $peer then of($peer) else [] end) as $t | [$o[] | value | numbers] as $v | [$t[] | value | numbers] as $w |
 	[$o[] | . as $x | $t[] | select(.round == $x.round) | [($x | value), value] |
-		select(all(type == "number" and . > 0)) | if $better == "less" then .[1] / .[0] else .[0] / .[1] end] as $ratios |
+		select(comparable($who) and all(type == "number" and . > 0)) | if $better == "less" then .[1] / .[0] else .[0] / .[1] end] as $ratios |
 	select($v | length > 0) |
 	{$bench, $metric, $unit, median: ($v | median | r), min: ($v | min | r), max: ($v | max | r), n: ($v | length), $who, $peer,
 	peer_median: ($w | if length > 0 then median | r else null end), peer_min: ($w | min | r), peer_max: ($w | max | r),
