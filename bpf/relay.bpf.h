@@ -10,6 +10,7 @@
 #include "account.bpf.h"
 #include "plan/relay.h"
 #include "plan/relay_way.h"
+#include "skb.bpf.h"
 #include "relay_maps.bpf.h"
 #include "verifier.bpf.h"
 
@@ -322,6 +323,9 @@ static __always_inline enum ps_reason_id relay_packet(struct xdp_md *ctx, struct
 	id = relay_lookup(data, end, r);
 	if (id != PS_GO_ON || !r->first || !r->out)
 		return id;
+	/* Datagrams that came joined: framed together they would be one. */
+	if (r->cfg->generic && xdp_is_gso(ctx))
+		return PS_R_RXDP_GSO;
 	if (r->pkt.pad_len)
 		relay_pad(ctx, r);
 	id = ps_relay_plan(&r->pkt, r->cfg, r->first, r->out, &r->plan);

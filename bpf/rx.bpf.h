@@ -12,6 +12,7 @@
 #include "account.bpf.h"
 #include "aead.bpf.h"
 #include "plan/ingress.h"
+#include "skb.bpf.h"
 
 /* Everything about one packet on its way through the steps. */
 struct rx {
@@ -46,7 +47,8 @@ static __always_inline int rx_peer_read(struct rx *r)
 	return PS_READ_ONCE(p->seq) == r->peer_seq;
 }
 
-static __always_inline enum ps_reason_id rx_lookup(struct rx *r, const struct ps_config *cfg)
+static __always_inline enum ps_reason_id rx_lookup(struct xdp_md *ctx, struct rx *r,
+						   const struct ps_config *cfg)
 {
 	__u32 which = PS_SCRATCH_RX;
 	enum ps_reason_id id;
@@ -72,16 +74,10 @@ static __always_inline enum ps_reason_id rx_lookup(struct rx *r, const struct ps
 		return PS_R_XDP_USER_MODE;
 	id = ps_rx_peer(&r->scratch->view, &r->outer);
 	if (id == PS_GO_ON)
+		id = ps_rx_gso((cfg->flags & PS_CFG_GENERIC) && xdp_is_gso(ctx));
+	if (id == PS_GO_ON)
 		id = ps_rx_order(r->session, r->now, cfg);
 	ps_rx_passed(r->session, id, r->now, cfg);
-	return id;
-}
-
-static __always_inline enum ps_reason_id rx_bad_tag(struct rx *r)
-{
-	enum ps_reason_id id = ps_rx_bad_tag(r->cfg->flags);
-
-	ps_rx_passed(r->session, id, r->now, r->cfg);
 	return id;
 }
 
@@ -105,7 +101,7 @@ static __always_inline enum ps_reason_id rx_open(struct xdp_md *ctx, struct rx *
 	r->text_len = len - AEAD_TAG_LEN;
 	chacha_init(&c, r->outer.counter);
 	if (!aead_open(&c, r->scratch, r->text_len))
-		return rx_bad_tag(r);
+		return PS_R_XDP_BAD_TAG;
 	return PS_GO_ON;
 }
 
@@ -251,7 +247,7 @@ static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx, __u64 fra
 	id = ps_rx_classify(data, end, cfg, &r.outer);
 	if (id != PS_GO_ON)
 		return id;
-	id = rx_lookup(&r, cfg);
+	id = rx_lookup(ctx, &r, cfg);
 	if (id != PS_GO_ON)
 		return id;
 	id = rx_open(ctx, &r);

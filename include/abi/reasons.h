@@ -36,8 +36,7 @@
 	R(XDP_NO_KEY, "xdp_no_key", PASS, "session has no key in the kernel")                      \
 	R(XDP_KEEPALIVE, "xdp_keepalive", PASS, "keepalive, for the control plane")                \
 	R(XDP_TOO_BIG, "xdp_too_big", PASS, "longer than the kernel cipher handles")               \
-	R(XDP_JOINED, "xdp_joined", PASS,                                                          \
-	  "perhaps several datagrams in one, as generic mode sees them: user space parts them")    \
+	R(XDP_GSO, "xdp_gso", PASS, "several datagrams in one frame, for user space")              \
 	R(XDP_BULK, "xdp_bulk", PASS,                                                              \
 	  "follows joined datagrams of its session through user space")                            \
 	R(XDP_BAD_TAG, "xdp_bad_tag", DROP, "authentication tag is wrong")                         \
@@ -107,6 +106,7 @@
 	R(RXDP_BAD_SUM, "rxdp_bad_sum", PASS, "IPv4 header checksum is wrong")                     \
 	R(RXDP_NO_SUM, "rxdp_no_sum", PASS, "no UDP checksum, which IPv6 needs")                   \
 	R(RXDP_TTL, "rxdp_ttl", PASS, "time to live is over")                                      \
+	R(RXDP_GSO, "rxdp_gso", PASS, "several datagrams in one frame, for user space")            \
 	R(RXDP_TOO_BIG, "rxdp_too_big", PASS, "would be longer than the MTU")                      \
 	R(RXDP_NO_HOP, "rxdp_no_hop", PASS, "no neighbour or route: the kernel resolves it")       \
 	R(RXDP_NO_ROUTER, "rxdp_no_router", PASS, "the default router's address is not known")     \

@@ -141,8 +141,8 @@ struct ps_turn_cfg {
 	__u8 own4[4];	      /* relayed addresses as packets from the network carry them; zero:
 				 none */
 	__u8 own6[16];
-	__u8 hop; /* enum ps_turn_hop */
-	__u8 pad;
+	__u8 hop;     /* enum ps_turn_hop */
+	__u8 generic; /* ps_relay runs as generic XDP somewhere */
 	__u8 hop_mac[6];
 	__u32 way; /* which ps_turn_way is the valid one */
 };

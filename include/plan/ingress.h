@@ -4,9 +4,8 @@
  * clock, nothing is changed. bpf/rx.bpf.h strings these steps together in the order of this file;
  * the tests run them natively beside the program.
  *
- *   classify outer -> (channel) -> session -> peer -> (replay check, decrypt) -> inner -> source ->
- * flow
- *   -> (replay commit)
+ *   classify outer -> (channel) -> session -> peer -> gso -> (replay check, decrypt) -> inner ->
+ *   source -> flow -> (replay commit)
  *
  * Every step returns the fate of the packet or PS_GO_ON. */
 #ifndef PENSTOCK_PLAN_INGRESS_H
@@ -197,17 +196,10 @@ static __always_inline enum ps_reason_id ps_rx_order(struct ps_session *s, __u64
 static __always_inline void ps_rx_passed(struct ps_session *s, enum ps_reason_id id, __u64 now,
 					 const struct ps_config *cfg)
 {
-	if (id == PS_R_XDP_TOO_BIG || id == PS_R_XDP_JOINED)
+	if (id == PS_R_XDP_TOO_BIG || id == PS_R_XDP_GSO)
 		ps_session_hold(s, now, now + cfg->bulk_hold_ns);
 	else if (id == PS_R_XDP_USER_MODE)
 		ps_session_hold(s, now, now);
-}
-
-/* A tag that is wrong. Generic XDP sees joined datagrams, and a few short ones are no longer than a
- * message may be: it cannot tell them from a forgery. */
-static __always_inline enum ps_reason_id ps_rx_bad_tag(__u32 cfg_flags)
-{
-	return cfg_flags & PS_CFG_GENERIC ? PS_R_XDP_JOINED : PS_R_XDP_BAD_TAG;
 }
 
 /* What the kernel takes from a session it serves: payloads that hold a packet and fit the cipher.
@@ -222,6 +214,14 @@ static __always_inline enum ps_reason_id ps_rx_peer(const struct ps_peer_view *v
 	if (o->payload_len - WG_DATA_OVERHEAD > PS_INNER_MAX)
 		return PS_R_XDP_TOO_BIG;
 	return PS_GO_ON;
+}
+
+/* A frame that holds several datagrams, as a sender's segmentation offload or receive offload
+ * leaves them to generic XDP: their messages lie one behind the other, and judged as one message
+ * they would be a forgery or a replay. No driver's frame is one. */
+static __always_inline enum ps_reason_id ps_rx_gso(int is_gso)
+{
+	return is_gso ? PS_R_XDP_GSO : PS_GO_ON;
 }
 
 /* The decrypted packet, len bytes with padding. */

@@ -266,6 +266,9 @@ int bpf_relay_open(struct bpf_relay **out, const struct bpf_relay_cfg *cfg, stru
 		return rc;
 	}
 	info_fill(r, cfg->hop);
+	for (size_t i = 0; i < r->info.wan_len; i++)
+		if (!strcmp(r->info.wan[i].xdp_mode, "generic"))
+			PS_WRITE_ONCE(r->cfg->generic, 1);
 	*out = r;
 	return 0;
 }
