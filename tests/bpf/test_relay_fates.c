@@ -508,7 +508,7 @@ static void test_all_seen(void)
 		t_skip("the program did not run");
 		return;
 	}
-	/* Joined datagrams need a real packet in generic mode: t_relay-xdp sends them. */
+	/* A test run makes no joined datagrams: test_live has them for what tells them apart. */
 	for (int id = RW_FIRST; id <= RW_LAST; id++)
 		if (id != PS_R_RXDP_GSO && !T(seen[id] > 0))
 			t_note("no packet for %s", rw_reason_name[id]);
