@@ -9,13 +9,13 @@
 #   capacity_{64,512,1280,1420}_single   one by one
 #   …_kernel                             ours with --mode=kernel and native XDP
 #   …_gro                                all of them with GRO on at the gateway's interfaces
-# The first argument is a name of these or a part of it. CAPACITY_ROUNDS (3), CAPACITY_SECONDS (0.7, a run), CAPACITY_FLOWS
+# The first argument is a name of these or a part of it. CAPACITY_ROUNDS (5; 2 of all), CAPACITY_SECONDS (0.7, a run), CAPACITY_FLOWS
 # (1), CAPACITY_TRAIN (1), CAPACITY_PIN (capacity_lib.sh), CAPACITY_XDP (native) as wanted; CAPACITY_GRO=1 adds the last.
 exec 3>&1 1>&2
 . "$(dirname "$0")/../netns/lib.sh"
 . "$(dirname "$0")/capacity_lib.sh"
 filter=${1:-}
-rounds=${CAPACITY_ROUNDS:-3} seconds=${CAPACITY_SECONDS:-0.7} xdp=${CAPACITY_XDP:-native}
+rounds=${CAPACITY_ROUNDS:-$([ -n "$filter" ] && echo 5 || echo 2)} seconds=${CAPACITY_SECONDS:-0.7} xdp=${CAPACITY_XDP:-native}
 flows=${CAPACITY_FLOWS:-1} train=${CAPACITY_TRAIN:-1}
 
 # name, offloads, bytes, GSO, mode of ours

@@ -24,7 +24,7 @@
 #define WAIT_NS	     (30 * NS_PER_SEC)
 #define GAP	     4096
 #define PORT_DISCARD 9		       /* what makes the client ask is not to be counted */
-#define RENEW_NS     (60 * NS_PER_SEC) /* a session must be good for so long when a run begins */
+#define RENEW_NS     (15 * NS_PER_SEC) /* a session must be good for so long when a run begins */
 
 struct gw {
 	struct role role; /* the client's, with one function of ours */

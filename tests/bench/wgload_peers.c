@@ -21,6 +21,7 @@ void wgl_peers(const struct wgl_find *f, double pps, uint32_t rounds)
 	struct wgl_run r;
 
 	rounds = rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX;
+	wgl_run(f, pps, &r); /* the first packets of sessions are another matter */
 	for (uint32_t i = 0; i < rounds; i++) {
 		wgl_run(f, pps, &r);
 		all[i] = packet_ns(&r);
