@@ -24,8 +24,10 @@
 /* Between a crowd's initiations: over 100 a second a gateway asks for cookies. */
 #define PACE_NS	    (NS_PER_SEC / 98)
 #define CROWD_GROUP 256
-#define CROWD_NS    (150 * NS_PER_SEC) /* a crowd's sessions are used for longer: there are many */
-#define DGRAM_MAX   2048
+#define CROWD_NS \
+	(165 *   \
+	 NS_PER_SEC) /* a crowd's sessions are used while they can be: making them takes long */
+#define DGRAM_MAX 2048
 
 struct wg_one {
 	struct wg_local local;
@@ -225,7 +227,8 @@ static void ready(struct wgl_link *l)
 		connect_some(a, i, i + group < l->n ? i + group : l->n);
 }
 
-/* What was sent: timers count from it. */
+/* What was sent: timers count from it. Not a crowd's, or all would renew at once what was not
+ * answered. */
 static void settle(struct wgl_link *l)
 {
 	struct wg_all *a = l->ctx;
@@ -234,7 +237,7 @@ static void settle(struct wgl_link *l)
 	for (uint32_t i = 0; i < l->n; i++) {
 		struct wg_one *o = &a->one[i];
 
-		if (o->current && l->sessions[i].counter > o->told)
+		if (!a->cfg.crowd && o->current && l->sessions[i].counter > o->told)
 			wg_peer_on_data_sent(&o->peer, o->current, false, now, now);
 		o->told = l->sessions[i].counter;
 		wg_peer_timeout(&o->peer, now);
