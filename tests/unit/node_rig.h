@@ -301,11 +301,22 @@ static void rig_event(struct rig_node *p, const struct node_event *ev)
 	}
 }
 
+/* The least of all timers is the one that is kept. */
+static void rig_first_due(const struct node *n)
+{
+	uint64_t least = TIME_NEVER;
+
+	for (uint32_t i = 0; i < n->mem.n_conns; i++)
+		least = n->mem.due[i] < least ? n->mem.due[i] : least;
+	T_EQ(n->mem.due[n->first_due], least);
+}
+
 static void rig_drain(struct rig_node *p)
 {
 	struct node_event ev;
 	struct node_tx tx;
 
+	rig_first_due(&p->node);
 	do {
 		while (node_poll_event(&p->node, &ev, rig.now))
 			rig_event(p, &ev);

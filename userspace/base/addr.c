@@ -17,19 +17,6 @@ struct ipaddr ipaddr_v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
 	return (struct ipaddr){.family = 4, .b = {a, b, c, d}};
 }
 
-struct ipaddr ipaddr_from(uint8_t family, const void *bytes)
-{
-	struct ipaddr a = {.family = family};
-
-	memcpy(a.b, bytes, ipaddr_size(&a));
-	return a;
-}
-
-size_t ipaddr_size(const struct ipaddr *a)
-{
-	return a->family == 4 ? 4 : a->family == 6 ? 16 : 0;
-}
-
 bool ipaddr_eq(const struct ipaddr *a, const struct ipaddr *b)
 {
 	return a->family == b->family && !memcmp(a->b, b->b, sizeof(a->b));

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct ipaddr {
 	uint8_t family; /* 4, 6, or 0 for "none" */
@@ -31,10 +32,20 @@ struct ipnet {
 #define IPNET_STRLEN	52
 
 struct ipaddr ipaddr_v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d);
-/* From 4 or 16 raw bytes; family 4 or 6. */
-struct ipaddr ipaddr_from(uint8_t family, const void *bytes);
 bool ipaddr_eq(const struct ipaddr *a, const struct ipaddr *b);
-size_t ipaddr_size(const struct ipaddr *a); /* 4, 16 or 0 */
+/* 4, 16 or 0 */
+static inline size_t ipaddr_size(const struct ipaddr *a)
+{
+	return a->family == 4 ? 4 : a->family == 6 ? 16 : 0;
+}
+/* From 4 or 16 raw bytes; family 4 or 6. */
+static inline struct ipaddr ipaddr_from(uint8_t family, const void *bytes)
+{
+	struct ipaddr a = {.family = family};
+
+	memcpy(a.b, bytes, ipaddr_size(&a));
+	return a;
+}
 bool ipaddr_is_unspecified(const struct ipaddr *a);
 bool ipaddr_is_loopback(const struct ipaddr *a);
 bool ipaddr_is_multicast(const struct ipaddr *a);  /* or IPv4 broadcast */

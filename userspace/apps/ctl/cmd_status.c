@@ -35,6 +35,19 @@ static void print_kernel(const json_t *k)
 		       ctl_has(k, "keys_why") ? ctl_clean_str(k, "keys_why") : "");
 }
 
+static void print_bulk(const json_t *b)
+{
+	const json_t *tun = json_object_get(b, "tun"), *udp = json_object_get(b, "udp");
+
+	if (!b)
+		return;
+	printf("  bulk:    %s, device%s%s%s, sockets%s%s%s\n", ctl_clean_str(b, "aead"),
+	       ctl_bool(tun, "tso") ? " TSO" : "", ctl_bool(tun, "uso") ? " USO" : "",
+	       ctl_bool(tun, "tso") ? "" : " without offloads", ctl_bool(udp, "gro") ? " GRO" : "",
+	       ctl_bool(udp, "gso") ? " GSO" : "",
+	       ctl_bool(udp, "gro") || ctl_bool(udp, "gso") ? "" : " without offloads");
+}
+
 static void print_portal(const json_t *p)
 {
 	printf("  portal:  %s", ctl_clean_str(p, "state"));
@@ -145,6 +158,7 @@ void cmd_status(const json_t *a, const struct ctl_options *opt)
 	       ctl_clean_str(a, "instance"), ctl_clean_str(a, "version"),
 	       ctl_seconds(ctl_u64(a, "uptime_s")), ctl_clean_str(a, "mode"));
 	print_kernel(json_object_get(a, "kernel"));
+	print_bulk(json_object_get(a, "bulk"));
 	print_portal(json_object_get(a, "portal"));
 	if (ctl_has(a, "relay"))
 		print_relay(json_object_get(a, "relay"));

@@ -431,6 +431,9 @@ json_t *view_resource(const struct tunnel_resource *r);
 /* A refusal with that code; fmt has one %s. */
 json_t *view_refuse(const char *code, const char *fmt, const char *arg);
 
+/* ---- view_bulk.c ---- */
+json_t *view_bulk(const struct daemon *d);
+
 /* ---- switch.c ---- */
 /* {"resource","on"}: switch a resource of the client. */
 json_t *switch_request(struct daemon *d, const json_t *req, uint64_t now);

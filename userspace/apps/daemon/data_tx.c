@@ -9,29 +9,43 @@
 
 /* ---- into the UDP queue ---- */
 
-static void commit(struct daemon *d, const struct fwd_tx *job, const struct data_tx_to *to)
+/* A peer's path as the socket takes it. */
+struct way {
+	struct ipaddr local;
+	struct endpoint remote;
+	uint16_t channel;
+};
+
+static struct way way_of(const struct ps_peer *p)
 {
-	const struct ps_peer *p = fwd_peer(&d->fwd, to->slot);
-	const struct ipaddr local = ipaddr_from(p->path_family, p->path_local);
-	const struct endpoint remote = {.ip = ipaddr_from(p->path_family, p->path_remote),
-					.port = ps_host16(p->path_remote_port)};
+	return (struct way){.local = ipaddr_from(p->path_family, p->path_local),
+			    .remote = {.ip = ipaddr_from(p->path_family, p->path_remote),
+				       .port = ps_host16(p->path_remote_port)},
+			    .channel = ps_host16(p->path_channel)};
+}
+
+static void commit(struct daemon *d, const struct fwd_tx *job, const struct way *w, uint8_t ecn)
+{
 	size_t len = job->inner_len + FWD_DATA_OVERHEAD;
 
-	if (p->path_channel) {
-		turn_chan_put(job->out - TURN_CHAN_HDR_LEN, ps_host16(p->path_channel),
-			      (uint16_t)len);
+	if (w->channel) {
+		turn_chan_put(job->out - TURN_CHAN_HDR_LEN, w->channel, (uint16_t)len);
 		len += TURN_CHAN_HDR_LEN;
 	}
-	udp_commit(d->udp, &local, &remote, to->ecn, len);
+	udp_commit(d->udp, &w->local, &w->remote, ecn, len);
 }
 
 void data_tx_flush(struct daemon *d)
 {
 	struct data_tx *tx = &d->data->tx;
+	struct way way = {0};
 
 	fwd_seal_batch(&d->fwd, tx->job, tx->n);
-	for (size_t i = 0; i < tx->n; i++)
-		commit(d, &tx->job[i], &tx->to[i]);
+	for (size_t i = 0; i < tx->n; i++) {
+		if (!i || tx->to[i].slot != tx->to[i - 1].slot)
+			way = way_of(fwd_peer(&d->fwd, tx->to[i].slot));
+		commit(d, &tx->job[i], &way, tx->to[i].ecn);
+	}
 	tx->n = tx->room = 0;
 	tx->family = 0;
 }

@@ -135,6 +135,7 @@ static json_t *view_status(const struct daemon *d, uint64_t now)
 	put(o, "mode", json_string(opt_mode_name(d->opt.mode)));
 	put(o, "uptime_s", num(time_since(d->started_ns, now) / NS_PER_SEC));
 	put(o, "kernel", view_kernel(d));
+	put(o, "bulk", view_bulk(d));
 	put(o, "portal", view_portal(d, now));
 	put(o, "tunnel",
 	    json_pack("{s:s,s:o,s:o,s:i}", "iface", d->opt.tun, "ipv4", ip(&d->tun4), "ipv6",

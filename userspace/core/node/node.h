@@ -155,6 +155,7 @@ struct node {
 	struct wg_local wg;
 	struct rng rng;
 	uint64_t hash_seed;
+	uint32_t first_due; /* the slot whose mem.due is the least */
 	uint32_t hot_head, hot_tail;
 	uint32_t ask_head, ask_tail;
 	uint32_t n_used;

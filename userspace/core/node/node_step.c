@@ -123,24 +123,34 @@ static struct deadline conn_deadline(const struct node_conn *c)
 	return d;
 }
 
+/* Before each sleep somebody asks for the least, so it is kept; only when its own slot's moves away
+ * the others are looked at. */
+static void due_set(struct node *n, uint32_t slot, uint64_t at)
+{
+	bool later = at > n->mem.due[slot];
+
+	n->mem.due[slot] = at;
+	if (at < n->mem.due[n->first_due])
+		n->first_due = slot;
+	else if (slot == n->first_due && later)
+		for (uint32_t i = 0; i < n->mem.n_conns; i++)
+			if (n->mem.due[i] < n->mem.due[n->first_due])
+				n->first_due = i;
+}
+
 void node_conn_rearm(struct node *n, uint32_t slot)
 {
 	const struct node_conn *c = &n->mem.conns[slot];
 
-	n->mem.due[slot] = node_conn_open(c) ? conn_deadline(c).at : TIME_NEVER;
+	due_set(n, slot, node_conn_open(c) ? conn_deadline(c).at : TIME_NEVER);
 }
 
 struct deadline node_deadline(const struct node *n)
 {
-	struct deadline d = deadline_never();
-
 	if (n->hot_head != NODE_NONE || n->n_replies)
 		return (struct deadline){0, "work queued"};
-	d = node_relay_deadline(n);
-	for (uint32_t i = 0; i < n->mem.n_conns; i++)
-		if (n->mem.due[i] < d.at)
-			d = (struct deadline){n->mem.due[i], "connection timer"};
-	return d;
+	return deadline_min(node_relay_deadline(n),
+			    (struct deadline){n->mem.due[n->first_due], "connection timer"});
 }
 
 static void retell(struct node_conn *c, uint64_t now)
@@ -350,7 +360,7 @@ static bool close_news(struct node *n, uint32_t slot, struct node_event *out)
 	ice_fini(&c->ice);
 	crypto_wipe(c->psk, sizeof(c->psk));
 	node_conn_set_state(c, NODE_FREE);
-	n->mem.due[slot] = TIME_NEVER;
+	due_set(n, slot, TIME_NEVER);
 	n->n_used--;
 	out->kind = NODE_EV_CLOSED;
 	return true;
