@@ -16,7 +16,7 @@
 #define PENSTOCK_PLAN_FLOW_H
 #include "abi/maps.h"
 
-#define PS_PAUSE_NS 100000 /* longer than from the program to the queue behind it */
+#define PS_PAUSE_NS 50000 /* longer than from the program to the queue behind it */
 #define PS_FORCE_NS 1000000000ull
 
 /* May what was passed to user space at `last`, and held until then, be the kernel's now? */

@@ -17,10 +17,10 @@ static void test_pause_ends_warmth(void)
 	struct ps_flow f = warm();
 
 	T(ps_flow_held(&f, AT(0), PS_NEVER));
-	T(ps_flow_held(&f, AT(60), PS_NEVER));
-	T(ps_flow_held(&f, AT(120), PS_NEVER)); /* 60 us after the last */
-	T(!ps_flow_held(&f, AT(220), PS_NEVER));
-	T(!ps_flow_held(&f, AT(221), 0)); /* and stays ended */
+	T(ps_flow_held(&f, AT(30), PS_NEVER));
+	T(ps_flow_held(&f, AT(60), PS_NEVER)); /* 30 us after the last */
+	T(!ps_flow_held(&f, AT(120), PS_NEVER));
+	T(!ps_flow_held(&f, AT(121), 0)); /* and stays ended */
 }
 
 /* However long the pause: while user space may still have a packet of it, it waits. */
@@ -38,7 +38,7 @@ static void test_cap_without_pause(void)
 {
 	struct ps_flow f = warm();
 
-	for (unsigned us = 0; us < 1000000; us += 50)
+	for (unsigned us = 0; us < 1000000; us += 40)
 		T(ps_flow_held(&f, AT(us), PS_NEVER));
 	T(!ps_flow_held(&f, AT(1000000), 0));
 	T(!ps_flow_held(&f, AT(1000001), 0));
@@ -73,8 +73,8 @@ static void test_session(void)
 	T(!ps_session_held(&s, AT(0), 0)); /* the kernel's from the start */
 	ps_session_hold(&s, AT(0), AT(200));
 	T(ps_session_held(&s, AT(199), PS_NEVER));
-	T(ps_session_held(&s, AT(250), PS_NEVER));
-	T(ps_session_held(&s, AT(400), AT(249)));
+	T(ps_session_held(&s, AT(240), PS_NEVER));
+	T(ps_session_held(&s, AT(400), AT(239)));
 	T(!ps_session_held(&s, AT(600), AT(400)));
 	T(!ps_session_held(&s, AT(601), 0));
 	ps_session_hold(&s, AT(700), AT(700)); /* user space's for another reason */

@@ -20,6 +20,8 @@
 set -u
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 2
 export PENSTOCK_LAB=${PENSTOCK_LAB:-psdemo}
+# as an operator has it: on a veth the programs run generic, which leaves it its offloads
+export XDP_MODE=${XDP_MODE:-auto}
 LAB=tools/lab/lab
 SECS=${DEMO_SECONDS:-2}
 KPPS=${DEMO_KPPS:-30}

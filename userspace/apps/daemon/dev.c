@@ -14,6 +14,7 @@
 #include "io/nft.h"
 #include "io/sysctl.h"
 
+#define BULK_HOLD_NS   (50 * NS_PER_MS) /* between trains of one transfer, and no longer */
 #define TUN_TXQUEUELEN 1000
 
 static int fail(const char *what, int rc, const struct io_err *err)
@@ -225,7 +226,7 @@ static int start_kernel(struct daemon *d)
 	c->port4 = ps_be16(udp_port(d->udp, 4));
 	c->port6 = ps_be16(udp_port(d->udp, 6));
 	c->fwmark = NL_FWMARK;
-	c->bulk_hold_ns = 200 * NS_PER_MS;
+	c->bulk_hold_ns = BULK_HOLD_NS;
 	rc = bpf_load_start(d->bpf, &err);
 	if (rc && d->opt.mode != OPT_MODE_KERNEL) {
 		/* The table lives on in the maps; the programs just never see a packet. */
