@@ -3,6 +3,7 @@
  * network namespace of this process. What BPF_PROG_TEST_RUN cannot show: metadata from XDP to TC,
  * delivery on the tunnel device, checksums that the stack leaves to the device, the neighbour
  * lookup, and what happens when the tunnel device goes. */
+#include <errno.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
@@ -225,7 +226,8 @@ static void test_ingress_relayed(void)
 
 /* n messages of the same length in one frame, as a sender with segmentation offload hands it to a
  * virtual link, or receive offload to a generic program. */
-static void send_train(const struct kinner *in, int n)
+/* false: this kernel takes no such thing from a socket (before 6.2). */
+static bool send_train(const struct kinner *in, int n)
 {
 	struct kouter o = {.family = 4, .dport = KP_OUR_PORT};
 	struct virtio_net_hdr h = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -237,6 +239,7 @@ static void send_train(const struct kinner *in, int n)
 	size_t head = kp_outer_len(&o), each = 0, len;
 	uint8_t text[256];
 	int on = 1;
+	ssize_t sent;
 
 	len = kp_inner(text, in);
 	for (int i = 0; i < n; i++)
@@ -250,7 +253,10 @@ static void send_train(const struct kinner *in, int n)
 	h.gso_size = (uint16_t)each;
 	v[1].iov_len = p.len;
 	T_EQ(setsockopt(wire, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
-	T_EQ(writev(wire, v, 2), sizeof(h) + p.len);
+	sent = writev(wire, v, 2);
+	if (sent < 0 && errno == EINVAL)
+		return false;
+	return T_EQ(sent, sizeof(h) + p.len);
 }
 
 /* What holds several messages is user space's, whole and as it came: judged as one it would be a
@@ -270,7 +276,12 @@ static void train(bool plain, int n)
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	memcpy(&a.sin_addr, kw_local4, 4);
 	T_EQ(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	send_train(&in, n);
+	if (!send_train(&in, n)) {
+		t_skip("this kernel sends no train from a packet socket");
+		close(fd);
+		world_down();
+		return;
+	}
 	for (int i = 0; i < n; i++) {
 		uint8_t want[256];
 		size_t len = kp_wg(want, KW_LOCAL, (uint64_t)i, w.recv_key, text,
