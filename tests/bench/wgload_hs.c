@@ -217,6 +217,7 @@ static void sources_open(struct hs *h)
 			fprintf(stderr, "h_wgload: %s\n", err.msg);
 			exit(1);
 		}
+		wgl_no_gro(h->source[i].fd);
 	}
 }
 
@@ -246,6 +247,7 @@ static void hs_open(struct hs *h, const struct wgl_wg_cfg *cfg, const struct wgl
 		fprintf(stderr, "h_wgload: %s\n", err.msg);
 		exit(1);
 	}
+	wgl_no_gro(h->sock.fd);
 	h->fd = l ? l->fd : h->sock.fd;
 	for (uint32_t i = 0; i < cfg->peers; i++)
 		write_peer(h, i);

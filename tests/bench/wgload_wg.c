@@ -285,6 +285,7 @@ void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 		fprintf(stderr, "h_wgload: %s\n", err.msg);
 		exit(1);
 	}
+	wgl_no_gro(a->sock.fd);
 	l->fd = a->sock.fd;
 	memcpy(peer.remote_pub, cfg->remote_pub, 32);
 	memcpy(peer.psk, cfg->psk, 32);
