@@ -4,8 +4,8 @@
  * clock, nothing is changed. bpf/rx.bpf.h strings these steps together in the order of this file;
  * the tests run them natively beside the program.
  *
- *   classify outer -> (channel) -> session -> peer -> gso -> (replay check, decrypt) -> inner ->
- *   source -> flow -> (replay commit)
+ *   classify outer -> (channel) -> session -> peer -> gso -> order -> (replay check, decrypt) ->
+ *   inner -> source -> flow -> (replay commit)
  *
  * Every step returns the fate of the packet or PS_GO_ON. */
 #ifndef PENSTOCK_PLAN_INGRESS_H
@@ -183,25 +183,6 @@ static __always_inline enum ps_reason_id ps_rx_session(const struct ps_session *
 	return PS_GO_ON;
 }
 
-/* Whose packet it is, as far as the order of the session's packets goes. */
-static __always_inline enum ps_reason_id ps_rx_order(struct ps_session *s, __u64 now,
-						     const struct ps_config *cfg)
-{
-	return ps_session_held(s, now, PS_READ_ONCE(cfg->drained_ns)) ? PS_R_XDP_BULK : PS_GO_ON;
-}
-
-/* The packet goes to user space for this reason: what follows it in the session must not overtake
- * it. A datagram too long to be one message is several, joined on its way (UDP GRO, or a sender's
- * segmentation offload on a virtual link), and more of them will follow. */
-static __always_inline void ps_rx_passed(struct ps_session *s, enum ps_reason_id id, __u64 now,
-					 const struct ps_config *cfg)
-{
-	if (id == PS_R_XDP_TOO_BIG || id == PS_R_XDP_GSO)
-		ps_session_hold(s, now, now + cfg->bulk_hold_ns);
-	else if (id == PS_R_XDP_USER_MODE)
-		ps_session_hold(s, now, now);
-}
-
 /* What the kernel takes from a session it serves: payloads that hold a packet and fit the cipher.
  */
 static __always_inline enum ps_reason_id ps_rx_peer(const struct ps_peer_view *v,
@@ -222,6 +203,25 @@ static __always_inline enum ps_reason_id ps_rx_peer(const struct ps_peer_view *v
 static __always_inline enum ps_reason_id ps_rx_gso(int is_gso)
 {
 	return is_gso ? PS_R_XDP_GSO : PS_GO_ON;
+}
+
+/* Whose packet it is, as far as the order of the session's packets goes. */
+static __always_inline enum ps_reason_id ps_rx_order(struct ps_session *s, __u64 now,
+						     const struct ps_config *cfg)
+{
+	return ps_session_held(s, now, PS_READ_ONCE(cfg->drained_ns)) ? PS_R_XDP_BULK : PS_GO_ON;
+}
+
+/* The packet goes to user space for this reason: what follows it in the session must not overtake
+ * it. A datagram too long to be one message is several, joined on its way (UDP GRO, or a sender's
+ * segmentation offload on a virtual link), and more of them will follow. */
+static __always_inline void ps_rx_passed(struct ps_session *s, enum ps_reason_id id, __u64 now,
+					 const struct ps_config *cfg)
+{
+	if (id == PS_R_XDP_TOO_BIG || id == PS_R_XDP_GSO)
+		ps_session_hold(s, now, now + cfg->bulk_hold_ns);
+	else if (id == PS_R_XDP_USER_MODE)
+		ps_session_hold(s, now, now);
 }
 
 /* The decrypted packet, len bytes with padding. */

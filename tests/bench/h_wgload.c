@@ -5,11 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "tests/bench/wgload.h"
@@ -67,18 +65,6 @@ static struct {
 	.window = 32,
 	.rounds = 5,
 };
-
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-
-void wgl_no_gro(int fd)
-{
-	int off = 0;
-
-	if (setsockopt(fd, IPPROTO_UDP, UDP_GRO, &off, sizeof(off)))
-		wgl_die("UDP_GRO", errno);
-}
 
 void wgl_die(const char *what, int rc)
 {

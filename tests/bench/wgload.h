@@ -79,9 +79,6 @@ struct wgl_sent {
 };
 
 void wgl_die(const char *what, int rc) __attribute__((noreturn));
-/* A socket of gso_sock_open that is read by recvfrom: datagrams that came joined are handed out
- * one by one. */
-void wgl_no_gro(int fd);
 /* The calling thread goes to a namespace by name; NULL: stays. */
 void wgl_enter(const char *ns);
 

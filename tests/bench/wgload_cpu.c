@@ -6,30 +6,9 @@
 #include <unistd.h>
 
 #include "tests/bench/wgload.h"
+#include "tests/proc_cpu.h"
 
-/* utime and stime: for kernels without schedstat. */
-static double ticks_of(int pid)
-{
-	char path[64], text[1024] = "";
-	unsigned long user = 0, sys = 0;
-	const char *at;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "r");
-	if (!f)
-		return 0;
-	if (!fgets(text, sizeof(text), f))
-		text[0] = 0;
-	fclose(f);
-	at = strrchr(text, ')');
-	if (!at ||
-	    sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys) != 2)
-		return 0;
-	return (double)(user + sys) * 1e9 / (double)sysconf(_SC_CLK_TCK);
-}
-
-/* The same time in nanoseconds instead of ticks. */
+/* In nanoseconds; where the kernel has no schedstat, by ticks. */
 static double process_ns(int pid)
 {
 	char path[512];
@@ -54,7 +33,7 @@ static double process_ns(int pid)
 		fclose(f);
 	}
 	closedir(d);
-	return sum > 0 ? sum : ticks_of(pid);
+	return sum > 0 ? sum : 1e9 * proc_cpu_s((unsigned)pid);
 }
 
 void wgl_cpu_now(int pid, struct wgl_cpu *out)

@@ -211,21 +211,23 @@ static void sources_open(struct hs *h)
 		wgl_die("memory", ENOMEM);
 	for (uint32_t i = 0; i < h->cfg->peers; i++) {
 		const struct gso_sock_cfg sock = {
-			.bind.ip = ipaddr_v4(10, 10, (uint8_t)(i >> 8), (uint8_t)i)};
+			.bind.ip = ipaddr_v4(10, 10, (uint8_t)(i >> 8), (uint8_t)i),
+			.no_gro = true};
 
 		if (gso_sock_open(&h->source[i], &sock, &err)) {
 			fprintf(stderr, "h_wgload: %s\n", err.msg);
 			exit(1);
 		}
-		wgl_no_gro(h->source[i].fd);
 	}
 }
 
 static void hs_open(struct hs *h, const struct wgl_wg_cfg *cfg, const struct wgl_link *l,
 		    double seconds)
 {
-	const struct gso_sock_cfg sock = {
-		.bind.ip.family = cfg->endpoint.ip.family, .rcvbuf = 8u << 20, .sndbuf = 8u << 20};
+	const struct gso_sock_cfg sock = {.bind.ip.family = cfg->endpoint.ip.family,
+					  .no_gro = true,
+					  .rcvbuf = 8u << 20,
+					  .sndbuf = 8u << 20};
 	const uint64_t most = (uint64_t)(seconds * MOST);
 	struct io_err err = {""};
 
@@ -247,7 +249,6 @@ static void hs_open(struct hs *h, const struct wgl_wg_cfg *cfg, const struct wgl
 		fprintf(stderr, "h_wgload: %s\n", err.msg);
 		exit(1);
 	}
-	wgl_no_gro(h->sock.fd);
 	h->fd = l ? l->fd : h->sock.fd;
 	for (uint32_t i = 0; i < cfg->peers; i++)
 		write_peer(h, i);

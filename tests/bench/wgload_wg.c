@@ -264,7 +264,8 @@ static void close_all(struct wgl_link *l)
 
 void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 {
-	struct gso_sock_cfg sock = {.bind = cfg->local, .rcvbuf = 8u << 20, .sndbuf = 8u << 20};
+	struct gso_sock_cfg sock = {
+		.bind = cfg->local, .no_gro = true, .rcvbuf = 8u << 20, .sndbuf = 8u << 20};
 	struct wg_peer_cfg peer = {.may_initiate = true, .times = wg_times_default()};
 	struct wg_all *a = calloc(1, sizeof(*a));
 	uint8_t seed[64], priv[32];
@@ -285,7 +286,6 @@ void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 		fprintf(stderr, "h_wgload: %s\n", err.msg);
 		exit(1);
 	}
-	wgl_no_gro(a->sock.fd);
 	l->fd = a->sock.fd;
 	memcpy(peer.remote_pub, cfg->remote_pub, 32);
 	memcpy(peer.psk, cfg->psk, 32);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "tests/netns/turn_client.h"
+#include "tests/proc_cpu.h"
 #include "base/bytes.h"
 #include "io/gso.h"
 #include "io/loop.h"
@@ -266,28 +267,6 @@ static void pump_close(struct pump *p)
 
 /* ---- measuring ---- */
 
-/* CPU seconds a process has used. */
-static double cpu_of(uint32_t pid)
-{
-	char path[64], text[1024] = "";
-	unsigned long user = 0, sys = 0;
-	const char *at;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	f = pid ? fopen(path, "r") : NULL;
-	if (!f)
-		return 0;
-	if (!fgets(text, sizeof(text), f))
-		text[0] = 0;
-	fclose(f);
-	at = strrchr(text, ')');
-	if (!at ||
-	    sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys) != 2)
-		return 0;
-	return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
-}
-
 /* CPU seconds of the whole machine, idle left out. */
 static double cpu_busy(void)
 {
@@ -338,7 +317,7 @@ static void measure(double alloc_s)
 	for (int d = 0; d < 2; d++)
 		if (cfg.dir[d])
 			pump_open(&pumps[d], d);
-	cpu = cpu_of(cfg.pid);
+	cpu = proc_cpu_s(cfg.pid);
 	busy = cpu_busy();
 	start = loop_now();
 	for (int d = 0; d < 2; d++)
@@ -348,7 +327,7 @@ static void measure(double alloc_s)
 		sleep(cfg.seconds);
 	stop = true;
 	seconds = (double)(loop_now() - start) / 1e9;
-	cpu = cpu_of(cfg.pid) - cpu;
+	cpu = proc_cpu_s(cfg.pid) - cpu;
 	busy = cpu_busy() - busy;
 	for (int d = 0; d < 2; d++)
 		if (cfg.dir[d])

@@ -30,6 +30,7 @@ struct gso_sock_cfg {
 	struct endpoint bind;	 /* ip unspecified: any address */
 	bool reuseport;		 /* one of several sockets on the port */
 	bool pktinfo;		 /* tell which address a datagram came to */
+	bool no_gro;		 /* it is read a datagram at a time, without a gro_rx */
 	uint32_t rcvbuf, sndbuf; /* wanted bytes */
 };
 

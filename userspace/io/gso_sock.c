@@ -68,7 +68,8 @@ int gso_sock_open(struct gso_sock *s, const struct gso_sock_cfg *cfg, struct io_
 		close(fd);
 		return io_fail(err, rc, "no socket on %s: %s", at, strerror(-rc));
 	}
-	opt_set(fd, IPPROTO_UDP, UDP_GRO, 1); /* kernels before 5.0: one datagram a train */
+	if (!cfg->no_gro)
+		opt_set(fd, IPPROTO_UDP, UDP_GRO, 1); /* kernels before 5.0: one datagram a train */
 	buffer_set(fd, SO_RCVBUFFORCE, SO_RCVBUF, cfg->rcvbuf);
 	buffer_set(fd, SO_SNDBUFFORCE, SO_SNDBUF, cfg->sndbuf);
 	s->fd = fd;

@@ -232,7 +232,21 @@ static enum ps_reason_id tx_segment(struct daemon *d, struct off_split *s, struc
 /* Does the last packet end a connection? Policy sees it then. */
 static bool ends(const uint8_t *pkt, const struct ip_meta *m)
 {
-	return m->l4 == IP_L4_TCP && pkt[m->l4_off + 13] & (DATA_TCP_ENDS);
+	return m->l4 == IP_L4_TCP && pkt[m->l4_off + 13] & DATA_TCP_ENDS;
+}
+
+/* Those behind the first, up to one that policy wants to see itself or that finds no way out. m:
+ * the first's. */
+static void tx_rest(struct daemon *d, const struct tun_pkt *p, struct off_split *s,
+		    struct ip_meta *m, uint64_t now)
+{
+	uint32_t end = s->count - ends(p->data, m);
+	enum ps_reason_id reason = PS_R_UTX_SENT;
+
+	while (s->next < end && reason != PS_R_UTX_SOCKET && reason != PS_R_UTX_NO_PATH) {
+		reason = tx_segment(d, s, m, now);
+		data_count(d, reason, off_split_max(s));
+	}
 }
 
 /* The first packet is judged for all of them. While it does not go, each is on its own. */
@@ -252,16 +266,8 @@ static void tx_super(struct daemon *d, const struct tun_pkt *p, uint64_t now)
 	while ((len = off_split_next(&s, first, sizeof(first)))) {
 		reason = tx_packet(d, first, len, &m, now);
 		data_count(d, reason, len);
-		if (reason == PS_R_UTX_SENT && data_run_has(run, run->slot, &m)) {
-			uint32_t end = s.count - ends(p->data, &m);
-
-			while (s.next < end) {
-				reason = tx_segment(d, &s, &m, now);
-				data_count(d, reason, off_split_max(&s));
-				if (reason == PS_R_UTX_SOCKET || reason == PS_R_UTX_NO_PATH)
-					break;
-			}
-		}
+		if (reason == PS_R_UTX_SENT && data_run_has(run, run->slot, &m))
+			tx_rest(d, p, &s, &m, now);
 		data_tx_flush(d); /* `first` is used again */
 	}
 }
