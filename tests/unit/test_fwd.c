@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The forwarding table: slots and indices, sessions, and packets opened and sealed by the
- * user-space executor. */
+ * The forwarding table: slots and indices, sessions, packets opened and sealed by the user-space
+ * executor, and what other threads that read it are owed. */
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "base/bytes.h"
 #include "base/time.h"
 #include "crypto/crypto.h"
 #include "fwd/fwd_table.h"
+#include "plan/egress.h"
+#include "plan/ingress.h"
 #include "tests/t.h"
 
 #define N_SESSIONS 16
@@ -249,6 +252,199 @@ static void test_peer_slots(void)
 	T(a.peer[3].generation > g + 1); /* flows of the slot's former owner are stale */
 }
 
+/* ---- other threads ---- */
+/* What a reader would find in table a at the moment it is waited for. */
+static struct {
+	int calls;
+	uint32_t idx, slot;
+	bool session, key, peer, path;
+	uint32_t generation, tx_slot;
+	uint8_t tun4[4];
+} at;
+
+static void look(void *arg)
+{
+	struct ps_peer_view v = {0};
+	struct ps_path_view w = {0};
+
+	T(arg == &a);
+	at.calls++;
+	at.session = fwd_session(&a.t, at.idx) || a.session[at.slot].local_idx == at.idx;
+	at.key = !crypto_is_zero(&a.keys[at.slot], sizeof(struct fwd_keys));
+	at.peer = fwd_peer_view(&a.t, 1, &v);
+	at.path = fwd_path_view(&a.t, 1, &w) && w.family;
+	at.generation = v.generation;
+	at.tx_slot = w.tx_slot;
+	memcpy(at.tun4, v.tun4, sizeof(at.tun4));
+}
+
+static uint32_t watched(void)
+{
+	uint32_t ia, ib;
+
+	pair(&ia, &ib);
+	memset(&at, 0, sizeof(at));
+	at.idx = ia;
+	at.slot = fwd_slot(&a.t, ia);
+	a.t.quiesce = look;
+	a.t.quiesce_arg = &a;
+	return ia;
+}
+
+/* No session in sight, its keys still there; then they are wiped. */
+static void test_quiesce_of_session(void)
+{
+	uint32_t ia = watched(), other = fwd_index_alloc(&a.t);
+
+	fwd_index_free(&a.t, other); /* nobody could see it */
+	fwd_index_free(&a.t, ia ^ 0x80000000u);
+	T_EQ(at.calls, 0);
+	fwd_index_free(&a.t, ia);
+	T_EQ(at.calls, 1);
+	T(!at.session && at.key);
+	T_EQ(at.tx_slot, PS_NO_SLOT);
+	T(crypto_is_zero(&a.keys[at.slot], sizeof(struct fwd_keys)));
+	fwd_index_free(&a.t, ia);
+	T_EQ(at.calls, 1);
+}
+
+static void test_quiesce_of_peer(void)
+{
+	struct endpoint l = {.ip = ipaddr_v4(192, 0, 2, 1), .port = 1};
+	struct ipaddr v4 = ipaddr_v4(100, 64, 0, 9), v6 = {.family = 6, .b = {0xfd}};
+	uint32_t g, ia = watched();
+
+	g = a.peer[1].generation;
+	fwd_peer_set_path(&a.t, 1, &l, &l, 0, 7);
+	fwd_peer_set_kernel(&a.t, 1, true);
+	fwd_peer_set_mtu(&a.t, 1, 1400);
+	T_EQ(at.calls, 0);
+	fwd_peer_set_tunnel(&a.t, 1, &v4, &v6, true);
+	T_EQ(at.calls, 1);
+	T_MEM(at.tun4, v4.b, 4);
+	T(at.path);
+	fwd_peer_revoke(&a.t, 1);
+	T_EQ(at.calls, 2);
+	T_EQ(at.generation, g + 1);
+	fwd_peer_set_path(&a.t, 1, NULL, NULL, 0, 0);
+	T_EQ(at.calls, 3);
+	T(!at.path);
+	fwd_peer_set_path(&a.t, 1, NULL, NULL, 0, 0); /* there was none */
+	T_EQ(at.calls, 3);
+	fwd_index_free(&a.t, ia);
+	T(at.peer);
+	fwd_peer_free(&a.t, 1);
+	T_EQ(at.calls, 5);
+	T(!at.peer);
+	fwd_peer_free(&a.t, 1);
+	fwd_peer_revoke(&a.t, 1);
+	T_EQ(at.calls, 5);
+}
+
+static void test_views(void)
+{
+	struct endpoint l = {.ip = ipaddr_v4(192, 0, 2, 1), .port = 52625},
+			r = {.ip = {.family = 6, .b = {0x20, 1}}, .port = 9};
+	struct ipaddr v4 = ipaddr_v4(100, 64, 0, 9), v6 = {.family = 6, .b = {0xfd}};
+	struct ps_peer_view v;
+	struct ps_path_view w;
+	uint32_t ia, ib;
+
+	pair(&ia, &ib);
+	fwd_peer_set_tunnel(&a.t, 1, &v4, &v6, true);
+	fwd_peer_set_path(&a.t, 1, &l, &r, 0x4001, 7);
+	fwd_peer_set_mtu(&a.t, 1, 1400);
+	T(fwd_peer_view(&a.t, 1, &v) && fwd_path_view(&a.t, 1, &w));
+	T(v.flags == (PS_PEER_USED | PS_PEER_CHECK_SOURCE) && w.flags == v.flags);
+	T(v.generation == a.peer[1].generation && w.generation == v.generation);
+	T_MEM(v.tun4, v4.b, 4);
+	T_MEM(v.tun6, v6.b, 16);
+	T(w.tx_slot == fwd_slot(&a.t, ia) && w.ifindex == 7 && w.family == 6 && w.mtu == 1400);
+	T(w.channel == ps_be16(0x4001) && w.local_port == ps_be16(52625) &&
+	  w.remote_port == ps_be16(9));
+	T_MEM(w.local, l.ip.b, 16);
+	T_MEM(w.remote, r.ip.b, 16);
+	a.peer[1].seq++; /* being written */
+	T(!fwd_peer_view(&a.t, 1, &v) && !fwd_path_view(&a.t, 1, &w));
+	a.peer[1].seq++;
+	T(fwd_peer_view(&a.t, 1, &v) && fwd_path_view(&a.t, 1, &w));
+	T(!fwd_peer_view(&a.t, 2, &v) && !fwd_path_view(&a.t, 2, &w)); /* free */
+	T(!fwd_peer_view(&a.t, N_PEERS, &v) && !fwd_path_view(&a.t, PS_NO_SLOT, &w));
+}
+
+/* A writer changes two fields together; a reader never sees one without the other. */
+enum { WRITES = 100000 };
+static bool writing;
+
+static void *writer(void *arg)
+{
+	for (uint32_t i = 0; i < WRITES; i++) {
+		struct endpoint e = {.ip = ipaddr_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)i),
+				     .port = (uint16_t)i};
+
+		fwd_peer_set_path(arg, 1, &e, &e, 0, i & 0xffff);
+	}
+	__atomic_store_n(&writing, false, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void test_views_are_of_one_moment(void)
+{
+	uint32_t ia, ib, torn = 0, seen = 0;
+	pthread_t t;
+
+	pair(&ia, &ib);
+	fwd_peer_set_path(&a.t, 1, &(struct endpoint){.ip = {.family = 4}},
+			  &(struct endpoint){.ip = {.family = 4}}, 0, 0);
+	writing = true;
+	T_EQ(pthread_create(&t, NULL, writer, &a.t), 0);
+	while (__atomic_load_n(&writing, __ATOMIC_ACQUIRE)) {
+		struct ps_path_view w;
+		uint16_t port;
+
+		if (!fwd_path_view(&a.t, 1, &w))
+			continue;
+		seen++;
+		port = ps_host16(w.remote_port);
+		torn += w.local_port != w.remote_port || w.ifindex != port ||
+			(w.ifindex &&
+			 (w.local[3] != (uint8_t)port || w.remote[3] != (uint8_t)port));
+	}
+	pthread_join(t, NULL);
+	t_note("%u views", seen);
+	T_EQ(torn, 0);
+}
+
+static void test_seal_on_slot(void)
+{
+	uint8_t pkt[20] = {7}, msg[64];
+	struct fwd_tx tx = {.inner = pkt, .inner_len = sizeof(pkt), .out = msg};
+	struct fwd_opened o;
+	uint32_t ia, ib, slot;
+
+	pair(&ia, &ib);
+	slot = fwd_slot(&a.t, ia);
+	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW), PS_R_UTX_NO_SESSION); /* unconfirmed */
+	fwd_session_confirm(&a.t, ia);
+	T_EQ(fwd_seal_begin_on(&a.t, 1, PS_NO_SLOT, &tx, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal_begin_on(&a.t, 1, N_SESSIONS, &tx, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal_begin_on(&a.t, 1, slot ^ 1, &tx, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal_begin_on(&a.t, 2, slot, &tx, NOW), PS_R_UTX_NO_SESSION); /* another's */
+	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW + 170 * NS_PER_SEC), PS_R_UTX_NO_SESSION);
+	T_EQ(a.session[slot].tx_counter, 0);
+	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW), PS_R_UTX_SENT);
+	fwd_seal_batch(&a.t, &tx, 1);
+	T_EQ(fwd_open(&b.t, msg, sizeof(pkt) + FWD_DATA_OVERHEAD, &o, NOW), PS_R_URX_DELIVERED);
+	T_MEM(o.inner, pkt, sizeof(pkt));
+	T(o.idx == ib && o.slot == fwd_slot(&b.t, ib));
+	T_EQ(a.session[slot].tx_user_packets, 1);
+	T_EQ(a.session[slot].last_tx_ns, NOW);
+	a.session[slot].tx_counter = PS_REPLAY_LIMIT;
+	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW), PS_R_UTX_NO_SESSION);
+	fwd_index_free(&a.t, ia);
+	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW), PS_R_UTX_NO_SESSION);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -261,5 +457,10 @@ int main(int argc, char **argv)
 	T_RUN(test_refusals);
 	T_RUN(test_send_conditions);
 	T_RUN(test_peer_slots);
+	T_RUN(test_quiesce_of_session);
+	T_RUN(test_quiesce_of_peer);
+	T_RUN(test_views);
+	T_RUN(test_views_are_of_one_moment);
+	T_RUN(test_seal_on_slot);
 	return t_done();
 }

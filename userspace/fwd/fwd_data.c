@@ -9,6 +9,7 @@
 #include "crypto/aead_batch.h"
 #include "crypto/crypto.h"
 #include "fwd/fwd_table.h"
+#include "plan/egress.h"
 
 #define MSG_DATA 4u
 
@@ -26,11 +27,12 @@ static enum ps_reason_id open_begin(const struct fwd_table *t, const struct fwd_
 	if (rx->len < FWD_DATA_OVERHEAD || le32_get(rx->msg) != MSG_DATA)
 		return PS_R_URX_MALFORMED;
 	s = fwd_session(t, le32_get(rx->msg + 4));
+	/* From here on it may end any time: only the message says which one was found. */
 	if (!s)
 		return PS_R_URX_NO_SESSION;
 	if (time_reached(s->rx_until_ns, now))
 		return PS_R_URX_EXPIRED;
-	*slot = fwd_slot(t, s->local_idx);
+	*slot = fwd_slot(t, le32_get(rx->msg + 4));
 	if (!ps_replay_check(&t->mem.replay[*slot], le64_get(rx->msg + 8)))
 		return PS_R_URX_REPLAY;
 	return PS_R_URX_DELIVERED;
@@ -47,11 +49,11 @@ static enum ps_reason_id open_commit(struct fwd_table *t, struct fwd_rx *rx, uin
 		return PS_R_URX_REPLAY;
 	rx->o = (struct fwd_opened){
 		.slot = slot,
-		.idx = s->local_idx,
+		.idx = le32_get(rx->msg + 4),
 		.peer = s->peer,
 		.inner = rx->msg + FWD_DATA_HEADER,
 		.inner_len = inner_len,
-		.confirms = !(s->flags & PS_SESS_CONFIRMED),
+		.confirms = !(PS_READ_ONCE(s->flags) & PS_SESS_CONFIRMED),
 	};
 	add(&s->rx_user_packets, 1);
 	add(&s->rx_user_bytes, inner_len);
@@ -100,18 +102,11 @@ enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct
 	return rx.reason;
 }
 
-enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_tx *tx,
-				 uint64_t now)
+/* The session was looked at: take its next counter, write the header. */
+static enum ps_reason_id seal_take(struct ps_session *s, uint32_t slot, struct fwd_tx *tx,
+				   uint64_t now)
 {
-	const struct ps_peer *p = fwd_peer(t, peer);
-	struct ps_session *s;
-
-	if (!p || p->tx_slot == PS_NO_SLOT)
-		return PS_R_UTX_NO_SESSION;
-	s = &t->mem.session[p->tx_slot];
-	if (!(s->flags & PS_SESS_USED) || time_reached(s->tx_until_ns, now))
-		return PS_R_UTX_NO_SESSION;
-	tx->slot = p->tx_slot;
+	tx->slot = slot;
 	tx->counter = __atomic_fetch_add(&s->tx_counter, 1, __ATOMIC_RELAXED);
 	if (tx->counter >= PS_REPLAY_LIMIT)
 		return PS_R_UTX_NO_SESSION;
@@ -123,6 +118,32 @@ enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_
 	if (tx->inner_len)
 		PS_WRITE_ONCE(s->last_tx_ns, now);
 	return PS_R_UTX_SENT;
+}
+
+enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_tx *tx,
+				 uint64_t now)
+{
+	const struct ps_peer *p = fwd_peer(t, peer);
+	struct ps_session *s;
+
+	if (!p || p->tx_slot == PS_NO_SLOT)
+		return PS_R_UTX_NO_SESSION;
+	s = &t->mem.session[p->tx_slot];
+	if (!(s->flags & PS_SESS_USED) || time_reached(s->tx_until_ns, now))
+		return PS_R_UTX_NO_SESSION;
+	return seal_take(s, p->tx_slot, tx, now);
+}
+
+enum ps_reason_id fwd_seal_begin_on(struct fwd_table *t, uint32_t peer, uint32_t tx_slot,
+				    struct fwd_tx *tx, uint64_t now)
+{
+	struct ps_session *s = tx_slot < t->mem.n_sessions ? &t->mem.session[tx_slot] : NULL;
+
+	/* Flags before the rest: what they say is there is there then. */
+	if (!s || !(__atomic_load_n(&s->flags, __ATOMIC_ACQUIRE) & PS_SESS_USED) ||
+	    ps_tx_session(s, peer, now) != PS_GO_ON)
+		return PS_R_UTX_NO_SESSION;
+	return seal_take(s, tx_slot, tx, now);
 }
 
 void fwd_seal_batch(struct fwd_table *t, const struct fwd_tx *tx, size_t n)

@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "crypto/crypto.h"
+#include "plan/egress.h"
+#include "plan/ingress.h"
 
-/* Readers in the kernel take a peer between two equal, even values of seq. */
+/* Readers, in the kernel and in other threads, take a peer between two equal, even values of seq.
+ */
 static void peer_write_begin(struct ps_peer *p)
 {
 	__atomic_store_n(&p->seq, p->seq + 1, __ATOMIC_RELAXED);
@@ -36,6 +39,12 @@ int fwd_init(struct fwd_table *t, const struct fwd_mem *mem, const uint8_t seed[
 		mem->session_free[i] = i;
 	t->n_session_free = n;
 	return 0;
+}
+
+void fwd_quiesce(const struct fwd_table *t)
+{
+	if (t->quiesce)
+		t->quiesce(t->quiesce_arg);
 }
 
 void fwd_fini(struct fwd_table *t)
@@ -69,7 +78,7 @@ uint32_t fwd_index_alloc(struct fwd_table *t)
 	do {
 		idx = (rng_u32(&t->rng) & ~(t->mem.n_sessions - 1)) | slot;
 	} while (!idx);
-	t->mem.session[slot].local_idx = idx;
+	PS_WRITE_ONCE(t->mem.session[slot].local_idx, idx);
 	return idx;
 }
 
@@ -78,14 +87,18 @@ void fwd_index_free(struct fwd_table *t, uint32_t idx)
 	uint32_t slot = fwd_slot(t, idx);
 	struct ps_session *s = &t->mem.session[slot];
 	struct ps_peer *p;
+	bool visible;
 
 	if (!idx || s->local_idx != idx)
 		return;
-	p = s->flags & PS_SESS_USED ? fwd_peer(t, s->peer) : NULL;
+	visible = s->flags & PS_SESS_USED;
+	p = visible ? fwd_peer(t, s->peer) : NULL;
 	if (p && p->tx_slot == slot)
 		fwd_peer_set_tx(t, s->peer, 0);
 	__atomic_store_n(&s->flags, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&s->local_idx, 0, __ATOMIC_SEQ_CST);
+	if (visible)
+		fwd_quiesce(t);
 	crypto_wipe(&t->mem.keys[slot], sizeof(t->mem.keys[slot]));
 	t->mem.session_free[(t->free_head + t->n_session_free++) & (t->mem.n_sessions - 1)] = slot;
 }
@@ -123,7 +136,9 @@ struct ps_session *fwd_session(const struct fwd_table *t, uint32_t idx)
 {
 	struct ps_session *s = &t->mem.session[fwd_slot(t, idx)];
 
-	return idx && s->local_idx == idx && (s->flags & PS_SESS_USED) ? s : NULL;
+	if (!idx || PS_READ_ONCE(s->local_idx) != idx)
+		return NULL;
+	return __atomic_load_n(&s->flags, __ATOMIC_ACQUIRE) & PS_SESS_USED ? s : NULL;
 }
 
 void fwd_session_sum(struct ps_session *sum, const struct ps_session *s)
@@ -168,13 +183,14 @@ void fwd_peer_free(struct fwd_table *t, uint32_t slot)
 	seq = p->seq;
 	*p = (struct ps_peer){.seq = seq, .generation = generation, .tx_slot = PS_NO_SLOT};
 	peer_write_end(p);
+	fwd_quiesce(t);
 }
 
 struct ps_peer *fwd_peer(const struct fwd_table *t, uint32_t slot)
 {
 	struct ps_peer *p = slot < t->mem.n_peers ? &t->mem.peer[slot] : NULL;
 
-	return p && (p->flags & PS_PEER_USED) ? p : NULL;
+	return p && (PS_READ_ONCE(p->flags) & PS_PEER_USED) ? p : NULL;
 }
 
 void fwd_peer_set_tunnel(struct fwd_table *t, uint32_t slot, const struct ipaddr *v4,
@@ -190,6 +206,7 @@ void fwd_peer_set_tunnel(struct fwd_table *t, uint32_t slot, const struct ipaddr
 	p->flags = (p->flags & ~(uint32_t)PS_PEER_CHECK_SOURCE) |
 		   (check_source ? PS_PEER_CHECK_SOURCE : 0u);
 	peer_write_end(p);
+	fwd_quiesce(t);
 }
 
 void fwd_peer_set_tx(struct fwd_table *t, uint32_t slot, uint32_t idx)
@@ -209,12 +226,14 @@ void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint
 {
 	static const struct endpoint none;
 	struct ps_peer *p = fwd_peer(t, slot);
+	bool gone = !local || !remote;
 
 	if (!p)
 		return;
-	if (!local || !remote) {
+	if (gone) {
 		local = remote = &none;
 		wan_ifindex = channel = 0;
+		gone = p->path_family;
 	}
 	peer_write_begin(p);
 	p->path_ifindex = wan_ifindex;
@@ -225,6 +244,8 @@ void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint
 	p->path_local_port = ps_be16(local->port);
 	p->path_remote_port = ps_be16(remote->port);
 	peer_write_end(p);
+	if (gone)
+		fwd_quiesce(t);
 }
 
 void fwd_peer_set_mtu(struct fwd_table *t, uint32_t slot, uint16_t mtu)
@@ -258,4 +279,62 @@ void fwd_peer_revoke(struct fwd_table *t, uint32_t slot)
 	peer_write_begin(p);
 	p->generation++;
 	peer_write_end(p);
+	fwd_quiesce(t);
+}
+
+/* ---- reading ---- */
+
+/* NULL: being written, or no such slot. Else *seq is what peer_read_end takes. */
+static const struct ps_peer *peer_read_begin(const struct fwd_table *t, uint32_t slot,
+					     uint32_t *seq)
+{
+	const struct ps_peer *p = slot < t->mem.n_peers ? &t->mem.peer[slot] : NULL;
+
+	if (!p)
+		return NULL;
+	*seq = __atomic_load_n(&p->seq, __ATOMIC_ACQUIRE);
+	return *seq & 1 ? NULL : p;
+}
+
+static bool peer_read_end(const struct ps_peer *p, uint32_t seq)
+{
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&p->seq, __ATOMIC_RELAXED) == seq;
+}
+
+bool fwd_peer_view(const struct fwd_table *t, uint32_t slot, struct ps_peer_view *v)
+{
+	uint32_t seq;
+	const struct ps_peer *p = peer_read_begin(t, slot, &seq);
+
+	if (!p)
+		return false;
+	v->flags = PS_READ_ONCE(p->flags);
+	v->generation = PS_READ_ONCE(p->generation);
+	ps_words_copy(v->tun4, p->tun4, sizeof(v->tun4));
+	ps_words_copy(v->tun6, p->tun6, sizeof(v->tun6));
+	return peer_read_end(p, seq) && (v->flags & PS_PEER_USED);
+}
+
+bool fwd_path_view(const struct fwd_table *t, uint32_t slot, struct ps_path_view *v)
+{
+	uint32_t seq;
+	const struct ps_peer *p = peer_read_begin(t, slot, &seq);
+
+	if (!p)
+		return false;
+	*v = (struct ps_path_view){
+		.flags = PS_READ_ONCE(p->flags),
+		.generation = PS_READ_ONCE(p->generation),
+		.tx_slot = PS_READ_ONCE(p->tx_slot),
+		.ifindex = PS_READ_ONCE(p->path_ifindex),
+		.family = PS_READ_ONCE(p->path_family),
+		.channel = PS_READ_ONCE(p->path_channel),
+		.local_port = PS_READ_ONCE(p->path_local_port),
+		.remote_port = PS_READ_ONCE(p->path_remote_port),
+		.mtu = PS_READ_ONCE(p->mtu),
+	};
+	ps_words_copy(v->local, p->path_local, sizeof(v->local));
+	ps_words_copy(v->remote, p->path_remote, sizeof(v->remote));
+	return peer_read_end(p, seq) && (v->flags & PS_PEER_USED);
 }

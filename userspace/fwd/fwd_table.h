@@ -2,7 +2,14 @@
  *
  * The forwarding table: sessions, replay windows and peers in the layout of include/abi/maps.h,
  * whoever provides the memory. With BPF it is the mmapped maps, so the kernel executor sees every
- * write at once; without, plain memory. The control thread is the only caller.
+ * write at once; without, plain memory.
+ *
+ * The control thread is the only writer. Other threads (workers) may read and do packet work
+ * meanwhile: fwd_open_batch, fwd_seal_begin_on, fwd_seal_batch, fwd_peer_view, fwd_path_view and
+ * fwd_session, and nothing else. What one of them does between two points where it holds nothing of
+ * the table is a section; the hook `quiesce` waits until all sections have ended that had begun
+ * before. Whoever has freed a session or revoked a peer knows on return that no packet is judged by
+ * what was there before, or sealed with its keys, any more.
  *
  * What it is not: policy (core/tunnel) and key exchange (core/wg) decide what is written here;
  * io/bpf_sync mirrors keys and flows, which cannot be mmapped.
@@ -44,6 +51,10 @@ struct fwd_table {
 	uint32_t free_head; /* as it can, so that no packet still at work sees its next owner's keys
 			     */
 	uint64_t session_full; /* refused because the table was full */
+	/* Set after fwd_init when other threads read the table; NULL: none do. It has to order what
+	 * was written before it against the sections it does not wait for: a full barrier. */
+	void (*quiesce)(void *arg);
+	void *quiesce_arg;
 };
 
 #define FWD_DATA_HEADER	  16   /* type, receiver index, counter (bytes) */
@@ -52,7 +63,10 @@ struct fwd_table {
 
 /* 0, or -EINVAL for impossible sizes. Wipes whatever the memory held. */
 int fwd_init(struct fwd_table *t, const struct fwd_mem *mem, const uint8_t seed[32]);
-/* Wipes keys and marks everything free. */
+/* Wait for the readers' sections, when there are readers. The table does so itself where its
+ * functions say; this is for what its users take away from them. */
+void fwd_quiesce(const struct fwd_table *t);
+/* Wipes keys and marks everything free. No other thread reads the table any more. */
 void fwd_fini(struct fwd_table *t);
 
 /* Slot of an index of ours, whether or not it is in use. */
@@ -62,7 +76,8 @@ uint32_t fwd_slot(const struct fwd_table *t, uint32_t idx);
  * above. 0: table full (counted). The slot is not visible to the data path before
  * fwd_session_install(). */
 uint32_t fwd_index_alloc(struct fwd_table *t);
-/* Give back a reserved or installed index; keys are wiped. Unknown indices are ignored. */
+/* Give back a reserved or installed index. An installed one is made invisible, its readers are
+ * waited for, then its keys are wiped. Unknown indices are ignored. */
 void fwd_index_free(struct fwd_table *t, uint32_t idx);
 
 struct fwd_session_new {
@@ -88,24 +103,36 @@ void fwd_session_sum(struct ps_session *sum, const struct ps_session *s);
  * of range, -EEXIST when in use. */
 int fwd_peer_use(struct fwd_table *t, uint32_t slot) __attribute__((warn_unused_result));
 /* Frees the slot; its sessions must have been freed. The generation lives on, so stale flows stay
- * stale. */
+ * stale. Readers are waited for. */
 void fwd_peer_free(struct fwd_table *t, uint32_t slot);
 /* NULL when the slot is out of range or free. */
 struct ps_peer *fwd_peer(const struct fwd_table *t, uint32_t slot);
-/* Tunnel addresses and whether inner sources must be one of them (the gateway's anti-spoofing). */
+/* Tunnel addresses and whether inner sources must be one of them (the gateway's anti-spoofing).
+ * Readers are waited for. */
 void fwd_peer_set_tunnel(struct fwd_table *t, uint32_t slot, const struct ipaddr *v4,
 			 const struct ipaddr *v6, bool check_source);
 /* Session to send on; idx 0 or unknown: none. */
 void fwd_peer_set_tx(struct fwd_table *t, uint32_t slot, uint32_t idx);
 /* Nominated path. channel 0: it is direct; else remote is a relay's address and local ours towards
- * it. wan_ifindex 0: the kernel does not send for this peer. NULL endpoints: no path. */
+ * it. wan_ifindex 0: the kernel does not send for this peer. NULL endpoints: no path; readers are
+ * waited for when there was one. */
 void fwd_peer_set_path(struct fwd_table *t, uint32_t slot, const struct endpoint *local,
 		       const struct endpoint *remote, uint16_t channel, uint32_t wan_ifindex);
 /* Longest inner packet to send to it, at most PS_INNER_MAX; FWD_MTU_BASE from fwd_peer_use on. */
 void fwd_peer_set_mtu(struct fwd_table *t, uint32_t slot, uint16_t mtu);
 void fwd_peer_set_kernel(struct fwd_table *t, uint32_t slot, bool kernel);
-/* Revoke: every cached flow of the peer becomes a miss, in both executors, at once. */
+/* Revoke: every cached flow of the peer becomes a miss, in all executors, at once: readers are
+ * waited for. */
 void fwd_peer_revoke(struct fwd_table *t, uint32_t slot);
+
+/* ---- reading, from any thread ---- */
+struct ps_peer_view; /* plan/ingress.h */
+struct ps_path_view; /* plan/egress.h */
+
+/* What judging takes from the peer, all of it from one moment. False: there is no such peer, or it
+ * is being written, and the packet is the control thread's. */
+bool fwd_peer_view(const struct fwd_table *t, uint32_t slot, struct ps_peer_view *v);
+bool fwd_path_view(const struct fwd_table *t, uint32_t slot, struct ps_path_view *v);
 
 /* One authenticated packet. `inner` points into the datagram that was opened. */
 struct fwd_opened {
@@ -151,5 +178,9 @@ struct fwd_tx {
 };
 enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_tx *tx,
 				 uint64_t now);
+/* The same on a session by its slot, as a ps_path_view says: for other threads. It has to be that
+ * peer's and confirmed, else PS_R_UTX_NO_SESSION. */
+enum ps_reason_id fwd_seal_begin_on(struct fwd_table *t, uint32_t peer, uint32_t tx_slot,
+				    struct fwd_tx *tx, uint64_t now);
 void fwd_seal_batch(struct fwd_table *t, const struct fwd_tx *tx, size_t n);
 #endif
