@@ -8,12 +8,12 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "io/udp.h"
 #include "tests/t.h"
+#include "tests/unit/udp_settle.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -125,15 +125,10 @@ static struct endpoint end_of(const char *ip, uint16_t port)
 
 static void ends_open(const struct udp_cfg *from, const struct udp_cfg *to)
 {
-	int cpu = sched_getcpu();
-	cpu_set_t here;
-
 	memset(&os, 0, sizeof(os));
 	os.block_after = -1;
 	n_sent = n_heard = 0;
-	CPU_ZERO(&here); /* see settle() */
-	CPU_SET((size_t)(cpu < 0 ? 0 : cpu), &here);
-	sched_setaffinity(0, sizeof(here), &here);
+	stay_here();
 	T_EQ(udp_open(&a, from, &err), 0);
 	T_EQ(udp_open(&b, to, &err), 0);
 }
@@ -142,28 +137,6 @@ static void ends_close(void)
 {
 	udp_close(a);
 	udp_close(b);
-}
-
-/* Wait until all that was sent has arrived: loopback queues by processor and in order, so a
- * datagram of our own, sent last from the same processor, comes last. */
-static void settle(void)
-{
-	union {
-		struct sockaddr sa;
-		struct sockaddr_in v4;
-	} sa = {.v4 = {.sin_family = AF_INET}};
-	struct timeval limit = {.tv_sec = 5};
-	socklen_t len = sizeof(sa);
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-	char c = 0;
-
-	sa.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	T_EQ(bind(fd, &sa.sa, sizeof(sa.v4)), 0);
-	T_EQ(getsockname(fd, &sa.sa, &len), 0);
-	T_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
-	T_EQ(sendto(fd, &c, 1, 0, &sa.sa, len), 1);
-	T_EQ(recv(fd, &c, 1, 0), 1);
-	close(fd);
 }
 
 static void flush(void)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Opening the tunnel's two sockets, each with its receive buffers and its send queue; what they
- * then do is in udp_rx.c and udp_tx.c, the contract in udp.h. */
+ * Opening the tunnel's two sockets, each with its receive buffers and its send queue, alone or as
+ * members of a group; what they then do is in udp_rx.c and udp_tx.c, who of a group gets what in
+ * udp_steer.c, the contract in udp.h. */
 #include "io/udp.h"
 #include <errno.h>
 #include <netinet/ip.h>
@@ -91,6 +92,20 @@ bound:
 	return 0;
 }
 
+/* The first of a group binds as one that shares with nobody, and shares from then on: had it
+ * SO_REUSEPORT before, it would join a group of another process of this user instead of finding its
+ * port taken. */
+static int share_bind(const struct udp_cfg *cfg, struct udp_sock *s, uint16_t port, bool join)
+{
+	int rc = join ? opt_set(s->fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
+
+	if (rc == 0)
+		rc = port_bind(s, port, join || cfg->port_strict);
+	if (rc == 0 && cfg->shared && !join)
+		rc = opt_set(s->fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	return rc;
+}
+
 static void sock_close(struct udp_sock *s, int why)
 {
 	if (s->fd >= 0)
@@ -104,7 +119,7 @@ static void sock_close(struct udp_sock *s, int why)
 	udp_tx_reset(s);
 }
 
-static int sock_open(const struct udp_cfg *cfg, struct udp_sock *s)
+static int sock_open(const struct udp_cfg *cfg, struct udp_sock *s, uint16_t port, bool join)
 {
 	int rc;
 
@@ -114,7 +129,7 @@ static int sock_open(const struct udp_cfg *cfg, struct udp_sock *s)
 		return s->missing = -errno;
 	rc = options_set(cfg, s);
 	if (rc == 0)
-		rc = port_bind(s, cfg->port, cfg->port_strict);
+		rc = share_bind(cfg, s, port, join);
 	if (rc < 0)
 		sock_close(s, rc);
 	else
@@ -127,9 +142,9 @@ static int both_open(struct udp *u, struct io_err *err)
 	int rc4 = -EAFNOSUPPORT, rc6 = -EAFNOSUPPORT;
 
 	if (!u->cfg.no_v4)
-		rc4 = sock_open(&u->cfg, &u->s[0]);
+		rc4 = sock_open(&u->cfg, &u->s[0], u->cfg.port, false);
 	if (!u->cfg.no_v6)
-		rc6 = sock_open(&u->cfg, &u->s[1]);
+		rc6 = sock_open(&u->cfg, &u->s[1], u->cfg.port, false);
 	u->s[0].missing = rc4;
 	u->s[1].missing = rc6;
 	if (u->cfg.port_strict && (rc4 == -EADDRINUSE || rc6 == -EADDRINUSE)) {
@@ -155,28 +170,74 @@ static int buffers_alloc(struct udp_sock *s)
 	return 0;
 }
 
-int udp_open(struct udp **out, const struct udp_cfg *cfg, struct io_err *err)
+/* All but the sockets; NULL: no memory. */
+static struct udp *udp_alloc(const struct udp_cfg *cfg)
 {
-	struct udp *u = calloc(1, sizeof(*u));
-	int rc;
+	struct udp *u = aligned_alloc(_Alignof(struct udp), sizeof(*u));
 
-	*out = NULL;
 	if (!u)
-		return io_fail(err, -ENOMEM, "no memory for the UDP sockets");
+		return NULL;
+	memset(u, 0, sizeof(*u));
 	u->cfg = *cfg;
 	u->s[0].family = 4;
 	u->s[1].family = 6;
 	u->s[0].fd = u->s[1].fd = -1;
-	if (buffers_alloc(&u->s[0]) < 0 || buffers_alloc(&u->s[1]) < 0)
-		rc = io_fail(err, -ENOMEM, "no memory for the UDP sockets");
-	else
-		rc = both_open(u, err);
-	if (rc < 0) {
+	if (buffers_alloc(&u->s[0]) < 0 || buffers_alloc(&u->s[1]) < 0) {
 		udp_close(u);
-		return rc;
+		return NULL;
 	}
-	*out = u;
+	return u;
+}
+
+static int opened(struct udp *u, int rc, struct udp **out)
+{
+	if (rc < 0)
+		udp_close(u);
+	else
+		*out = u;
+	return rc;
+}
+
+int udp_open(struct udp **out, const struct udp_cfg *cfg, struct io_err *err)
+{
+	struct udp *u = udp_alloc(cfg);
+
+	*out = NULL;
+	if (!u)
+		return io_fail(err, -ENOMEM, "no memory for the UDP sockets");
+	return opened(u, both_open(u, err), out);
+}
+
+static int both_join(struct udp *u, const struct udp *first, struct io_err *err)
+{
+	for (int i = 0; i < 2; i++) {
+		const struct udp_sock *of = &first->s[i];
+		int rc = of->missing;
+
+		u->s[i].missing = rc;
+		if (of->fd >= 0)
+			rc = sock_open(&u->cfg, &u->s[i], of->port, true);
+		if (of->fd >= 0 && rc < 0)
+			return io_fail(err, rc, "no further socket on UDP port %u (IPv%d): %s",
+				       of->port, of->family, strerror(-rc));
+	}
 	return 0;
+}
+
+int udp_open_member(struct udp **out, const struct udp *first, struct io_err *err)
+{
+	struct udp *u;
+
+	*out = NULL;
+	if (!first->cfg.shared || first->member)
+		return io_fail(err, -EINVAL, "UDP port not opened to be shared");
+	if (first->s[0].fd < 0 && first->s[1].fd < 0)
+		return io_fail(err, -ENOTCONN, "no UDP socket to share");
+	u = udp_alloc(&first->cfg);
+	if (!u)
+		return io_fail(err, -ENOMEM, "no memory for further UDP sockets");
+	u->member = true;
+	return opened(u, both_join(u, first, err), out);
 }
 
 void udp_close(struct udp *u)
@@ -193,6 +254,8 @@ void udp_close(struct udp *u)
 
 int udp_rebind(struct udp *u, struct io_err *err)
 {
+	if (u->member)
+		return io_fail(err, -EINVAL, "a member of a group of UDP sockets is not rebound");
 	sock_close(&u->s[0], -ENOTCONN);
 	sock_close(&u->s[1], -ENOTCONN);
 	return both_open(u, err);

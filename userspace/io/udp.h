@@ -7,6 +7,18 @@
  * Not here: what the datagrams mean; the relay's trains (gso.h).
  *
  * A family the machine lacks is tolerated; opening fails only when neither works. Nothing blocks.
+ *
+ * Threads: a struct udp has a receive side (udp_recv, udp_rx_held) and a send side (udp_send,
+ * udp_reserve, udp_room*, udp_commit, udp_flush, udp_pending). One thread may use the one while
+ * another uses the other; each side belongs to one thread at a time. What udp_open and udp_rebind
+ * settle (udp_fd, udp_port, udp_missing, udp_buffers, udp_gro) any thread may read. udp_stats and
+ * udp_gso may be read from any thread, too: plain aligned loads, each figure by itself right and
+ * hardly late, two of them not of one moment. Opening, rebinding and closing are the control
+ * thread's, while nobody uses either side; and closing a member, while nobody uses any of its
+ * group.
+ *
+ * Groups: several struct udp on the same ports share the datagrams that come, for several threads
+ * that receive (udp_open_member, udp_steer).
  */
 #ifndef PENSTOCK_IO_UDP_H
 #define PENSTOCK_IO_UDP_H
@@ -28,6 +40,7 @@ struct udp_cfg {
 	bool no_v4, no_v6; /* leave a family out */
 	bool no_gro;	   /* receive each datagram as a message of its own */
 	bool no_gso;	   /* send each datagram as a message of its own */
+	bool shared;	   /* members may join (SO_REUSEPORT); a taken port stays taken */
 	uint32_t fwmark;   /* SO_MARK, 0: none */
 	uint32_t rcvbuf;   /* wanted bytes; 0: 16 MiB */
 	uint32_t sndbuf;   /* wanted bytes; 0: 2 MiB */
@@ -44,9 +57,19 @@ struct udp_dgram {
 	bool truncated;	  /* it was longer than UDP_BUF_LEN: drop it */
 };
 
+/* Each side's figures lie apart from the other's: each is another thread's. */
+#define UDP_APART 128 /* bytes; processors fetch cache lines in pairs */
+
 struct udp_stats {
-	uint64_t rx_packets, rx_bytes, rx_calls, rx_errors;
-	uint64_t tx_packets, tx_bytes, tx_calls;
+	/* These count datagrams (calls apart). */
+	_Alignas(UDP_APART) uint64_t rx_packets;
+	uint64_t rx_bytes, rx_calls, rx_errors;
+	/* Those that crossed the kernel together: */
+	uint64_t rx_merged, rx_segments; /* messages received of several datagrams; the datagrams */
+	uint64_t rx_bad_merge; /* messages whose segment size made no sense: one datagram */
+
+	_Alignas(UDP_APART) uint64_t tx_packets;
+	uint64_t tx_bytes, tx_calls;
 	uint64_t tx_unreachable; /* ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN, EADDRNOTAVAIL */
 	uint64_t tx_source_gone; /* EINVAL: the pinned IPv6 source is no address of ours any more
 				    (an IPv4 one reads as unreachable) */
@@ -56,10 +79,6 @@ struct udp_stats {
 	uint64_t tx_full;	 /* queue full while the socket would not take more */
 	uint64_t tx_other;	 /* any other errno */
 	int tx_last_errno;
-	/* All of the above count datagrams (calls apart). Those that crossed the kernel together:
-	 */
-	uint64_t rx_merged, rx_segments; /* messages received of several datagrams; the datagrams */
-	uint64_t rx_bad_merge; /* messages whose segment size made no sense: one datagram */
 	uint64_t tx_merged, tx_segments; /* messages sent of several datagrams; the datagrams */
 	uint64_t tx_fallbacks;		 /* such messages that were refused: sent again singly */
 };
@@ -72,8 +91,31 @@ int udp_open(struct udp **out, const struct udp_cfg *cfg, struct io_err *err);
 void udp_close(struct udp *u);
 /* Drop both sockets (and what is queued) and open them anew with the same configuration: after a
  * change of networks. The descriptors change: stop polling them before. On failure no socket is
- * left and sends count as tx_no_family; it may be called again. */
+ * left and sends count as tx_no_family; it may be called again. Of a group, the first: the control
+ * thread stops the workers and closes all members before (while one holds the port, it is taken),
+ * opens them anew after, and steers anew: nothing of the steering is left. -EINVAL for a member,
+ * which stays as it is. */
 int udp_rebind(struct udp *u, struct io_err *err);
+
+/* Open one more struct udp on the ports of `first` (opened with cfg.shared), with its families,
+ * options and buffer sizes. Members are numbered as they were opened, `first` is 0; the numbers
+ * hold until one is closed. A family that `first` lacks is lacking, with the same reason. 0, or
+ * -errno with err, and nothing is left: -EINVAL when `first` does not share, -ENOTCONN when it has
+ * no socket, -EADDRINUSE when this process became another user since (a group is of one user). */
+int udp_open_member(struct udp **out, const struct udp *first, struct io_err *err);
+
+/* Spread what comes over the members: WireGuard data messages, bare or in a TURN channel, to member
+ * 1 + hash(source address, source port, channel number) % workers, everything else to member 0. So
+ * one path is one member's, and in order. Call when 1 + workers members are open (were there fewer,
+ * the kernel would spread by a hash of its own). 0 workers: everything to `first`.
+ * Joined datagrams go where the first of them belongs: a member may get any message, and through a
+ * relay also those of a channel that is another member's. Until it is called, and for what arrived
+ * before, the kernel's own hash holds: the same is true of those. 0, or -errno with err; then close
+ * the members. */
+int udp_steer(struct udp *first, unsigned workers, struct io_err *err);
+/* The same decision about an IP packet (without IPv6 extension headers) that holds a whole UDP
+ * datagram: for tests. */
+unsigned udp_steer_member(const uint8_t *ip_packet, size_t len, unsigned workers);
 
 /* family is 4 or 6. fd: -1 when the family is missing; poll it for reading, and for writing while
  * udp_pending() is not 0. port: 0 when missing. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What udp.c (sockets), udp_rx.c and udp_tx.c share. Not for anyone else: udp.h is the contract. */
+ * What udp.c (sockets), udp_rx.c, udp_tx.c and udp_steer.c share. Each side's state lies apart from
+ * the other's and from what both read: another thread may be at work on it (udp.h). Not for anyone
+ * else: udp.h is the contract. */
 #ifndef PENSTOCK_IO_UDP_INTERNAL_H
 #define PENSTOCK_IO_UDP_INTERNAL_H
 #include <netinet/in.h>
@@ -39,10 +41,11 @@ struct udp_sock {
 	int missing; /* why fd is -1 */
 	uint16_t port;
 	uint32_t rcvbuf, sndbuf; /* granted */
-	bool gro, gso;
+	bool gro;
 	/* receive: messages [rx_next, rx_got) of the last call are still to be cut into datagrams,
 	 * the first of them from rx_off on */
-	unsigned rx_ask, rx_got, rx_next;
+	_Alignas(UDP_APART) unsigned rx_ask;
+	unsigned rx_got, rx_next;
 	size_t rx_off;
 	size_t rx_seg;		 /* bytes a datagram of message rx_next */
 	struct udp_dgram rx_of;	 /* what its datagrams have in common, and the whole of it */
@@ -55,7 +58,9 @@ struct udp_sock {
 	struct udp_dgram rx_dgram[UDP_RX_MAX];
 	uint8_t *rx_buf; /* UDP_BATCH times UDP_MSG_STRIDE */
 	/* send: out[head..tail) waits, those before `single` each as a message of its own */
-	size_t head, tail, single;
+	_Alignas(UDP_APART) size_t head;
+	size_t tail, single;
+	bool gso; /* as opened, until a device refuses it */
 	struct mmsghdr tx_hdr[UDP_BATCH];
 	uint16_t tx_count[UDP_BATCH]; /* datagrams of the message */
 	union sockaddr_any tx_name[UDP_BATCH];
@@ -67,6 +72,7 @@ struct udp_sock {
 
 struct udp {
 	struct udp_cfg cfg;
+	bool member; /* joined another's ports */
 	struct udp_stats stats;
 	struct udp_sock s[2]; /* IPv4, IPv6 */
 };

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A group of sockets over loopback: who gets which datagram. The kernel's decision is compared with
+ * its mirror in C for every datagram that comes (tests/netns/h_io-udp.c: joined by the kernel's
+ * GRO). */
+#include <stdlib.h>
+#include "base/bytes.h"
+#include "io/sockaddr.h"
+#include "io/udp.h"
+#include "tests/t.h"
+#include "tests/unit/udp_settle.h"
+
+#define WORKERS_MAX 4
+#define DGRAM_MAX   64
+
+static struct udp *member[1 + WORKERS_MAX];
+static unsigned workers;
+static size_t heard[1 + WORKERS_MAX]; /* datagrams, by member */
+static unsigned last;		      /* the member of the last one */
+static struct io_err err;
+
+static bool group_open_as(const struct udp_cfg *cfg, unsigned n)
+{
+	memset(heard, 0, sizeof(heard));
+	workers = n;
+	if (!T_EQ(udp_open(&member[0], cfg, &err), 0))
+		return false;
+	for (unsigned i = 1; i <= n; i++)
+		if (!T_EQ(udp_open_member(&member[i], member[0], &err), 0))
+			return false;
+	return T_EQ(udp_steer(member[0], n, &err), 0);
+}
+
+static bool group_open(unsigned n)
+{
+	return group_open_as(&(struct udp_cfg){.shared = true}, n);
+}
+
+static void group_close(void)
+{
+	for (unsigned i = workers + 1; i-- > 0;)
+		udp_close(member[i]);
+	memset(member, 0, sizeof(member));
+}
+
+/* The member by the mirror, for what was received: its bytes as they were on the wire. */
+static unsigned mirrored(const struct udp_dgram *d)
+{
+	static uint8_t pkt[40 + 8 + UDP_BUF_LEN];
+	size_t ip_len = d->remote.ip.family == 6 ? 40 : 20;
+
+	memset(pkt, 0, sizeof(pkt));
+	pkt[0] = ip_len == 40 ? 0x60 : 0x45;
+	memcpy(pkt + (ip_len == 40 ? 8 : 12), d->remote.ip.b, ip_len == 40 ? 16 : 4);
+	be16_put(pkt + ip_len, d->remote.port);
+	memcpy(pkt + ip_len + 8, d->data, d->len);
+	return udp_steer_member(pkt, ip_len + 8 + d->len, workers);
+}
+
+/* All that came, at all members; the number. */
+static size_t hear_group(int family)
+{
+	size_t all = 0;
+
+	settle();
+	for (unsigned m = 0; m <= workers; m++) {
+		struct udp_dgram *d;
+		bool more = true;
+
+		while (more) {
+			size_t n = udp_recv(member[m], family, &d, &more);
+
+			for (size_t i = 0; i < n; i++)
+				T_EQ(mirrored(&d[i]), m);
+			heard[m] += n;
+			all += n;
+			last = n ? m : last;
+		}
+	}
+	return all;
+}
+
+/* ---- senders ------------------------------------------------------------------------------------
+ */
+
+static union sockaddr_any source(int family, const struct ipaddr *ip, uint16_t port)
+{
+	struct endpoint e = {.port = port};
+	union sockaddr_any sa;
+
+	T_EQ(ipaddr_parse(family == 6 ? "::1" : "127.0.0.1", &e.ip), 0);
+	if (ip)
+		e.ip = *ip;
+	sockaddr_from_endpoint(&e, &sa);
+	return sa;
+}
+
+static socklen_t sa_len(int family)
+{
+	return family == 6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+/* -1: that port is somebody's */
+static int sender(int family, const struct ipaddr *ip, uint16_t port)
+{
+	union sockaddr_any from = source(family, ip, port);
+	union sockaddr_any to = source(family, NULL, udp_port(member[0], family));
+	int fd = socket(from.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), on = 1;
+
+	if (family == 6)
+		T_EQ(setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on)), 0);
+	if (bind(fd, &from.sa, sa_len(family)) == 0 && T_EQ(connect(fd, &to.sa, sa_len(family)), 0))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void say(int fd, const void *data, size_t len)
+{
+	T_EQ(send(fd, data, len, 0), len);
+}
+
+/* One datagram; the member that got it. */
+static unsigned told(int fd, int family, const void *data, size_t len)
+{
+	last = UINT32_MAX;
+	say(fd, data, len);
+	T_EQ(hear_group(family), 1);
+	return last;
+}
+
+static size_t data_message(uint8_t *p, uint16_t channel)
+{
+	uint8_t *m = p + (channel ? 4 : 0);
+
+	memset(p, 0x5a, DGRAM_MAX);
+	if (channel) {
+		be16_put(p, channel);
+		be16_put(p + 2, 32);
+	}
+	be32_put(m, 0x04000000);
+	return (channel ? 4 : 0) + 32;
+}
+
+/* ---- the tests ----------------------------------------------------------------------------------
+ */
+
+static void test_control_is_the_firsts(void)
+{
+	static const struct {
+		const char *hex;
+	} c[] = {
+		{""},
+		{"04"},
+		{"040000"},
+		{"01000000 0000"},
+		{"02000000 0000"},
+		{"03000000 0000"},
+		{"04000001 00000000 00000000"},
+		{"04000100 00000000 00000000"},
+		{"04010000 00000000 00000000"},
+		{"05000000 00000000 00000000"},
+		{"84000000 04000000 00000000"},
+		{"00010000 2112a442 04000000"},
+		{"01010008 04000000 04000000"},
+		{"40"},
+		{"40000004"},
+		{"40000004 040000"},
+		{"40000004 01000000"},
+		{"40000004 04000001 00000000"},
+		{"7fff0004 02000000 00000000"},
+		{"3fff0004 04000000 00000000"},
+		{"80000004 04000000 00000000"},
+		{"c0000004 04000000 00000000"},
+		{"00000000 04000000"},
+	};
+	uint8_t p[DGRAM_MAX];
+
+	for (unsigned n = 0; n <= WORKERS_MAX && group_open(n); n++) {
+		for (int family = 4; family <= 6; family += 2) {
+			int fd = sender(family, NULL, 0);
+
+			for (size_t i = 0; T(fd >= 0) && i < sizeof(c) / sizeof(c[0]); i++)
+				if (!T_EQ(told(fd, family, p, t_unhex(c[i].hex, p, sizeof(p))), 0))
+					t_note("case %s", c[i].hex);
+			close(fd);
+		}
+		group_close();
+	}
+}
+
+/* Data goes to a worker, however short, and one path's always to the same. */
+static void test_one_path_one_member(void)
+{
+	static const char *const data[] = {
+		"04000000",
+		"04000000 11",
+		"04000000 22222222 3333333333333333",
+		"04000000 ffffffff ffffffffffffffff 00",
+	};
+	uint8_t p[DGRAM_MAX];
+
+	for (unsigned n = 1; n <= WORKERS_MAX && group_open(n); n++) {
+		for (int path = 0; path < 16; path++) {
+			int family = path % 2 ? 6 : 4, fd = sender(family, NULL, 0);
+			unsigned m = 0;
+
+			for (size_t i = 0; T(fd >= 0) && i < sizeof(data) / sizeof(data[0]); i++) {
+				unsigned to = told(fd, family, p, t_unhex(data[i], p, sizeof(p)));
+
+				T(to >= 1 && to <= n);
+				T(!i || to == m);
+				m = to;
+			}
+			T_EQ(told(fd, family, "", 0),
+			     0); /* its control is another's all the same */
+			T_EQ(told(fd, family, p, data_message(p, 0)), m);
+			close(fd);
+		}
+		group_close();
+	}
+}
+
+/* No member gets a fifth more or less than its share. */
+static void spread(size_t all)
+{
+	T_EQ(heard[0], 0);
+	for (unsigned m = 1; m <= workers; m++)
+		if (!T(heard[m] * workers * 5 >= all * 4 && heard[m] * workers * 5 <= all * 6))
+			t_note("member %u of %u: %zu of %zu", m, workers, heard[m], all);
+}
+
+static void test_ports_spread(void)
+{
+	uint8_t p[DGRAM_MAX];
+
+	for (unsigned n = 1; n <= WORKERS_MAX; n++)
+		for (int family = 4; family <= 6 && group_open(n); family += 2) {
+			size_t sent_n = 0, got = 0;
+
+			for (uint16_t port = 20000; sent_n < 1000 && port < 22000; port++) {
+				int fd = sender(family, NULL, port);
+
+				if (fd < 0)
+					continue;
+				say(fd, p, data_message(p, 0));
+				close(fd);
+				if (++sent_n % 100 == 0)
+					got += hear_group(family);
+			}
+			T_EQ(sent_n, 1000);
+			T_EQ(got, 1000);
+			spread(1000);
+			group_close();
+		}
+}
+
+static void test_addresses_spread(void)
+{
+	uint8_t p[DGRAM_MAX];
+
+	for (unsigned n = 1; n <= WORKERS_MAX && group_open(n); n++) {
+		struct ipaddr ip;
+		size_t got = 0;
+
+		T_EQ(ipaddr_parse("127.9.0.0", &ip), 0);
+		for (unsigned i = 0; i < 1000; i++) {
+			int fd;
+
+			ip.b[2] = (uint8_t)(i >> 8);
+			ip.b[3] = (uint8_t)i;
+			fd = sender(4, &ip, UDP_PORT_PREFERRED);
+			if (T(fd >= 0))
+				say(fd, p, data_message(p, 0));
+			close(fd);
+			if (i % 100 == 99)
+				got += hear_group(4);
+		}
+		T_EQ(got, 1000);
+		spread(1000);
+		group_close();
+	}
+}
+
+/* What a relay forwards comes from one address and port: the channel tells paths apart. */
+static void test_channels_spread(void)
+{
+	uint8_t p[DGRAM_MAX];
+
+	for (unsigned n = 1; n <= WORKERS_MAX; n++)
+		for (int family = 4; family <= 6 && group_open(n); family += 2) {
+			int fd = sender(family, NULL, 0);
+			size_t got = 0;
+			unsigned m;
+
+			for (uint16_t i = 0; T(fd >= 0) && i < 1000; i++) {
+				say(fd, p, data_message(p, (uint16_t)(0x4000 + i)));
+				if (i % 100 == 99)
+					got += hear_group(family);
+			}
+			T_EQ(got, 1000);
+			spread(1000);
+			m = told(fd, family, p, data_message(p, 0x4321));
+			T_EQ(told(fd, family, p, data_message(p, 0x4321)), m);
+			T(told(fd, family, p, data_message(p, 0x7fff)) >= 1);
+			close(fd);
+			group_close();
+		}
+}
+
+/* Random datagrams of random lengths from random sources; half of them are, or nearly are, data. */
+static size_t any_datagram(uint8_t *p, uint64_t *rnd)
+{
+	static const uint8_t firsts[] = {0x04, 0x40, 0x4f, 0x7f, 0x80, 0x3f, 0x01, 0x00};
+	size_t len = t_rand(rnd) % (DGRAM_MAX + 1);
+	uint64_t r = t_rand(rnd);
+
+	if (r % 8 < 5)
+		len = data_message(p, r % 8 < 3 ? (uint16_t)(0x4000 | r >> 32 % 0x3fff) : 0);
+	else
+		for (size_t i = 0; i < len; i++)
+			p[i] = (uint8_t)t_rand(rnd);
+	if (r >> 8 & 1)
+		p[0] = firsts[(r >> 16) % 8];
+	if ((r >> 9) % 4 == 0)
+		p[(r >> 20) % 8] ^= (uint8_t)(1 << (r >> 24) % 8);
+	if ((r >> 11) % 4 == 0)
+		len = (r >> 28) % 12;
+	return len;
+}
+
+static void test_any_datagram(void)
+{
+	uint64_t rnd = t_seed();
+	bool many_v6 = unshare(CLONE_NEWNET) == 0; /* where every address is ours */
+	uint8_t p[DGRAM_MAX];
+
+	if (many_v6)
+		T_EQ(system("PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && "
+			    "ip -6 route add local fd00::/8 dev lo"),
+		     0);
+	for (unsigned n = 1; n <= WORKERS_MAX && group_open(n); n++) {
+		size_t sent_n = 0, got = 0;
+
+		for (unsigned i = 0; i < 2000; i++) {
+			int family = i / 100 % 2 ? 6 : 4, fd;
+			struct ipaddr ip = {.family = (uint8_t)family};
+
+			for (size_t k = 0; k < 16; k++)
+				ip.b[k] = (uint8_t)t_rand(&rnd);
+			ip.b[0] = family == 4 ? 127 : 0xfd;
+			fd = sender(family, family == 4 || many_v6 ? &ip : NULL,
+				    (uint16_t)(1024 + t_rand(&rnd) % 60000));
+			if (fd >= 0) {
+				say(fd, p, any_datagram(p, &rnd));
+				sent_n++;
+			}
+			close(fd);
+			if (i % 100 == 99)
+				got += hear_group(family);
+		}
+		T(sent_n > 1900);
+		T_EQ(got, sent_n);
+		for (unsigned m = 0; m <= n; m++)
+			T(heard[m] > 100);
+		group_close();
+	}
+}
+
+int main(int argc, char **argv)
+{
+	t_init(argc, argv);
+	stay_here();
+	T_RUN(test_control_is_the_firsts);
+	T_RUN(test_one_path_one_member);
+	T_RUN(test_ports_spread);
+	T_RUN(test_addresses_spread);
+	T_RUN(test_channels_spread);
+	T_RUN(test_any_datagram);
+	return t_done();
+}
