@@ -316,12 +316,13 @@ static void test_room(void)
 	T_EQ(udp_room(a, 4, 6), 5);
 	put_n(&to, 5, 50);
 	T_EQ(udp_room(a, 4, 6), 0);
-	T_EQ(udp_stats(a)->tx_full, 6);
+	T_EQ(udp_stats(a)->tx_full, 1); /* it has one in hand; the others it may never have */
 	T_EQ(udp_send(a, NULL, &to, 0, "x", 1), -EAGAIN);
-	T_EQ(udp_stats(a)->tx_full, 7);
+	T_EQ(udp_stats(a)->tx_full, 2);
 	T(udp_reserve(a, 4) == NULL);
+	T_EQ(udp_stats(a)->tx_full, 3);
 	T_EQ(udp_room(b, 6, 3), 0);
-	T_EQ(udp_stats(b)->tx_no_family, 3);
+	T_EQ(udp_stats(b)->tx_no_family, 1);
 	os.block_after = -1;
 	flush();
 	hear(4);

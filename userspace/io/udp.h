@@ -152,8 +152,9 @@ int udp_send(struct udp *u, const struct ipaddr *src, const struct endpoint *rem
  */
 uint8_t *udp_reserve(struct udp *u, int family);
 /* The same for several: how many buffers, want at most, can be filled now behind the queue, which
- * is flushed first when it has less room than that. 0 as NULL above, counted as want datagrams.
- * udp_room_at: the i-th of them, UDP_BUF_LEN bytes. They are committed in order, i = 0 first. */
+ * is flushed first when it has less room than that. 0 as NULL above; it counts as one datagram
+ * lost, the one in hand: how many would have followed nobody knows. udp_room_at: the i-th of them,
+ * UDP_BUF_LEN bytes. They are committed in order, i = 0 first. */
 size_t udp_room(struct udp *u, int family, size_t want);
 uint8_t *udp_room_at(struct udp *u, int family, size_t i);
 void udp_commit(struct udp *u, const struct ipaddr *src, const struct endpoint *remote, uint8_t ecn,

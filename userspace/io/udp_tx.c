@@ -219,14 +219,14 @@ size_t udp_room(struct udp *u, int family, size_t want)
 	size_t room;
 
 	if (s->fd < 0) {
-		u->stats.tx_no_family += want;
+		u->stats.tx_no_family++;
 		return 0;
 	}
 	if (UDP_QUEUE_CAP - s->tail < want)
 		sock_flush(u, s);
 	room = UDP_QUEUE_CAP - s->tail;
 	if (!room)
-		u->stats.tx_full += want;
+		u->stats.tx_full++;
 	return room < want ? room : want;
 }
 
