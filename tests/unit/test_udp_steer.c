@@ -6,41 +6,18 @@
 #include <stdlib.h>
 #include "base/bytes.h"
 #include "io/sockaddr.h"
-#include "io/udp.h"
-#include "tests/t.h"
+#include "tests/unit/udp_group.h"
 #include "tests/unit/udp_settle.h"
 
-#define WORKERS_MAX 4
-#define DGRAM_MAX   64
+#define DGRAM_MAX 64
 
-static struct udp *member[1 + WORKERS_MAX];
-static unsigned workers;
 static size_t heard[1 + WORKERS_MAX]; /* datagrams, by member */
 static unsigned last;		      /* the member of the last one */
-static struct io_err err;
 
-static bool group_open_as(const struct udp_cfg *cfg, unsigned n)
+static bool begin(unsigned n)
 {
 	memset(heard, 0, sizeof(heard));
-	workers = n;
-	if (!T_EQ(udp_open(&member[0], cfg, &err), 0))
-		return false;
-	for (unsigned i = 1; i <= n; i++)
-		if (!T_EQ(udp_open_member(&member[i], member[0], &err), 0))
-			return false;
-	return T_EQ(udp_steer(member[0], n, &err), 0);
-}
-
-static bool group_open(unsigned n)
-{
-	return group_open_as(&(struct udp_cfg){.shared = true}, n);
-}
-
-static void group_close(void)
-{
-	for (unsigned i = workers + 1; i-- > 0;)
-		udp_close(member[i]);
-	memset(member, 0, sizeof(member));
+	return group_open(&(struct udp_cfg){.shared = true}, n);
 }
 
 /* The member by the mirror, for what was received: its bytes as they were on the wire. */
@@ -176,7 +153,7 @@ static void test_control_is_the_firsts(void)
 	};
 	uint8_t p[DGRAM_MAX];
 
-	for (unsigned n = 0; n <= WORKERS_MAX && group_open(n); n++) {
+	for (unsigned n = 0; n <= WORKERS_MAX && begin(n); n++) {
 		for (int family = 4; family <= 6; family += 2) {
 			int fd = sender(family, NULL, 0);
 
@@ -200,7 +177,7 @@ static void test_one_path_one_member(void)
 	};
 	uint8_t p[DGRAM_MAX];
 
-	for (unsigned n = 1; n <= WORKERS_MAX && group_open(n); n++) {
+	for (unsigned n = 1; n <= WORKERS_MAX && begin(n); n++) {
 		for (int path = 0; path < 16; path++) {
 			int family = path % 2 ? 6 : 4, fd = sender(family, NULL, 0);
 			unsigned m = 0;
@@ -235,7 +212,7 @@ static void test_ports_spread(void)
 	uint8_t p[DGRAM_MAX];
 
 	for (unsigned n = 1; n <= WORKERS_MAX; n++)
-		for (int family = 4; family <= 6 && group_open(n); family += 2) {
+		for (int family = 4; family <= 6 && begin(n); family += 2) {
 			size_t sent_n = 0, got = 0;
 
 			for (uint16_t port = 20000; sent_n < 1000 && port < 22000; port++) {
@@ -259,7 +236,7 @@ static void test_addresses_spread(void)
 {
 	uint8_t p[DGRAM_MAX];
 
-	for (unsigned n = 1; n <= WORKERS_MAX && group_open(n); n++) {
+	for (unsigned n = 1; n <= WORKERS_MAX && begin(n); n++) {
 		struct ipaddr ip;
 		size_t got = 0;
 
@@ -288,7 +265,7 @@ static void test_channels_spread(void)
 	uint8_t p[DGRAM_MAX];
 
 	for (unsigned n = 1; n <= WORKERS_MAX; n++)
-		for (int family = 4; family <= 6 && group_open(n); family += 2) {
+		for (int family = 4; family <= 6 && begin(n); family += 2) {
 			int fd = sender(family, NULL, 0);
 			size_t got = 0;
 			unsigned m;
@@ -306,6 +283,71 @@ static void test_channels_spread(void)
 			close(fd);
 			group_close();
 		}
+}
+
+static void queue(struct udp *from, const struct ipaddr *src, const struct endpoint *to,
+		  const void *data, size_t len, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++)
+		T_EQ(udp_send(from, src, to, 0, data, len), 0);
+}
+
+/* Joined datagrams of one path arrive at one member, joined, and all members do with them. */
+static void test_trains(void)
+{
+	uint8_t p[DGRAM_MAX];
+
+	for (int family = 4; family <= 6 && begin(WORKERS_MAX); family += 2) {
+		struct endpoint to = {.port = udp_port(member[0], family)};
+		bool joins = false;
+		size_t got = 0;
+
+		T_EQ(ipaddr_parse(family == 6 ? "::1" : "127.0.0.1", &to.ip), 0);
+		for (unsigned i = 0; i < 40; i++) {
+			struct udp *from;
+
+			T_EQ(udp_open(&from, &(struct udp_cfg){0}, &err), 0);
+			queue(from, NULL, &to, p, data_message(p, i % 2 ? 0x4007 : 0), 20);
+			udp_flush(from);
+			got += hear_group(family);
+			joins = udp_gso(from, family) && udp_gro(member[0], family);
+			udp_close(from);
+		}
+		T_EQ(got, 40 * 20);
+		for (unsigned m = 1; m <= workers; m++)
+			T(heard[m] >= 20 && (!joins || udp_stats(member[m])->rx_merged > 0));
+		for (unsigned m = 0; m <= workers; m++)
+			T_EQ(udp_stats(member[m])->rx_packets, heard[m]);
+		group_close();
+	}
+}
+
+/* What is joined is not told apart: it goes where the first of it belongs. */
+static void test_train_goes_by_its_first(void)
+{
+	for (int data_first = 0; data_first < 2 && begin(2); data_first++) {
+		struct endpoint to = {.port = udp_port(member[0], 4)};
+		uint8_t p[2][DGRAM_MAX];
+		struct udp_dgram *d;
+		struct udp *from;
+		size_t n = 0;
+		bool more;
+
+		T_EQ(ipaddr_parse("127.0.0.1", &to.ip), 0);
+		T_EQ(udp_open(&from, &(struct udp_cfg){0}, &err), 0);
+		data_message(p[0], 0);
+		data_message(p[1], 0);
+		p[data_first][0] = 1;
+		queue(from, NULL, &to, p[0], 32, 3);
+		queue(from, NULL, &to, p[1], 32, 3);
+		udp_flush(from);
+		settle();
+		for (unsigned m = data_first ? 1 : 0; m <= (data_first ? 2 : 0); m++)
+			n += udp_recv(member[m], 4, &d, &more);
+		T_EQ(n, udp_gso(from, 4) && udp_gro(member[0], 4) ? 6 : 3);
+		udp_close(from);
+		group_close();
+	}
 }
 
 /* Random datagrams of random lengths from random sources; half of them are, or nearly are, data. */
@@ -339,7 +381,7 @@ static void test_any_datagram(void)
 		T_EQ(system("PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && "
 			    "ip -6 route add local fd00::/8 dev lo"),
 		     0);
-	for (unsigned n = 1; n <= WORKERS_MAX && group_open(n); n++) {
+	for (unsigned n = 1; n <= WORKERS_MAX && begin(n); n++) {
 		size_t sent_n = 0, got = 0;
 
 		for (unsigned i = 0; i < 2000; i++) {
@@ -376,6 +418,8 @@ int main(int argc, char **argv)
 	T_RUN(test_ports_spread);
 	T_RUN(test_addresses_spread);
 	T_RUN(test_channels_spread);
+	T_RUN(test_trains);
+	T_RUN(test_train_goes_by_its_first);
 	T_RUN(test_any_datagram);
 	return t_done();
 }
