@@ -36,17 +36,25 @@
 _Static_assert(VNET_LEN == 10 && VNET_LEN <= TUN_HEADROOM, "the header goes where headroom is");
 
 struct tun {
+	/* Settled when it is opened (but for off.no_*, the writer's, which change once). */
 	int fd;
 	int ifindex;
 	char name[IFNAMSIZ];
+	bool multi;
 	struct tun_offload off;
+	/* The reader's, up to the middle of stats; then the writer's. */
+	_Alignas(TUN_LINE) bool more;
 	struct tun_stats stats;
 	unsigned refused[OFF_UDP + 1]; /* in a row, by enum off_kind */
-	bool more;
-	struct tun_pkt pkt[TUN_BATCH];
-	uint8_t whole[OFF_SUPER_MAX], part[OFF_SUPER_MAX]; /* of a refused joined packet */
-	_Alignas(SLOT_ALIGN) uint8_t arena[TUN_ARENA];
+	_Alignas(TUN_LINE) struct tun_pkt pkt[TUN_BATCH];
+	_Alignas(TUN_LINE) uint8_t arena[TUN_ARENA];
+	_Alignas(TUN_LINE) uint8_t whole[OFF_SUPER_MAX]; /* of a refused joined packet */
+	uint8_t part[OFF_SUPER_MAX];
 };
+
+/* One thread counts, others may look. */
+#define COUNT(field, n) __atomic_store_n(&(field), (field) + (n), __ATOMIC_RELAXED)
+#define LOOK(field)	__atomic_load_n(&(field), __ATOMIC_RELAXED)
 
 /* ---- opening ---- */
 
@@ -68,22 +76,43 @@ static int dev_open(struct io_err *err)
 	return fd;
 }
 
+/* A new device. Kernels that refuse several queues get the question again without. */
+static int set_iff(struct tun *t, struct ifreq *ifr, bool multi)
+{
+	const short flags = ifr->ifr_flags;
+
+	t->multi = multi;
+	if (multi) {
+		ifr->ifr_flags = (short)(flags | IFF_MULTI_QUEUE);
+		if (ioctl(t->fd, TUNSETIFF, ifr) == 0)
+			return 0;
+		if (errno != EINVAL)
+			return -errno;
+		t->multi = false;
+		ifr->ifr_flags = flags;
+	}
+	return ioctl(t->fd, TUNSETIFF, ifr) < 0 ? -errno : 0;
+}
+
 static int dev_attach(struct tun *t, const struct tun_cfg *cfg, struct io_err *err)
 {
 	struct ifreq ifr = {.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL)};
 	unsigned features = 0;
+	int rc;
 
 	if (strlen(cfg->name) >= IFNAMSIZ)
 		return io_fail(err, -ENAMETOOLONG, "tunnel device name '%.32s' is longer than %d",
 			       cfg->name, IFNAMSIZ - 1);
 	strcpy(ifr.ifr_name, cfg->name);
-	t->off.vnet_hdr = !cfg->no_gso && !ioctl(t->fd, TUNGETFEATURES, &features) &&
-			  (features & IFF_VNET_HDR);
+	if (ioctl(t->fd, TUNGETFEATURES, &features) < 0)
+		features = 0;
+	t->off.vnet_hdr = !cfg->no_gso && (features & IFF_VNET_HDR);
 	if (t->off.vnet_hdr)
 		ifr.ifr_flags = (short)(ifr.ifr_flags | IFF_VNET_HDR);
-	if (ioctl(t->fd, TUNSETIFF, &ifr) < 0)
-		return io_fail(err, -errno, "tunnel device %s: %s", cfg->name,
-			       errno == EBUSY ? "name is taken" : strerror(errno));
+	rc = set_iff(t, &ifr, cfg->multi && (features & IFF_MULTI_QUEUE));
+	if (rc)
+		return io_fail(err, rc, "tunnel device %s: %s", cfg->name,
+			       rc == -EBUSY ? "name is taken" : strerror(-rc));
 	memcpy(t->name, ifr.ifr_name, IFNAMSIZ);
 	t->ifindex = (int)if_nametoindex(t->name);
 	if (!t->ifindex)
@@ -108,26 +137,70 @@ static int dev_offload(struct tun *t, struct io_err *err)
 	return 0;
 }
 
+/* A queue more. The kernel knows the device by its name, which may have changed, and makes one
+ * where there is none of that name: that one goes again with its descriptor. */
+static int queue_attach(struct tun *t, const struct tun *first, struct io_err *err)
+{
+	struct ifreq ifr = {.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE |
+						 (first->off.vnet_hdr ? IFF_VNET_HDR : 0))};
+
+	if (!first->multi)
+		return io_fail(err, -EOPNOTSUPP, "tunnel device %s has one queue", first->name);
+	if (!if_indextoname((unsigned)first->ifindex, ifr.ifr_name))
+		return io_fail(err, -ENODEV, "tunnel device %s is gone", first->name);
+	if (ioctl(t->fd, TUNSETIFF, &ifr) < 0)
+		return io_fail(err, -errno, "tunnel device %s: one more queue: %s", first->name,
+			       strerror(errno));
+	memcpy(t->name, ifr.ifr_name, IFNAMSIZ);
+	t->ifindex = (int)if_nametoindex(t->name);
+	if (t->ifindex != first->ifindex)
+		return io_fail(err, -ENODEV, "tunnel device %s is gone", first->name);
+	t->multi = true;
+	t->off = first->off;
+	t->off.no_tcp = t->off.no_udp = false;
+	return 0;
+}
+
+static struct tun *tun_new(struct io_err *err, int *rc)
+{
+	struct tun *t = aligned_alloc(TUN_LINE, sizeof(*t));
+
+	*rc = t ? 0 : io_fail(err, -ENOMEM, "no memory for the tunnel device");
+	if (!t)
+		return NULL;
+	memset(t, 0, offsetof(struct tun, pkt));
+	*rc = t->fd = dev_open(err);
+	return t;
+}
+
+static int tun_end(struct tun **out, struct tun *t, int rc)
+{
+	if (rc < 0)
+		tun_close(t);
+	*out = rc < 0 ? NULL : t;
+	return rc < 0 ? rc : 0;
+}
+
 int tun_open(struct tun **out, const struct tun_cfg *cfg, struct io_err *err)
 {
-	struct tun *t = aligned_alloc(SLOT_ALIGN, sizeof(*t));
 	int rc;
+	struct tun *t = tun_new(err, &rc);
 
-	*out = NULL;
-	if (!t)
-		return io_fail(err, -ENOMEM, "no memory for the tunnel device");
-	memset(t, 0, offsetof(struct tun, pkt));
-	rc = t->fd = dev_open(err);
 	if (rc >= 0)
 		rc = dev_attach(t, cfg, err);
 	if (rc >= 0)
 		rc = dev_offload(t, err);
-	if (rc < 0) {
-		tun_close(t);
-		return rc;
-	}
-	*out = t;
-	return 0;
+	return tun_end(out, t, rc);
+}
+
+int tun_open_queue(struct tun **out, struct tun *first, struct io_err *err)
+{
+	int rc;
+	struct tun *t = tun_new(err, &rc);
+
+	if (rc >= 0)
+		rc = queue_attach(t, first, err);
+	return tun_end(out, t, rc);
 }
 
 void tun_close(struct tun *t)
@@ -137,6 +210,11 @@ void tun_close(struct tun *t)
 	if (t->fd >= 0)
 		close(t->fd);
 	free(t);
+}
+
+bool tun_multi(const struct tun *t)
+{
+	return t->multi;
 }
 
 int tun_fd(const struct tun *t)
@@ -164,14 +242,32 @@ const struct tun_stats *tun_stats(const struct tun *t)
 	return &t->stats;
 }
 
+void tun_stats_add(struct tun_stats *sum, const struct tun *t)
+{
+	const struct tun_stats *s = &t->stats;
+	int last = LOOK(s->tx_last_errno);
+
+	sum->rx_packets += LOOK(s->rx_packets);
+	sum->rx_bytes += LOOK(s->rx_bytes);
+	sum->rx_super += LOOK(s->rx_super);
+	sum->rx_malformed += LOOK(s->rx_malformed);
+	sum->tx_packets += LOOK(s->tx_packets);
+	sum->tx_bytes += LOOK(s->tx_bytes);
+	sum->tx_super += LOOK(s->tx_super);
+	sum->tx_refused += LOOK(s->tx_refused);
+	sum->tx_full += LOOK(s->tx_full);
+	sum->tx_errors += LOOK(s->tx_errors);
+	sum->tx_last_errno = last ? last : sum->tx_last_errno;
+}
+
 bool tun_joins_tcp(const struct tun *t)
 {
-	return t->off.vnet_hdr && !t->off.no_tcp;
+	return t->off.vnet_hdr && !LOOK(t->off.no_tcp);
 }
 
 bool tun_joins_udp(const struct tun *t)
 {
-	return t->off.uso && !t->off.no_udp;
+	return t->off.uso && !LOOK(t->off.no_udp);
 }
 
 bool tun_more(const struct tun *t)
@@ -253,12 +349,12 @@ size_t tun_read(struct tun *t, struct tun_pkt **out)
 		if (!t->more)
 			break;
 		if (bad) {
-			t->stats.rx_malformed++;
+			COUNT(t->stats.rx_malformed, 1);
 			continue;
 		}
-		t->stats.rx_packets++;
-		t->stats.rx_bytes += p->len;
-		t->stats.rx_super += p->gso.kind != OFF_NONE;
+		COUNT(t->stats.rx_packets, 1);
+		COUNT(t->stats.rx_bytes, p->len);
+		COUNT(t->stats.rx_super, p->gso.kind != OFF_NONE);
 		at += (TUN_HEADROOM + p->len + TUN_TAILROOM + SLOT_ALIGN - 1) &
 		      ~(size_t)(SLOT_ALIGN - 1);
 		n++;
@@ -271,15 +367,15 @@ size_t tun_read(struct tun *t, struct tun_pkt **out)
 static int count_tx(struct tun *t, ssize_t rc, int error, uint32_t packets, size_t bytes)
 {
 	if (rc >= 0) {
-		t->stats.tx_packets += packets;
-		t->stats.tx_bytes += bytes;
+		COUNT(t->stats.tx_packets, packets);
+		COUNT(t->stats.tx_bytes, bytes);
 		return 0;
 	}
-	t->stats.tx_last_errno = error;
+	__atomic_store_n(&t->stats.tx_last_errno, error, __ATOMIC_RELAXED);
 	if (error == EAGAIN || error == ENOBUFS)
-		t->stats.tx_full++;
+		COUNT(t->stats.tx_full, 1);
 	else
-		t->stats.tx_errors++;
+		COUNT(t->stats.tx_errors, 1);
 	return -error;
 }
 
@@ -350,13 +446,13 @@ static bool is_refusal(int error)
 
 static void note_refusal(struct tun *t, uint8_t kind)
 {
-	t->stats.tx_refused++;
+	COUNT(t->stats.tx_refused, 1);
 	if (++t->refused[kind] < REFUSED_MAX)
 		return;
 	if (kind == OFF_TCP)
-		t->off.no_tcp = true;
+		__atomic_store_n(&t->off.no_tcp, true, __ATOMIC_RELAXED);
 	else
-		t->off.no_udp = true;
+		__atomic_store_n(&t->off.no_udp, true, __ATOMIC_RELAXED);
 }
 
 int tun_write_super(struct tun *t, const struct off_super *s)
@@ -380,7 +476,7 @@ int tun_write_super(struct tun *t, const struct off_super *s)
 	}
 	if (rc >= 0) {
 		t->refused[s->gso.kind] = 0;
-		t->stats.tx_super++;
+		COUNT(t->stats.tx_super, 1);
 	}
 	return count_tx(t, rc, errno, s->packets, s->bytes);
 }

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which queue of the device a packet of the kernel's goes to: a small socket filter program that
+ * the kernel runs in the sender's place before it queues a packet (TUNSETSTEERINGEBPF), after what
+ * TC has at the device's egress. Written in instructions, so that it needs no object and no
+ * compiler; tun_steer_queue below is the same in C, line by line.
+ *
+ * A flow is one queue, so its packets keep their order. What a flow is must be seen in each of its
+ * packets: later fragments have no ports, so a fragment, and what has options or extension headers
+ * before the ports, goes by its addresses alone, without even the protocol. The hash is not keyed:
+ * whoever may send can heap flows on one queue, which harms no more than one long flow does. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/if_tun.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "base/bytes.h"
+#include "codec/ip_packet.h"
+#include "io/tun.h"
+
+#ifndef TUNSETSTEERINGEBPF /* Linux 4.16 */
+#define TUNSETSTEERINGEBPF _IOR('T', 224, int)
+#endif
+
+#define STEP	    0x9e3779b1u /* odd: loses nothing */
+#define STEP_SHIFT  15
+#define LAST	    0x85ebca6bu
+#define LAST_SHIFT  13
+#define V4_ADDR	    12
+#define V4_FRAG	    6
+#define V4_FRAGMENT 0x3fffu /* more fragments, and the offset */
+#define V4_PROTO    9
+#define V4_PORTS    20
+#define V4_PLAIN    0x45 /* no options */
+#define V6_ADDR	    8
+#define V6_NEXT	    6
+#define V6_PORTS    40
+
+/* ---- in C ---- */
+
+static uint32_t mix(uint32_t h, uint32_t word)
+{
+	h = (h ^ word) * STEP;
+	return h ^ h >> STEP_SHIFT;
+}
+
+static uint32_t mix_words(uint32_t h, const uint8_t *p, size_t words)
+{
+	for (size_t i = 0; i < words; i++)
+		h = mix(h, be32_get(p + 4 * i));
+	return h;
+}
+
+static unsigned queue_of(uint32_t h, unsigned workers)
+{
+	h *= LAST;
+	h ^= h >> LAST_SHIFT;
+	h *= STEP;
+	return 1 + (unsigned)((uint64_t)h * workers >> 32);
+}
+
+static bool has_ports(uint8_t proto)
+{
+	return proto == IP_PROTO_TCP || proto == IP_PROTO_UDP;
+}
+
+unsigned tun_steer_queue(const uint8_t *p, size_t len, unsigned workers)
+{
+	bool v4 = len && p[0] >> 4 == 4, ports;
+	size_t at = v4 ? V4_PORTS : V6_PORTS;
+	uint8_t proto;
+	uint32_t h;
+
+	if (!workers || len < at || (!v4 && p[0] >> 4 != 6))
+		return 0;
+	proto = p[v4 ? V4_PROTO : V6_NEXT];
+	h = v4 ? mix_words(0, p + V4_ADDR, 2) : mix_words(0, p + V6_ADDR, 8);
+	ports = has_ports(proto);
+	if (v4 && (p[0] != V4_PLAIN || be16_get(p + V4_FRAG) & V4_FRAGMENT))
+		ports = false;
+	if (ports && len < at + 4)
+		return 0;
+	if (ports)
+		h = mix(mix(h, proto), be32_get(p + at));
+	return queue_of(h, workers);
+}
+
+/* ---- in instructions ---- */
+
+/* r6 is the packet (loads want it there; they leave the value in r0 and spoil r1 to r5), r7 the
+ * hash, r1 scratch. A load beyond the end ends the program with 0. */
+#define VALUE  BPF_REG_0
+#define TMP    BPF_REG_1
+#define PACKET BPF_REG_6
+#define HASH   BPF_REG_7
+
+#define CODE_MAX 160
+
+struct code {
+	struct bpf_insn at[CODE_MAX];
+	size_t len;
+};
+
+static size_t put(struct code *c, int op, unsigned dst, unsigned src, int off, uint32_t imm)
+{
+	c->at[c->len] = (struct bpf_insn){.code = (uint8_t)op,
+					  .dst_reg = (uint8_t)(dst & 15),
+					  .src_reg = (uint8_t)(src & 15),
+					  .off = (int16_t)off,
+					  .imm = (int32_t)imm};
+	return c->len++;
+}
+
+static void put_load(struct code *c, int size, uint32_t at)
+{
+	put(c, BPF_LD | BPF_ABS | size, 0, 0, 0, at);
+}
+
+static size_t put_jump(struct code *c, int op, uint32_t value)
+{
+	return put(c, BPF_JMP | op | BPF_K, VALUE, 0, 0, value);
+}
+
+/* The jump at `from` goes to what comes next. */
+static void land(struct code *c, size_t from)
+{
+	c->at[from].off = (int16_t)(c->len - from - 1);
+}
+
+static void put_fold(struct code *c, uint32_t shift)
+{
+	put(c, BPF_ALU | BPF_MOV | BPF_X, TMP, HASH, 0, 0);
+	put(c, BPF_ALU | BPF_RSH | BPF_K, TMP, 0, 0, shift);
+	put(c, BPF_ALU | BPF_XOR | BPF_X, HASH, TMP, 0, 0);
+}
+
+static void put_mix(struct code *c)
+{
+	put(c, BPF_ALU | BPF_XOR | BPF_X, HASH, VALUE, 0, 0);
+	put(c, BPF_ALU | BPF_MUL | BPF_K, HASH, 0, 0, STEP);
+	put_fold(c, STEP_SHIFT);
+}
+
+static void put_mix_words(struct code *c, uint32_t at, uint32_t words)
+{
+	for (uint32_t i = 0; i < words; i++) {
+		put_load(c, BPF_W, at + 4 * i);
+		put_mix(c);
+	}
+}
+
+/* The protocol, loaded before, is one with ports: it and they. */
+static void put_ports(struct code *c, uint32_t at)
+{
+	size_t tcp = put_jump(c, BPF_JEQ, IP_PROTO_TCP), other = put_jump(c, BPF_JNE, IP_PROTO_UDP);
+
+	land(c, tcp);
+	put_mix(c);
+	put_mix_words(c, at, 1);
+	land(c, other);
+}
+
+static void put_queue(struct code *c, uint32_t workers)
+{
+	put(c, BPF_ALU | BPF_MUL | BPF_K, HASH, 0, 0, LAST);
+	put_fold(c, LAST_SHIFT);
+	put(c, BPF_ALU | BPF_MUL | BPF_K, HASH, 0, 0, STEP);
+	put(c, BPF_ALU | BPF_MOV | BPF_X, VALUE, HASH, 0, 0); /* the upper half becomes 0 */
+	put(c, BPF_ALU64 | BPF_MUL | BPF_K, VALUE, 0, 0, workers);
+	put(c, BPF_ALU64 | BPF_RSH | BPF_K, VALUE, 0, 0, 32);
+	put(c, BPF_ALU64 | BPF_ADD | BPF_K, VALUE, 0, 0, 1);
+	put(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+static void put_zero(struct code *c)
+{
+	put(c, BPF_ALU64 | BPF_MOV | BPF_K, VALUE, 0, 0, 0);
+	put(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+static void put_v4(struct code *c, uint32_t workers)
+{
+	size_t options, fragment;
+
+	put_mix_words(c, V4_ADDR, 2);
+	put_load(c, BPF_B, 0);
+	options = put_jump(c, BPF_JNE, V4_PLAIN);
+	put_load(c, BPF_H, V4_FRAG);
+	fragment = put_jump(c, BPF_JSET, V4_FRAGMENT);
+	put_load(c, BPF_B, V4_PROTO);
+	put_ports(c, V4_PORTS);
+	land(c, options);
+	land(c, fragment);
+	put_queue(c, workers);
+}
+
+static void put_v6(struct code *c, uint32_t workers)
+{
+	put_mix_words(c, V6_ADDR, 8);
+	put_load(c, BPF_B, V6_NEXT);
+	put_ports(c, V6_PORTS);
+	put_queue(c, workers);
+}
+
+static void compile(struct code *c, uint32_t workers)
+{
+	size_t v4, v6;
+
+	c->len = 0;
+	put(c, BPF_ALU64 | BPF_MOV | BPF_X, PACKET, BPF_REG_1, 0, 0);
+	put(c, BPF_ALU64 | BPF_MOV | BPF_K, HASH, 0, 0, 0);
+	put_load(c, BPF_B, 0);
+	put(c, BPF_ALU | BPF_RSH | BPF_K, VALUE, 0, 0, 4);
+	v4 = put_jump(c, BPF_JEQ, 4);
+	v6 = put_jump(c, BPF_JEQ, 6);
+	put_zero(c);
+	land(c, v4);
+	put_v4(c, workers);
+	land(c, v6);
+	put_v6(c, workers);
+}
+
+/* ---- the device ---- */
+
+static int attach(struct tun *first, int prog, struct io_err *err)
+{
+	if (ioctl(tun_fd(first), TUNSETSTEERINGEBPF, &prog) == 0)
+		return 0;
+	return io_fail(err, -errno, "tunnel device %s: steering of its queues is refused: %s",
+		       tun_name(first), strerror(errno));
+}
+
+int tun_steer(struct tun *first, unsigned workers, struct io_err *err)
+{
+	struct code c = {.len = 0};
+	int prog, rc;
+
+	if (workers > TUN_WORKERS_MAX)
+		return io_fail(err, -EINVAL, "%u workers: at most %u", workers, TUN_WORKERS_MAX);
+	if (!tun_multi(first))
+		return workers ? io_fail(err, -EOPNOTSUPP, "tunnel device %s has one queue",
+					 tun_name(first))
+			       : 0;
+	if (workers)
+		compile(&c, workers);
+	else
+		put_zero(&c);
+	prog = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "ps_tun_steer", "Apache-2.0", c.at, c.len,
+			     NULL);
+	if (prog < 0)
+		return io_fail(err, prog, "steering of the tunnel's queues: no BPF program: %s%s",
+			       strerror(-prog), prog == -EPERM ? " (CAP_BPF is missing)" : "");
+	rc = attach(first, prog, err);
+	close(prog); /* the device holds it */
+	return rc;
+}
