@@ -44,7 +44,7 @@
 #include "core/tunnel/nat.h"
 #include "core/tunnel/pmtu.h"
 #include "core/tunnel/tgw_asks.h"
-#include "fwd/fwd_seen.h"
+#include "fwd/fwd_flows.h"
 #include "fwd/fwd_table.h"
 #include "io/bpf_load.h"
 #include "io/bpf_sync.h"
@@ -179,7 +179,7 @@ struct daemon {
 
 	/* cores */
 	struct fwd_table fwd;
-	struct fwd_seen flows; /* those user space carries */
+	struct fwd_flows flows; /* those user space carries */
 	struct node node;
 	struct phx phx;
 	struct cand_hold held;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Established flows offered to the kernel: after user space has decided about a packet, the same
- * decision is cached under its 5-tuple with the peer's present generation, so that any later
- * revocation makes it a miss. A translation goes with the flow; the table it comes from learns here
- * what the kernel did with it. What user space carries itself is noted for the operator. */
+ * Established flows offered to the other executors: after the control thread has decided about a
+ * packet, the same decision is cached under its 5-tuple with the peer's present generation, so that
+ * any later revocation makes it a miss. It goes into the table of what user space carries, for the
+ * workers and the operator, and, if the peer's flows are the kernel's, into the kernel's. A
+ * translation goes with the flow; the table it comes from learns here what the others did with it.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "apps/daemon/daemon.h"
+#include "io/entropy.h"
 
 #define REOFFER_NS (5 * NS_PER_SEC) /* the kernel's table is an LRU: an entry may have gone */
 
@@ -93,7 +96,7 @@ static struct ps_flow_key reply_key(const struct ps_flow_key *k, const struct tu
 }
 
 /* The client may have used that address and port by itself before: an entry from then would pass
- * the answers as they come, and user space translates them. */
+ * the answers as they come, and the control thread translates them. */
 static void forget_plain_reply(struct daemon *d, const struct ps_flow_key *k,
 			       const struct tunnel_nat *nat)
 {
@@ -104,100 +107,131 @@ static void forget_plain_reply(struct daemon *d, const struct ps_flow_key *k,
 		bpf_flow_del(d->bpf, BPF_FLOW_OUT, &back);
 }
 
-static void offer(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ps_flow_key *key,
-		  const struct tunnel_flow_grant *g, uint64_t now)
+static void hide_plain_reply(struct daemon *d, const struct ps_flow_key *k,
+			     const struct tunnel_nat *nat)
 {
-	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
-	struct wall wall;
-	struct flow_memo *memo;
-	struct ps_flow flow;
+	struct ps_flow_key back = reply_key(k, nat);
+	struct fwd_flow_entry *e = fwd_flows_find(&d->flows, FWD_FLOW_OUT, &back);
 
-	if (!d->bpf || !p || !(p->flags & PS_PEER_KERNEL))
-		return;
-	wall = loop_wall();
-	flow = (struct ps_flow){
+	if (e && !e->flow.nat)
+		fwd_flow_hide(e);
+}
+
+/* The decision as the tables hold it; nothing is carried yet. */
+static struct ps_flow decision(const struct ps_peer *p, uint32_t slot,
+			       const struct tunnel_flow_grant *g, uint64_t now)
+{
+	struct wall wall = loop_wall();
+	struct ps_flow f = {
 		.peer = slot,
 		.generation = p->generation,
 		.expires_ns = tunnel_expiry_ns(g->expires_at, &wall, now),
-		.last_ns = now,
-		.bulk_until_ns = now,
-		.flags = PS_FLOW_WARM,
 		.resource = g->resource,
 	};
+
 	if (g->nat.on) {
-		flow.nat = 1;
-		flow.nat_port = ps_be16(g->nat.port);
-		memcpy(flow.nat_addr, g->nat.addr.b, sizeof(flow.nat_addr));
+		f.nat = 1;
+		f.nat_port = ps_be16(g->nat.port);
+		memcpy(f.nat_addr, g->nat.addr.b, sizeof(f.nat_addr));
 	}
-	memo = memo_of(d, dir, key);
-	if (nat_eq(&memo->nat, &g->nat) && !memcmp(&memo->key, key, sizeof(*key)) &&
-	    memo->generation == p->generation &&
+	return f;
+}
+
+/* To the kernel. */
+static void offer(struct daemon *d, enum bpf_dir dir, const struct ps_flow_key *key,
+		  const struct ps_flow *decided, const struct tunnel_nat *nat, uint64_t now)
+{
+	struct flow_memo *memo = memo_of(d, dir, key);
+	struct ps_flow flow = *decided;
+
+	if (nat_eq(&memo->nat, nat) && !memcmp(&memo->key, key, sizeof(*key)) &&
+	    memo->generation == flow.generation &&
 	    memo->expires_ns / NS_PER_SEC == flow.expires_ns / NS_PER_SEC &&
 	    time_since(memo->at_ns, now) < REOFFER_NS)
 		return;
 	*memo = (struct flow_memo){.key = *key,
-				   .generation = p->generation,
+				   .generation = flow.generation,
 				   .expires_ns = flow.expires_ns,
 				   .at_ns = now,
-				   .nat = g->nat};
+				   .nat = *nat};
+	flow.last_ns = flow.bulk_until_ns = now;
+	flow.flags = PS_FLOW_WARM;
 	if (!flow_merge(d, dir, key, &flow))
 		return;
 	if (bpf_flow_put(d->bpf, dir, key, &flow))
 		data_count(d, PS_R_CTL_TABLE_FULL, 0);
-	if (dir == BPF_FLOW_IN && g->nat.on)
-		forget_plain_reply(d, key, &g->nat);
+	if (dir == BPF_FLOW_IN && nat->on)
+		forget_plain_reply(d, key, nat);
 }
 
 /* ---- what user space carries ---- */
 
-static void see(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ps_flow_key *key,
-		const struct tunnel_flow_grant *g, uint64_t packets, uint64_t bytes, uint64_t now)
+static enum fwd_flow_dir cache_dir(enum bpf_dir dir)
 {
-	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
-	struct fwd_seen_flow *f;
+	return dir == BPF_FLOW_IN ? FWD_FLOW_IN : FWD_FLOW_OUT;
+}
+
+/* Whose flow it is is kept as it is known now: the slots may be others' when somebody asks. */
+static void name(struct daemon *d, struct fwd_flow_entry *e, const struct ps_flow *f)
+{
 	struct ipaddr v4, v6;
-	const char *name;
+	const char *text;
 	uint32_t n;
 
-	if (!p)
+	if (e->flow.packets && e->flow.peer == f->peer && e->flow.generation == f->generation &&
+	    e->flow.resource == f->resource)
 		return;
-	f = fwd_seen_take(&d->flows, dir == BPF_FLOW_IN ? FWD_SEEN_IN : FWD_SEEN_OUT, key);
-	if (!f->packets || f->peer != slot || f->generation != p->generation ||
-	    f->resource != g->resource) {
-		f->peer = slot;
-		f->generation = p->generation;
-		f->resource = g->resource;
-		f->has_resource = d->role->resource_info(d, g->resource, &f->resource_id, &name);
-		d->role->peer_info(d, slot, &f->peer_id, &v4, &v6, &n);
-	}
-	f->nat = g->nat;
-	f->expires_at = g->expires_at;
-	f->packets += packets;
-	f->bytes += bytes;
-	f->last_ns = now;
+	e->has_resource = d->role->resource_info(d, f->resource, &e->resource_id, &text);
+	d->role->peer_info(d, f->peer, &e->peer_id, &v4, &v6, &n);
+}
+
+/* What may not be cached is shown only: should a worker have it from an earlier decision, it does
+ * not any more. */
+static void see(struct daemon *d, enum bpf_dir dir, const struct ps_flow_key *key,
+		const struct ps_flow *f, const struct tunnel_flow_grant *g, uint64_t packets,
+		uint64_t bytes, uint64_t now)
+{
+	struct fwd_flow_entry *e = fwd_flows_take(&d->flows, cache_dir(dir), key);
+
+	name(d, e, f);
+	e->expires_at = g->expires_at;
+	if (dir == BPF_FLOW_IN && g->nat.on)
+		hide_plain_reply(d, key, &g->nat);
+	if (g->cacheable)
+		fwd_flow_publish(e, f);
+	else
+		fwd_flow_note(e, f);
+	fwd_flow_carried(e, key, packets, bytes, now);
 }
 
 void flow_carried(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struct ip_meta *m,
 		  const struct tunnel_flow_grant *g, uint64_t packets, uint64_t bytes, uint64_t now)
 {
+	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
 	struct ps_flow_key key;
+	struct ps_flow f;
 
-	if (!flow_key(&key, dir, slot, m))
+	if (!p || !flow_key(&key, dir, slot, m))
 		return;
+	f = decision(p, slot, g, now);
 	if (d->flows.cap)
-		see(d, dir, slot, &key, g, packets, bytes, now);
-	if (g->cacheable)
-		offer(d, dir, slot, &key, g, now);
+		see(d, dir, &key, &f, g, packets, bytes, now);
+	if (g->cacheable && d->bpf && (p->flags & PS_PEER_KERNEL))
+		offer(d, dir, &key, &f, &g->nat, now);
 }
 
 int flow_init(struct daemon *d)
 {
-	uint32_t cap = fwd_seen_cap_for(d->max_flows);
-	struct fwd_seen_flow *list = calloc(cap, sizeof(*list));
+	uint32_t cap = fwd_flows_cap_for(d->max_flows);
+	struct fwd_flow_entry *list;
+	uint64_t seed;
 
+	if (entropy_get(&seed, sizeof(seed)))
+		return -EIO;
+	list = aligned_alloc(_Alignof(struct fwd_flow_entry), cap * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
-	fwd_seen_init(&d->flows, list, cap);
+	fwd_flows_init(&d->flows, list, cap, seed);
 	return 0;
 }
 
@@ -218,8 +252,31 @@ static bool nat_keep_out(void *arg, const struct ps_flow_key *k, const struct ps
 	return !f->nat || nat_flow_seen(arg, false, k, f);
 }
 
+/* True: some are the workers' no more. */
+static bool nat_show_cached(struct daemon *d)
+{
+	bool hidden = false;
+
+	for (uint32_t i = 0; i < d->flows.cap && d->flows.used; i++) {
+		struct fwd_flow_entry *e = &d->flows.list[i];
+		struct ps_flow f;
+
+		if (!e->cached || !e->flow.nat)
+			continue;
+		f = e->flow;
+		if (nat_flow_seen(d->nat, e->dir == FWD_FLOW_IN, &e->key, &f))
+			continue;
+		fwd_flow_hide(e);
+		hidden = true;
+	}
+	return hidden;
+}
+
+/* The outside of a session that is over is another's next: nobody goes on with what it was. */
 static void nat_show_flows(struct daemon *d)
 {
+	if (nat_show_cached(d))
+		fwd_quiesce(&d->fwd);
 	if (!d->bpf)
 		return;
 	bpf_flow_each(d->bpf, BPF_FLOW_IN, nat_keep_in, d->nat);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `flows` of the operator's view: the kernel's table and what user space has carried, each flow
- * once. What a slot meant when the flow was decided is user space's to know (fwd_seen); of a flow
+ * once. What a slot meant when the flow was decided is user space's to know (fwd_flows); of a flow
  * it has forgotten the slots are believed only while the policy is still the same. */
 #include <string.h>
 
@@ -23,16 +23,16 @@ struct walk {
 struct row {
 	enum bpf_dir dir;
 	const struct ps_flow_key *key;
-	const struct ps_flow *kernel;	  /* NULL: not in the kernel's table */
-	const struct fwd_seen_flow *user; /* NULL: user space has not seen it, or forgotten */
+	const struct ps_flow *kernel;	   /* NULL: not in the kernel's table */
+	const struct fwd_flow_entry *user; /* NULL: user space has not seen it, or forgotten */
 	uint32_t peer, generation;
 	uint64_t expires_ns, last_ns;
 	struct tunnel_nat nat;
 };
 
-static enum fwd_seen_dir seen_dir(enum bpf_dir dir)
+static enum fwd_flow_dir cache_dir(enum bpf_dir dir)
 {
-	return dir == BPF_FLOW_IN ? FWD_SEEN_IN : FWD_SEEN_OUT;
+	return dir == BPF_FLOW_IN ? FWD_FLOW_IN : FWD_FLOW_OUT;
 }
 
 static const char *proto_name(uint8_t proto)
@@ -93,7 +93,7 @@ static json_t *view_nat(const struct walk *w, const struct row *r)
 
 static void put_resource(const struct walk *w, const struct row *r, bool stale, json_t *o)
 {
-	uint32_t slot = r->user ? r->user->resource : r->kernel->resource;
+	uint32_t slot = r->user ? r->user->flow.resource : r->kernel->resource;
 	struct uuid id = {0}, was = r->user ? r->user->resource_id : id;
 	const char *name = NULL;
 	bool known = w->d->role->resource_info(w->d, slot, &id, &name);
@@ -125,7 +125,8 @@ static uint32_t put_peer(const struct walk *w, const struct row *r, bool stale, 
 static void put_counters(const struct row *r, json_t *o)
 {
 	uint64_t kp = r->kernel ? r->kernel->packets : 0, kb = r->kernel ? r->kernel->bytes : 0;
-	uint64_t up = r->user ? r->user->packets : 0, ub = r->user ? r->user->bytes : 0;
+	uint64_t up = r->user ? PS_READ_ONCE(r->user->flow.packets) : 0;
+	uint64_t ub = r->user ? PS_READ_ONCE(r->user->flow.bytes) : 0;
 
 	put(o, "packets", num(kp + up));
 	put(o, "bytes", num(kb + ub));
@@ -170,45 +171,51 @@ static void view_row(struct walk *w, const struct row *r)
 	json_array_append_new(w->list, o);
 }
 
+static struct tunnel_nat nat_of(const struct ps_flow_key *k, const struct ps_flow *f)
+{
+	if (!f->nat)
+		return (struct tunnel_nat){.on = false};
+	return (struct tunnel_nat){.on = true,
+				   .addr = ipaddr_from(k->family, f->nat_addr),
+				   .port = ps_host16(f->nat_port)};
+}
+
 static bool kernel_flow(void *arg, const struct ps_flow_key *k, const struct ps_flow *f)
 {
 	struct walk *w = arg;
-	const struct fwd_seen_flow *user = fwd_seen_find(&w->d->flows, seen_dir(w->dir), k);
+	const struct fwd_flow_entry *user = fwd_flows_find(&w->d->flows, cache_dir(w->dir), k);
 	struct row r = {
 		.dir = w->dir,
 		.key = k,
 		.kernel = f,
-		.user = user && user->peer == f->peer ? user : NULL,
+		.user = user && user->flow.peer == f->peer ? user : NULL,
 		.peer = f->peer,
 		.generation = f->generation,
 		.expires_ns = f->expires_ns,
 		.last_ns = f->last_ns,
+		.nat = nat_of(k, f),
 	};
 
-	if (f->nat)
-		r.nat = (struct tunnel_nat){.on = true,
-					    .addr = ipaddr_from(k->family, f->nat_addr),
-					    .port = ps_host16(f->nat_port)};
-	if (r.user && r.user->last_ns > r.last_ns)
-		r.last_ns = r.user->last_ns;
+	if (r.user && r.user->flow.last_ns > r.last_ns)
+		r.last_ns = r.user->flow.last_ns;
 	view_row(w, &r);
 	return true;
 }
 
-static void user_flow(struct walk *w, const struct fwd_seen_flow *f)
+static void user_flow(struct walk *w, const struct fwd_flow_entry *f)
 {
 	struct row r = {
-		.dir = f->dir == FWD_SEEN_IN ? BPF_FLOW_IN : BPF_FLOW_OUT,
+		.dir = f->dir == FWD_FLOW_IN ? BPF_FLOW_IN : BPF_FLOW_OUT,
 		.key = &f->key,
 		.user = f,
-		.peer = f->peer,
-		.generation = f->generation,
-		.last_ns = f->last_ns,
-		.nat = f->nat,
+		.peer = f->flow.peer,
+		.generation = f->flow.generation,
+		.last_ns = f->flow.last_ns,
+		.nat = nat_of(&f->key, &f->flow),
 	};
 	struct ps_flow there;
 
-	if (f->dir == FWD_SEEN_FREE || fwd_seen_is_over(f, w->now) ||
+	if (f->dir == FWD_FLOW_FREE || fwd_flow_is_over(f, w->now) ||
 	    (w->d->bpf && !bpf_flow_get(w->d->bpf, r.dir, &f->key, &there)))
 		return;
 	r.expires_ns = tunnel_expiry_ns(f->expires_at, &w->wall, w->now);
