@@ -182,6 +182,7 @@
 	R(URX_NAT_ERROR, "urx_nat_error", DROP,                                                    \
 	  "ICMP error that is not translated, or about nothing of the peer's")                     \
 	R(URX_TUN_FULL, "urx_tun_full", DROP, "tunnel device did not take the packet")             \
+	R(URX_QUEUE, "urx_queue", DROP, "control thread's queue of a worker was full")             \
 	R(UTX_SENT, "utx_sent", DONE, "encrypted and sent by user space")                          \
 	R(UTX_MALFORMED, "utx_malformed", DROP, "packet read from the tunnel device is malformed") \
 	R(UTX_IGNORED, "utx_ignored", DROP, "multicast or link-local, never tunnelled")            \
@@ -203,6 +204,7 @@
 	R(UTX_NO_PATH, "utx_no_path", DROP, "peer has no nominated path")                          \
 	R(UTX_TOO_BIG, "utx_too_big", DROP,                                                        \
 	  "longer than the connection carries; the sender is told")                                \
+	R(UTX_QUEUE, "utx_queue", DROP, "control thread's queue of a worker was full")             \
 	R(UTX_SOCKET, "utx_socket", DROP, "socket did not take the datagram")                      \
 	R(CTL_TABLE_FULL, "ctl_table_full", DROP,                                                  \
 	  "a table is full: peer, session or resource refused")

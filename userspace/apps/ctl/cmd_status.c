@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `penstock status` for people: one daemon on one screen. */
+#include <inttypes.h>
 #include "apps/ctl/ctl.h"
 
 /* A relay's next hops, a family each. */
@@ -46,6 +47,16 @@ static void print_bulk(const json_t *b)
 	       ctl_bool(tun, "tso") ? "" : " without offloads", ctl_bool(udp, "gro") ? " GRO" : "",
 	       ctl_bool(udp, "gso") ? " GSO" : "",
 	       ctl_bool(udp, "gro") || ctl_bool(udp, "gso") ? "" : " without offloads");
+}
+
+static void print_workers(const json_t *w)
+{
+	uint64_t n = w ? ctl_u64(w, "count") : 0;
+
+	if (n)
+		printf("  workers: %" PRIu64 " each way\n", n);
+	else if (w)
+		printf("  workers: none (%s)\n", ctl_clean_str(w, "why"));
 }
 
 static void print_portal(const json_t *p)
@@ -159,6 +170,7 @@ void cmd_status(const json_t *a, const struct ctl_options *opt)
 	       ctl_seconds(ctl_u64(a, "uptime_s")), ctl_clean_str(a, "mode"));
 	print_kernel(json_object_get(a, "kernel"));
 	print_bulk(json_object_get(a, "bulk"));
+	print_workers(json_object_get(json_object_get(a, "bulk"), "workers"));
 	print_portal(json_object_get(a, "portal"));
 	if (ctl_has(a, "relay"))
 		print_relay(json_object_get(a, "relay"));

@@ -10,6 +10,8 @@
  * a packet from the network          data_rx.c  udp -> node (STUN, handshake), or fwd_open_batch -> role policy -> TUN
  * a packet from the TUN              data_tx.c  role policy -> fwd_seal_batch -> udp
  * what both share                    data.c
+ * established flows, on other threads worker_rx.c, worker_tx.c  fwd_fast (plan) -> TUN, udp; worker.c
+ * how either enters the devices      lane.c
  * what connections want              link.c   node events -> forwarding table, kernel keys, candidates
  * where their packets go             path.c   paths and relays' channels -> forwarding table
  * how long they may be               mtu.c    probes -> forwarding table, routes
@@ -154,6 +156,7 @@ struct dns_host {
 
 struct portal_name;
 struct data;
+struct workers;
 
 struct daemon {
 	const struct role *role;
@@ -210,7 +213,9 @@ struct daemon {
 	bool token_refused; /* logged already */
 	bool captured;	    /* somebody captures on the tunnel device */
 	struct flow_memo *memo;
-	struct data *data; /* data.h */
+	struct data *data;	 /* data.h */
+	struct workers *workers; /* worker.h; NULL: none */
+	char workers_why[160];	 /* why there are none */
 	void *role_mem[20];
 
 	/* portal */
@@ -226,6 +231,7 @@ struct daemon {
 
 	/* loop handles */
 	struct loop_hook hook;
+	struct loop_wake workers_wake;
 	struct loop_timer timer, tick;
 	struct loop_fd fd_udp4, fd_udp6, fd_tun, fd_monitor;
 	struct loop_signal sig_int, sig_term, sig_hup;
@@ -233,6 +239,8 @@ struct daemon {
 	/* counters of user space by reason, since start */
 	struct ps_reason_count reasons[PS_R_COUNT];
 	uint64_t started_ns;
+	uint64_t lag_ns, lag_max_ns; /* how late the tick came: last time, and ever */
+	uint64_t tick_due_ns;
 	uint64_t icmp_tokens, icmp_at_ns;
 	/* packets and inner bytes of sessions that are gone */
 	struct ps_session retired;
@@ -257,6 +265,25 @@ void data_too_big(struct daemon *d, uint32_t slot, const uint8_t *pkt, const str
 void data_drained(struct daemon *d);
 void data_goodbye(struct daemon *d, uint32_t slot, uint64_t now);
 void data_count(struct daemon *d, enum ps_reason_id reason, size_t bytes);
+
+/* ---- worker.c, worker_rx.c, worker_tx.c: threads that carry established flows ---- */
+/* As many as the options say, if kernel and devices allow; d->workers_why when they do not. Before
+ * the sockets are opened anew they are closed. */
+void workers_open(struct daemon *d);
+void workers_close(struct daemon *d);
+/* loop_wake of workers_wake: what they have handed over. */
+void workers_take(void *d, uint64_t now);
+/* The control thread may have packets; has none left. The latter only with workers. */
+void workers_busy(struct daemon *d);
+void workers_drained(struct daemon *d);
+/* A relay's channel on which data may come. */
+void workers_channel(struct daemon *d, const struct ps_channel_key *k, bool up);
+/* Add their counters. */
+void workers_reasons(const struct daemon *d, struct ps_reason_count *sum);
+/* The same of what status shows of their devices. */
+void workers_tun_stats(const struct daemon *d, struct tun_stats *sum);
+void workers_udp_stats(const struct daemon *d, struct udp_stats *sum);
+json_t *workers_view(const struct daemon *d);
 
 /* ---- link.c ---- */
 /* Until the node has neither events nor datagrams. */

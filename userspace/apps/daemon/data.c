@@ -114,6 +114,12 @@ void data_run_add(struct data_run *r, uint64_t packets, uint64_t bytes)
 
 /* ---- the order of packets between the executors ---- */
 
+void data_moves(struct daemon *d)
+{
+	d->data->moved = true;
+	workers_busy(d);
+}
+
 void data_drained(struct daemon *d)
 {
 	struct pollfd p[] = {{.fd = tun_fd(d->tun), .events = POLLIN},
@@ -123,6 +129,11 @@ void data_drained(struct daemon *d)
 
 	if (!d->bpf || !d->data->moved || udp_pending(d->udp, 4) || udp_pending(d->udp, 6))
 		return;
+	if (d->workers) {
+		d->data->moved = false;
+		workers_drained(d);
+		return;
+	}
 	at = loop_now(); /* before we look: what comes after this is not spoken of */
 	if (poll(p, 3, 0))
 		return;
@@ -135,7 +146,10 @@ void data_drained(struct daemon *d)
 int data_open(struct daemon *d)
 {
 	d->data = calloc(1, sizeof(*d->data));
-	return d->data ? 0 : -ENOMEM;
+	if (!d->data)
+		return -ENOMEM;
+	lane_init(&d->data->lane, &d->fwd, d->tun, d->udp, d->reasons);
+	return 0;
 }
 
 void data_close(struct daemon *d)

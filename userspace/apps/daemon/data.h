@@ -9,7 +9,7 @@
 #ifndef PENSTOCK_DATA_H
 #define PENSTOCK_DATA_H
 #include "apps/daemon/daemon.h"
-#include "fwd/off_join.h"
+#include "apps/daemon/lane.h"
 #include "plan/nat.h"
 
 #define DATA_BATCHES 4 /* batches a wake-up takes before it lets timers and signals in */
@@ -41,39 +41,32 @@ void data_run_end(struct daemon *d, struct data_run *r, uint64_t now);
 /* Rewrite a whole packet as its grant says. */
 void data_translate(uint8_t *pkt, const struct ip_meta *m, const struct tunnel_nat *nat,
 		    enum ps_nat_dir dir);
+/* Packets are about to be taken: data_drained will say when none is left. */
+void data_moves(struct daemon *d);
+
+/* What a worker has handed over: each is seen to its end, delivered or queued for sending. */
+void data_take_datagram(struct daemon *d, const struct udp_dgram *g, uint64_t now);
+void data_take_opened(struct daemon *d, const struct fwd_opened *o, uint8_t ecn, size_t wire_len,
+		      uint64_t now);
+void data_take_packet(struct daemon *d, const struct tun_pkt *p, uint64_t now);
+
 /* An ICMP error about a refused packet into out[ICMP_ERROR_LEN_MAX], at a bounded rate; 0: none. */
 size_t data_refusal(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
 		    enum icmp_error kind, uint8_t *out, uint64_t now);
 
-/* Received datagrams that wait for the cipher, and packets that wait to be joined. Both lie in the
- * socket's buffers, until the next udp_recv. */
+/* Received datagrams that wait for the cipher. They lie in the socket's buffers, until the next
+ * udp_recv. */
 struct data_rx {
 	struct fwd_rx job[FWD_BATCH];
 	uint8_t ecn[FWD_BATCH];
 	size_t n;
 	struct data_run run;
-	struct off_join join;
-};
-
-/* Packets on their way into the UDP queue. Each has its place behind the queue's end and its
- * counter, and is neither sealed nor committed: until data_tx_flush nothing else may be sent. */
-struct data_tx {
-	struct fwd_tx job[FWD_BATCH];
-	struct data_tx_to {
-		uint32_t slot;
-		uint8_t ecn;
-	} to[FWD_BATCH];
-	size_t n, room; /* of the socket family's buffers, from 0 */
-	uint8_t family;
-	struct data_run run;
 };
 
 struct data {
+	struct lane lane;
 	struct data_rx rx;
-	struct data_tx tx;
+	struct data_run tx_run;
 	bool moved; /* packets, since data_drained last said that there are none */
 };
-
-/* Seal and queue all that data_tx holds. */
-void data_tx_flush(struct daemon *d);
 #endif

@@ -18,31 +18,10 @@ static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const st
 
 /* ---- to the tunnel device ---- */
 
-/* Packets that were counted as delivered were not. */
-static void undelivered(struct daemon *d, const struct off_super *s)
-{
-	struct ps_reason_count *c = &d->reasons[PS_R_URX_DELIVERED];
-
-	c->packets -= s->packets;
-	c->bytes -= s->bytes + (uint64_t)s->packets * FWD_DATA_OVERHEAD;
-	d->reasons[PS_R_URX_TUN_FULL].packets += s->packets;
-	d->reasons[PS_R_URX_TUN_FULL].bytes += s->bytes;
-}
-
-static void write_ready(struct daemon *d)
-{
-	const struct off_super *s;
-
-	while ((s = off_join_next(&d->data->rx.join)))
-		if (tun_write_super(d->tun, s))
-			undelivered(d, s);
-}
-
 /* Nothing waits any more: before policy or sessions may change, and behind the last packet. */
 static void settle(struct daemon *d, uint64_t now)
 {
-	off_join_flush(&d->data->rx.join);
-	write_ready(d);
+	lane_settle(&d->data->lane);
 	data_run_end(d, &d->data->rx.run, now);
 }
 
@@ -71,8 +50,7 @@ static enum ps_reason_id deliver(struct daemon *d, uint8_t *pkt, const struct ip
 								     : PS_R_URX_DELIVERED;
 	ip_packet_merge_ecn(pkt, m, ecn);
 	data_translate(pkt, m, &g->nat, PS_NAT_TO);
-	off_join_add(&d->data->rx.join, pkt, m->total_len);
-	write_ready(d);
+	lane_deliver(&d->data->lane, pkt, m->total_len);
 	return PS_R_URX_DELIVERED;
 }
 
@@ -195,14 +173,36 @@ static enum ps_reason_id rx_datagram(struct daemon *d, const struct udp_dgram *g
 	return PS_R_URX_MALFORMED;
 }
 
+void data_take_datagram(struct daemon *d, const struct udp_dgram *g, uint64_t now)
+{
+	enum ps_reason_id reason;
+
+	data_moves(d);
+	lane_begin(&d->data->lane);
+	reason = rx_datagram(d, g, now);
+	if (reason != PS_R_URX_DELIVERED)
+		data_count(d, reason, g->len);
+	rx_flush(d, now);
+	settle(d, now);
+}
+
+void data_take_opened(struct daemon *d, const struct fwd_opened *o, uint8_t ecn, size_t wire_len,
+		      uint64_t now)
+{
+	data_moves(d);
+	lane_begin(&d->data->lane);
+	data_count(d, rx_opened(d, o, ecn, now), wire_len);
+	settle(d, now);
+}
+
 void data_udp_readable(struct daemon *d, int family, uint64_t now)
 {
 	struct udp_dgram *g;
 	int batch = 0;
 	bool more;
 
-	d->data->moved = true;
-	off_join_init(&d->data->rx.join, tun_joins_tcp(d->tun), tun_joins_udp(d->tun));
+	data_moves(d);
+	lane_begin(&d->data->lane);
 	do {
 		size_t n = udp_recv(d->udp, family, &g, &more);
 

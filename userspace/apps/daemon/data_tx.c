@@ -9,102 +9,39 @@
 
 /* ---- into the UDP queue ---- */
 
-/* A peer's path as the socket takes it. */
-struct way {
-	struct ipaddr local;
-	struct endpoint remote;
-	uint16_t channel;
-};
-
-static struct way way_of(const struct ps_peer *p)
+/* The packet at lane_place() is its slot's and goes out with the batch. */
+static enum ps_reason_id send_placed(struct daemon *d, uint32_t slot, const struct ps_path_view *v,
+				     struct fwd_tx *job, uint8_t ecn, uint64_t now)
 {
-	return (struct way){.local = ipaddr_from(p->path_family, p->path_local),
-			    .remote = {.ip = ipaddr_from(p->path_family, p->path_remote),
-				       .port = ps_host16(p->path_remote_port)},
-			    .channel = ps_host16(p->path_channel)};
-}
-
-static void commit(struct daemon *d, const struct fwd_tx *job, const struct way *w, uint8_t ecn)
-{
-	size_t len = job->inner_len + FWD_DATA_OVERHEAD;
-
-	if (w->channel) {
-		turn_chan_put(job->out - TURN_CHAN_HDR_LEN, w->channel, (uint16_t)len);
-		len += TURN_CHAN_HDR_LEN;
-	}
-	udp_commit(d->udp, &w->local, &w->remote, ecn, len);
-}
-
-void data_tx_flush(struct daemon *d)
-{
-	struct data_tx *tx = &d->data->tx;
-	struct way way = {0};
-
-	fwd_seal_batch(&d->fwd, tx->job, tx->n);
-	for (size_t i = 0; i < tx->n; i++) {
-		if (!i || tx->to[i].slot != tx->to[i - 1].slot)
-			way = way_of(fwd_peer(&d->fwd, tx->to[i].slot));
-		commit(d, &tx->job[i], &way, tx->to[i].ecn);
-	}
-	tx->n = tx->room = 0;
-	tx->family = 0;
-}
-
-/* Where the next packet to the peer may be written, TURN_CHAN_HDR_LEN and FWD_DATA_HEADER bytes
- * from the buffer's start when it is relayed, else the latter alone; NULL: the socket is full. */
-static struct fwd_tx *place(struct daemon *d, const struct ps_peer *p)
-{
-	struct data_tx *tx = &d->data->tx;
-	uint8_t *buf;
-
-	if (tx->n == FWD_BATCH || (tx->n && (tx->family != p->path_family || tx->n == tx->room)))
-		data_tx_flush(d);
-	if (!tx->n) {
-		tx->family = p->path_family;
-		tx->room = udp_room(d->udp, p->path_family, FWD_BATCH);
-		if (!tx->room)
-			return NULL;
-	}
-	buf = udp_room_at(d->udp, p->path_family, tx->n);
-	tx->job[tx->n] = (struct fwd_tx){.out = buf + (p->path_channel ? TURN_CHAN_HDR_LEN : 0)};
-	return &tx->job[tx->n];
-}
-
-/* The packet at place() is its slot's and goes out with the batch. */
-static enum ps_reason_id send_placed(struct daemon *d, uint32_t slot, uint8_t ecn, uint64_t now)
-{
-	struct data_tx *tx = &d->data->tx;
-	enum ps_reason_id reason = fwd_seal_begin(&d->fwd, slot, &tx->job[tx->n], now);
+	enum ps_reason_id reason = fwd_seal_begin(&d->fwd, slot, job, now);
 
 	if (reason == PS_R_UTX_SENT)
-		tx->to[tx->n++] = (struct data_tx_to){slot, ecn};
+		lane_placed(&d->data->lane, v, ecn);
 	return reason;
 }
 
-static const struct ps_peer *reachable(const struct daemon *d, uint32_t slot)
+static bool reachable(const struct daemon *d, uint32_t slot, struct ps_path_view *v)
 {
-	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
-
-	return p && p->path_family && node_conn(&d->node, slot) ? p : NULL;
+	return fwd_path_view(&d->fwd, slot, v) && v->family && node_conn(&d->node, slot);
 }
 
-/* pkt stays as it is until data_tx_flush. */
+/* pkt stays as it is until lane_flush. */
 static enum ps_reason_id put(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
 			     uint8_t ecn, uint64_t now)
 {
-	const struct ps_peer *p = reachable(d, slot);
+	struct ps_path_view v;
 	struct fwd_tx *job;
 
-	if (!p)
+	if (!reachable(d, slot, &v))
 		return PS_R_UTX_NO_PATH;
 	if (TURN_CHAN_HDR_LEN + len + FWD_DATA_OVERHEAD > UDP_BUF_LEN)
 		return PS_R_UTX_MALFORMED;
-	job = place(d, p);
+	job = lane_place(&d->data->lane, &v);
 	if (!job)
 		return PS_R_UTX_SOCKET;
 	job->inner = pkt;
 	job->inner_len = len;
-	return send_placed(d, slot, ecn, now);
+	return send_placed(d, slot, &v, job, ecn, now);
 }
 
 enum ps_reason_id data_send_any(struct daemon *d, uint32_t slot, const uint8_t *pkt, size_t len,
@@ -112,7 +49,7 @@ enum ps_reason_id data_send_any(struct daemon *d, uint32_t slot, const uint8_t *
 {
 	enum ps_reason_id reason = put(d, slot, pkt, len, ecn, now);
 
-	data_tx_flush(d);
+	lane_flush(&d->data->lane);
 	return reason;
 }
 
@@ -142,7 +79,7 @@ enum ps_reason_id data_send(struct daemon *d, uint32_t slot, const uint8_t *pkt,
 {
 	enum ps_reason_id reason = put_data(d, slot, pkt, len, ecn, now);
 
-	data_tx_flush(d);
+	lane_flush(&d->data->lane);
 	return reason;
 }
 
@@ -163,7 +100,7 @@ static void refuse_here(struct daemon *d, const uint8_t *pkt, const struct ip_me
 static enum ps_reason_id judge(struct daemon *d, const uint8_t *pkt, const struct ip_meta *m,
 			       uint64_t now)
 {
-	struct data_run *run = &d->data->tx.run;
+	struct data_run *run = &d->data->tx_run;
 	struct tunnel_flow_grant grant;
 	enum ps_reason_id reason;
 
@@ -178,11 +115,11 @@ static enum ps_reason_id judge(struct daemon *d, const uint8_t *pkt, const struc
 	return PS_R_UTX_SENT;
 }
 
-/* One packet as it is on the wire; it stays as it is until data_tx_flush. */
+/* One packet as it is on the wire; it stays as it is until lane_flush. */
 static enum ps_reason_id tx_packet(struct daemon *d, uint8_t *pkt, size_t len, struct ip_meta *m,
 				   uint64_t now)
 {
-	struct data_run *run = &d->data->tx.run;
+	struct data_run *run = &d->data->tx_run;
 	const struct tunnel_flow_grant *g = &run->grant;
 	enum ps_reason_id reason;
 
@@ -208,20 +145,23 @@ static enum ps_reason_id tx_packet(struct daemon *d, uint8_t *pkt, size_t len, s
 static enum ps_reason_id tx_segment(struct daemon *d, struct off_split *s, struct ip_meta *m,
 				    uint64_t now)
 {
-	struct data_run *run = &d->data->tx.run;
-	const struct ps_peer *p = reachable(d, run->slot);
-	struct fwd_tx *job = p ? place(d, p) : NULL;
+	struct data_run *run = &d->data->tx_run;
 	enum ps_reason_id reason;
+	struct ps_path_view v;
+	struct fwd_tx *job;
 	uint8_t *pkt;
 
+	if (!reachable(d, run->slot, &v))
+		return PS_R_UTX_NO_PATH;
+	job = lane_place(&d->data->lane, &v);
 	if (!job)
-		return p ? PS_R_UTX_SOCKET : PS_R_UTX_NO_PATH;
+		return PS_R_UTX_SOCKET;
 	pkt = job->out + FWD_DATA_HEADER;
 	m->total_len = (uint16_t)off_split_next(s, pkt, PS_INNER_MAX);
 	data_translate(pkt, m, &run->grant.nat, PS_NAT_FROM);
 	job->inner = pkt;
 	job->inner_len = m->total_len;
-	reason = send_placed(d, run->slot, m->ecn, now);
+	reason = send_placed(d, run->slot, &v, job, m->ecn, now);
 	if (reason == PS_R_UTX_NO_SESSION)
 		node_wants_send(&d->node, run->slot, now);
 	if (reason == PS_R_UTX_SENT)
@@ -252,7 +192,7 @@ static void tx_rest(struct daemon *d, const struct tun_pkt *p, struct off_split 
 /* The first packet is judged for all of them. While it does not go, each is on its own. */
 static void tx_super(struct daemon *d, const struct tun_pkt *p, uint64_t now)
 {
-	const struct data_run *run = &d->data->tx.run;
+	const struct data_run *run = &d->data->tx_run;
 	uint8_t first[PS_INNER_MAX];
 	enum ps_reason_id reason;
 	struct off_split s;
@@ -268,7 +208,7 @@ static void tx_super(struct daemon *d, const struct tun_pkt *p, uint64_t now)
 		data_count(d, reason, len);
 		if (reason == PS_R_UTX_SENT && data_run_has(run, run->slot, &m))
 			tx_rest(d, p, &s, &m, now);
-		data_tx_flush(d); /* `first` is used again */
+		lane_flush(&d->data->lane); /* `first` is used again */
 	}
 }
 
@@ -289,18 +229,27 @@ static void tx_device(struct daemon *d, const struct tun_pkt *p, uint64_t now)
 	data_count(d, reason, p->len);
 }
 
+void data_take_packet(struct daemon *d, const struct tun_pkt *p, uint64_t now)
+{
+	data_moves(d);
+	tx_device(d, p, now);
+	lane_flush(&d->data->lane);
+	data_run_end(d, &d->data->tx_run, now);
+	d->role->drain(d, now);
+}
+
 void data_tun_readable(struct daemon *d, uint64_t now)
 {
 	struct tun_pkt *p;
 	size_t n;
 
-	d->data->moved = true;
+	data_moves(d);
 	for (int batch = 0; batch < DATA_BATCHES && !d->stopping; batch++) {
 		n = tun_read(d->tun, &p);
 		for (size_t i = 0; i < n; i++)
 			tx_device(d, &p[i], now);
-		data_tx_flush(d);
-		data_run_end(d, &d->data->tx.run, now);
+		lane_flush(&d->data->lane);
+		data_run_end(d, &d->data->tx_run, now);
 		d->role->drain(d, now);
 		if (n < TUN_BATCH && !tun_more(d->tun))
 			break;

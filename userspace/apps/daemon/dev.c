@@ -29,7 +29,7 @@ static int open_tun(struct daemon *d)
 {
 	const struct nl_link_cfg link = {
 		.mtu = d->opt.tunnel_mtu, .txqueuelen = TUN_TXQUEUELEN, .no_ll6 = true, .up = true};
-	const struct tun_cfg cfg = {.name = d->opt.tun};
+	const struct tun_cfg cfg = {.name = d->opt.tun, .multi = d->opt.workers > 0};
 	struct io_err err = {""};
 	int rc = tun_open(&d->tun, &cfg, &err);
 
@@ -41,7 +41,9 @@ static int open_tun(struct daemon *d)
 
 static int open_udp(struct daemon *d)
 {
-	const struct udp_cfg cfg = {.port = (uint16_t)d->opt.udp_port, .fwmark = NL_FWMARK};
+	const struct udp_cfg cfg = {.port = (uint16_t)d->opt.udp_port,
+				    .fwmark = NL_FWMARK,
+				    .shared = d->opt.workers > 0};
 	struct io_err err = {""};
 	uint32_t rcv, snd;
 	int rc = udp_open(&d->udp, &cfg, &err);

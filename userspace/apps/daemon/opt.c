@@ -35,6 +35,7 @@ static void defaults(struct opt *o, bool gateway)
 		.xdp_mode = BPF_XDP_AUTO,
 		.max_peers = gateway ? 10000 : 256,
 		.max_flows = gateway ? 65536 : 8192,
+		.workers = opt_workers_auto(),
 		.udp_port = 52625,
 		.tunnel_mtu = PS_INNER_MAX,
 		.max_partition_ns = gateway ? PHX_GATEWAY_BUDGET_NS : TIME_NEVER,

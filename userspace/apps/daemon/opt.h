@@ -42,10 +42,13 @@ struct opt {
 	uint32_t n_ignored; /* options of Firezone's that were given and have no effect here */
 	uint32_t max_peers;
 	uint32_t max_flows;
+	uint32_t workers; /* threads each way; 0: the control thread carries everything */
 	uint32_t udp_port;
 	uint32_t tunnel_mtu;	   /* longest inner packet; IP_PACKET_MTU: no probes */
 	uint64_t max_partition_ns; /* TIME_NEVER: unlimited */
 };
+
+#define OPT_WORKERS_MAX 64
 
 enum opt_result { OPT_RUN, OPT_EXIT_OK, OPT_EXIT_USAGE };
 
@@ -60,4 +63,6 @@ void opt_log_unknown_env(void);
  * -errno with a message. */
 int opt_load_token(const struct opt *o, char *token, struct io_err *err);
 const char *opt_mode_name(enum opt_mode m);
+/* --workers=auto: as many as there are processors we may run on, OPT_WORKERS_MAX at most. */
+uint32_t opt_workers_auto(void);
 #endif

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,25 @@ static int set_max_peers(struct opt *o, const char *v, const char **why)
 static int set_max_flows(struct opt *o, const char *v, const char **why)
 {
 	return parse_u32(v, 64, 16777216, &o->max_flows, why);
+}
+
+uint32_t opt_workers_auto(void)
+{
+	cpu_set_t set;
+	int n = 1;
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		n = CPU_COUNT(&set);
+	return n < OPT_WORKERS_MAX ? (uint32_t)n : OPT_WORKERS_MAX;
+}
+
+static int set_workers(struct opt *o, const char *v, const char **why)
+{
+	if (!strcmp(v, "auto")) {
+		o->workers = opt_workers_auto();
+		return 0;
+	}
+	return parse_u32(v, 0, OPT_WORKERS_MAX, &o->workers, why);
 }
 
 static int set_udp_port(struct opt *o, const char *v, const char **why)
@@ -358,6 +378,13 @@ const struct opt_row opt_rows[] = {
 	 "N",
 	 set_max_flows,
 	 "size of each of the kernel's two flow tables",
+	 BOTH},
+	{"workers",
+	 0,
+	 {"PENSTOCK_WORKERS"},
+	 "auto|N",
+	 set_workers,
+	 "threads each way that carry established flows; 0: none (default: auto, one a processor)",
 	 BOTH},
 	{"max-partition-time",
 	 0,

@@ -94,9 +94,10 @@ void path_channel(struct daemon *d, const struct node_channel *c, bool up)
 		.local_port = ps_be16(port),
 	};
 
+	memcpy(key.relay, c->relay.ip.b, sizeof(key.relay));
+	workers_channel(d, &key, up);
 	if (!d->bpf)
 		return;
-	memcpy(key.relay, c->relay.ip.b, sizeof(key.relay));
 	if (!up)
 		bpf_channel_del(d->bpf, &key);
 	else if (bpf_channel_set(d->bpf, &key, &c->peer))

@@ -143,12 +143,17 @@ static void on_tick(void *ctx, uint64_t now)
 {
 	struct daemon *d = ctx;
 
+	d->lag_ns = time_since(d->tick_due_ns, now);
+	if (d->lag_ns > d->lag_max_ns)
+		d->lag_max_ns = d->lag_ns;
 	if (d->portal == PORTAL_SIGNED_OUT &&
 	    time_since(d->portal_since_ns, now) >= TOKEN_POLL_NS) {
 		d->portal_since_ns = now;
 		sign_in(d, now);
 	}
 	tick(d, now);
+	d->tick_due_ns = now + NS_PER_SEC;
+	loop_timer_arm(&d->tick, d->tick_due_ns);
 }
 
 static int new_node_key(struct daemon *d, bool first, uint64_t now)
@@ -184,12 +189,14 @@ static void reset(struct daemon *d, uint64_t now)
 	cand_hold_clear(&d->held);
 	loop_fd_fini(&d->fd_udp4);
 	loop_fd_fini(&d->fd_udp6);
+	workers_close(d);
 	if (udp_rebind(d->udp, &err))
 		LOG_WARN("device", "no UDP sockets", LOG_STR("error", err.msg));
 	if (udp_fd(d->udp, 4) >= 0)
 		loop_fd_init(&d->fd_udp4, &d->loop, udp_fd(d->udp, 4), LOOP_READ, on_udp4, d);
 	if (udp_fd(d->udp, 6) >= 0)
 		loop_fd_init(&d->fd_udp6, &d->loop, udp_fd(d->udp, 6), LOOP_READ, on_udp6, d);
+	workers_open(d);
 	if (d->bpf) {
 		struct ps_config *c = bpf_load_tables(d->bpf)->config;
 
@@ -227,6 +234,8 @@ static int open_loop(struct daemon *d)
 
 	if (!rc)
 		rc = loop_timer_init(&d->timer, &d->loop, on_timer, d);
+	if (!rc)
+		rc = loop_wake_init(&d->workers_wake, &d->loop, workers_take, d);
 	if (!rc)
 		rc = loop_timer_init(&d->tick, &d->loop, on_tick, d);
 	if (!rc && udp_fd(d->udp, 4) >= 0)
@@ -316,7 +325,9 @@ static int serve(struct daemon *d)
 		rc = open_loop(d);
 	if (rc)
 		return 1;
-	loop_timer_arm(&d->tick, now + NS_PER_SEC);
+	workers_open(d);
+	d->tick_due_ns = now + NS_PER_SEC;
+	loop_timer_arm(&d->tick, d->tick_due_ns);
 	link_refresh_hosts(d, now);
 	if (!sign_in(d, now) && !d->stopping) {
 		if (d->role->gateway) {
@@ -354,6 +365,7 @@ static void farewell(struct daemon *d)
 static void teardown(struct daemon *d)
 {
 	dns_host_close(d); /* first: from here on nobody answers */
+	workers_close(d);
 	portal_name_close(d);
 	farewell(d);
 	if (d->bpf)

@@ -134,5 +134,4 @@ void tick(void *ctx, uint64_t now)
 	}
 	portal_tick(d, now);
 	dns_host_tick(d, now);
-	loop_timer_arm(&d->tick, now + NS_PER_SEC);
 }

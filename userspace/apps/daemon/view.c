@@ -136,6 +136,9 @@ static json_t *view_status(const struct daemon *d, uint64_t now)
 	put(o, "uptime_s", num(time_since(d->started_ns, now) / NS_PER_SEC));
 	put(o, "kernel", view_kernel(d));
 	put(o, "bulk", view_bulk(d));
+	put(o, "control",
+	    json_pack("{s:I,s:I}", "lag_us", (json_int_t)(d->lag_ns / 1000), "lag_max_us",
+		      (json_int_t)(d->lag_max_ns / 1000)));
 	put(o, "portal", view_portal(d, now));
 	put(o, "tunnel",
 	    json_pack("{s:s,s:o,s:o,s:i}", "iface", d->opt.tun, "ipv4", ip(&d->tun4), "ipv6",
@@ -283,14 +286,16 @@ static const char *reason_executor(const char *name)
 
 static json_t *view_drops(const struct daemon *d)
 {
-	struct ps_reason_count kernel[PS_R_COUNT] = {0};
+	struct ps_reason_count kernel[PS_R_COUNT] = {0}, user[PS_R_COUNT];
 	json_t *o = answer("drops"), *list = json_array();
 
 	if (d->bpf)
 		bpf_reasons_read(d->bpf, kernel);
+	memcpy(user, d->reasons, sizeof(user));
+	workers_reasons(d, user);
 	for (unsigned i = 0; i < PS_R_COUNT; i++) {
-		uint64_t packets = kernel[i].packets + d->reasons[i].packets;
-		uint64_t bytes = kernel[i].bytes + d->reasons[i].bytes;
+		uint64_t packets = kernel[i].packets + user[i].packets;
+		uint64_t bytes = kernel[i].bytes + user[i].bytes;
 
 		if (!packets)
 			continue;

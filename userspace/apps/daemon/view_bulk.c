@@ -6,11 +6,14 @@
 #include "apps/daemon/view_json.h"
 #include "crypto/aead_batch.h"
 
-static json_t *view_tun(const struct tun *t)
+static json_t *view_tun(const struct daemon *d)
 {
+	const struct tun *t = d->tun;
 	const struct tun_offload *o = tun_offload(t);
-	const struct tun_stats *s = tun_stats(t);
+	struct tun_stats sum = *tun_stats(t), *s = &sum;
 	json_t *v = json_object();
+
+	workers_tun_stats(d, s);
 
 	put(v, "tso", json_boolean(o->tso));
 	put(v, "uso", json_boolean(o->uso));
@@ -23,11 +26,14 @@ static json_t *view_tun(const struct tun *t)
 	return v;
 }
 
-static json_t *view_udp(const struct udp *u)
+static json_t *view_udp(const struct daemon *d)
 {
-	const struct udp_stats *s = udp_stats(u);
+	const struct udp *u = d->udp;
+	struct udp_stats sum = *udp_stats(u), *s = &sum;
 	int family = udp_fd(u, 4) >= 0 ? 4 : 6;
 	json_t *v = json_object();
+
+	workers_udp_stats(d, s);
 
 	put(v, "gro", json_boolean(udp_gro(u, family)));
 	put(v, "gso", json_boolean(udp_gso(u, family)));
@@ -44,7 +50,8 @@ json_t *view_bulk(const struct daemon *d)
 	json_t *o = json_object();
 
 	put(o, "aead", json_string(aead_backend()));
-	put(o, "tun", view_tun(d->tun));
-	put(o, "udp", view_udp(d->udp));
+	put(o, "workers", workers_view(d));
+	put(o, "tun", view_tun(d));
+	put(o, "udp", view_udp(d));
 	return o;
 }

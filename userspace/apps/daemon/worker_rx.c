@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A worker's receiving thread: from its sockets to the tunnel device.
+ *
+ *   datagram -> (channel) -> session -> [batch] decrypt, replay -> inner, source, flow -> translate
+ *   -> join -> tunnel device
+ *
+ * What stops on the way for any other reason than a wrong tag or a replay is handed over: as the
+ * datagram it was before it is opened, as the opened packet after that. */
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "apps/daemon/worker.h"
+#include "base/bytes.h"
+#include "plan/ingress.h"
+
+/* ---- what is handed over ---- */
+
+static void hand_datagram(struct haul *h, const struct udp_dgram *g, uint32_t hash)
+{
+	*haul_hand_over(h, hash) = (struct handover){
+		.h = {.kind = HAND_DATAGRAM,
+		      .ecn = g->ecn,
+		      .truncated = g->truncated,
+		      .len = (uint32_t)g->len,
+		      .from = {.local = g->local, .remote = g->remote, .ifindex = g->ifindex}},
+		.pkt = g->data,
+	};
+}
+
+static void hand_opened(struct haul *h, const struct fwd_rx *job, uint8_t ecn, uint32_t hash)
+{
+	const struct fwd_opened *o = &job->o;
+
+	*haul_hand_over(h, hash) = (struct handover){
+		.h = {.kind = HAND_OPENED,
+		      .ecn = ecn,
+		      .len = (uint32_t)o->inner_len,
+		      .session = {.slot = o->slot,
+				  .idx = o->idx,
+				  .peer = o->peer,
+				  .wire_len = (uint32_t)job->len}},
+		.pkt = o->inner,
+	};
+}
+
+/* ---- opened packets ---- */
+
+static void rx_opened(struct haul *h, struct fwd_rx *job, uint8_t ecn, uint64_t now)
+{
+	struct fwd_table *fwd = h->lane.fwd;
+	uint8_t *pkt = job->o.inner;
+	enum ps_reason_id id;
+	struct fwd_fast f;
+	uint32_t hash;
+
+	f.in.key = (struct ps_flow_key){0};
+	id = fwd_fast_in(fwd, &h->all->d->flows, &job->o, &f, now);
+	hash = haul_hash(&f.in.key);
+	if (id != PS_GO_ON || haul_held(h, hash)) {
+		hand_opened(h, job, ecn, hash);
+		return;
+	}
+	if (ecn == PS_ECN_CE)
+		ps_inner_mark_ce(pkt, &f.in.ip);
+	if (f.nat.on)
+		ps_nat_apply(pkt, &f.in.ip, PS_NAT_TO, &f.nat);
+	lane_count(&h->lane, PS_R_URX_DELIVERED, job->len);
+	lane_deliver(&h->lane, pkt, f.in.ip.len);
+	haul_carried(h, &f, 1, f.in.ip.len, now);
+}
+
+static void rx_flush(struct haul *h, uint64_t now)
+{
+	size_t n = h->n_jobs;
+
+	h->n_jobs = 0;
+	fwd_open_batch(h->lane.fwd, h->job, n, now);
+	for (size_t i = 0; i < n; i++) {
+		struct fwd_rx *job = &h->job[i];
+
+		if (job->reason == PS_R_URX_DELIVERED)
+			rx_opened(h, job, h->ecn[i], now);
+		else
+			lane_count(&h->lane, job->reason, job->len);
+	}
+}
+
+/* ---- datagrams ---- */
+
+/* Where the data message in the datagram begins; -1: it is none, or in no channel of ours. */
+static int data_at(const struct haul *h, const struct udp_dgram *g, size_t *len)
+{
+	struct ps_channel_key k;
+	struct turn_chan_hdr c;
+
+	*len = g->len;
+	if (g->truncated || g->len < WG_DATA_OVERHEAD || tunnel_in_peer_range(&g->local.ip))
+		return -1;
+	if (!turn_is_channel(ps_host16_at(g->data)))
+		return le32_get(g->data) == WG_MSG_DATA ? 0 : -1;
+	if (!turn_chan_parse(g->data, (uint32_t)g->len, &c) || c.len < WG_DATA_OVERHEAD ||
+	    le32_get(g->data + TURN_CHAN_HDR_LEN) != WG_MSG_DATA)
+		return -1;
+	k = (struct ps_channel_key){.family = g->local.ip.family,
+				    .number = ps_be16(c.number),
+				    .relay_port = ps_be16(g->remote.port),
+				    .local_port = ps_be16(g->local.port)};
+	memcpy(k.relay, g->remote.ip.b, sizeof(k.relay));
+	*len = c.len;
+	return worker_has_channel(h->all, &k) ? TURN_CHAN_HDR_LEN : -1;
+}
+
+static void rx_datagram(struct haul *h, const struct udp_dgram *g, uint64_t now)
+{
+	const struct fwd_table *fwd = h->lane.fwd;
+	size_t len;
+	int at = data_at(h, g, &len);
+	uint32_t receiver, slot;
+
+	if (at < 0) {
+		hand_datagram(h, g, 0);
+		return;
+	}
+	receiver = le32_get(g->data + at + 4);
+	slot = fwd_slot(fwd, receiver);
+	/* A keepalive is news for the timers. */
+	if (len == WG_DATA_OVERHEAD || haul_held(h, slot) ||
+	    ps_rx_session(&fwd->mem.session[slot], receiver, now) != PS_GO_ON) {
+		hand_datagram(h, g, slot);
+		return;
+	}
+	h->ecn[h->n_jobs] = g->ecn;
+	h->job[h->n_jobs++] = (struct fwd_rx){.msg = g->data + at, .len = len};
+	if (h->n_jobs == FWD_BATCH)
+		rx_flush(h, now);
+}
+
+static void rx_readable(struct haul *h, int family)
+{
+	struct udp *udp = h->lane.udp;
+	struct udp_dgram *g;
+	uint64_t now;
+	bool more;
+	size_t n;
+
+	do {
+		n = udp_recv(udp, family, &g, &more);
+		now = loop_now();
+		pthread_rwlock_rdlock(&h->all->lock);
+		lane_begin(&h->lane);
+		for (size_t i = 0; i < n; i++)
+			rx_datagram(h, &g[i], now);
+		rx_flush(h, now);
+		lane_settle(&h->lane);
+		haul_account(h, now);
+		pthread_rwlock_unlock(&h->all->lock);
+		haul_push(h);
+	} while (more);
+}
+
+void *worker_rx_main(void *haul)
+{
+	struct haul *h = haul;
+	struct pollfd p[] = {{.fd = udp_fd(h->lane.udp, 4), .events = POLLIN},
+			     {.fd = udp_fd(h->lane.udp, 6), .events = POLLIN},
+			     {.fd = h->all->stop_fd, .events = POLLIN}};
+
+	prctl(PR_SET_NAME, h->name);
+	for (;;) {
+		if (poll(p, 3, -1) < 0)
+			continue;
+		if (p[2].revents)
+			return NULL;
+		__atomic_store_n(&h->busy, 1, __ATOMIC_SEQ_CST);
+		if (p[0].revents)
+			rx_readable(h, 4);
+		if (p[1].revents)
+			rx_readable(h, 6);
+		haul_idle(h);
+	}
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The steps of bpf/rx.bpf.h and bpf/tx.bpf.h for workers; contract in fwd_fast.h. */
+#include "fwd/fwd_fast.h"
+
+/* From whom, and is it a packet at all? Not whether the kernel serves the peer. */
+static enum ps_reason_id in_peer(const struct ps_peer_view *v, const struct fwd_opened *o)
+{
+	const struct ps_peer_view any = {.flags = v->flags | PS_PEER_KERNEL};
+	const struct ps_outer outer = {.payload_len = (uint32_t)o->inner_len + WG_DATA_OVERHEAD};
+
+	return ps_rx_peer(&any, &outer);
+}
+
+enum ps_reason_id fwd_fast_in(const struct fwd_table *t, const struct fwd_flows *f,
+			      const struct fwd_opened *o, struct fwd_fast *out, uint64_t now)
+{
+	struct ps_peer_view v;
+	enum ps_reason_id id;
+	struct ps_flow flow;
+
+	if (o->confirms)
+		return PS_R_XDP_UNCONFIRMED;
+	if (!fwd_peer_view(t, o->peer, &v))
+		return PS_R_XDP_USER_MODE;
+	id = in_peer(&v, o);
+	if (id == PS_GO_ON)
+		id = ps_rx_inner(o->inner, o->inner + o->inner_len, &out->in);
+	if (id == PS_GO_ON)
+		id = ps_rx_source(&v, &out->in);
+	if (id != PS_GO_ON)
+		return id;
+	out->in.key.peer = o->peer;
+	if (!fwd_flows_get(f, FWD_FLOW_IN, &out->in.key, &flow, &out->e))
+		return PS_R_XDP_NO_FLOW;
+	id = ps_rx_flow(&flow, o->peer, v.generation, now);
+	if (id != PS_GO_ON)
+		return id;
+	out->peer = o->peer;
+	out->generation = v.generation;
+	ps_nat_of_flow(&flow, &out->nat);
+	return ps_rx_nat(&out->nat, o->inner, &out->in.ip);
+}
+
+/* May the flow go to this peer, and is there a way? Not whether it is the kernel's. */
+static enum ps_reason_id out_peer(const struct ps_path_view *v, const struct ps_flow *f)
+{
+	const struct ps_path_view any = {
+		.flags = v->flags | PS_PEER_KERNEL,
+		.generation = v->generation,
+		.tx_slot = v->tx_slot,
+		.ifindex = 1,
+		.family = v->family,
+	};
+
+	return ps_tx_peer(&any, f);
+}
+
+enum ps_reason_id fwd_fast_out(const struct fwd_table *t, const struct fwd_flows *f,
+			       const uint8_t *pkt, size_t len, bool is_super, struct fwd_fast *out,
+			       uint64_t now)
+{
+	enum ps_reason_id id;
+	struct ps_flow flow;
+
+	id = ps_tx_inner(pkt, pkt + len, &out->in);
+	if (id != PS_GO_ON)
+		return id;
+	if (!fwd_flows_get(f, FWD_FLOW_OUT, &out->in.key, &flow, &out->e))
+		return PS_R_TX_NO_FLOW;
+	id = ps_tx_flow(&flow, now);
+	if (id != PS_GO_ON)
+		return id;
+	if (!fwd_path_view(t, flow.peer, &out->path))
+		return PS_R_TX_USER_MODE;
+	id = out_peer(&out->path, &flow);
+	if (id == PS_GO_ON && !is_super)
+		id = ps_tx_size(&out->path, (uint32_t)len);
+	if (id != PS_GO_ON)
+		return id;
+	if (out->in.ip.len != len)
+		return PS_R_TX_INNER_OTHER;
+	out->peer = flow.peer;
+	out->generation = flow.generation;
+	ps_nat_of_flow(&flow, &out->nat);
+	return ps_tx_nat(&out->nat, pkt, &out->in.ip);
+}
