@@ -13,7 +13,7 @@
 #include "apps/daemon/view_json.h"
 #include "apps/daemon/worker.h"
 
-#define TAKE_MAX     64	 /* records of a ring a turn of the loop takes */
+#define TAKE_MAX     64	   /* records of a ring a turn of the loop takes */
 #define CONTROL_NICE (-10) /* bulk never keeps timers and portal waiting */
 
 /* ---- sections ---- */
@@ -62,8 +62,7 @@ void haul_carried(struct haul *h, const struct fwd_fast *f, size_t packets, size
 
 static bool push(struct haul *h, const struct handover *o)
 {
-	uint8_t *to = spsc_reserve(&h->ring,
-				   sizeof(o->h) + TUN_HEADROOM + o->h.len + TUN_TAILROOM);
+	uint8_t *to = spsc_reserve(&h->ring, sizeof(o->h) + TUN_HEADROOM + o->h.len + TUN_TAILROOM);
 
 	if (!to)
 		return false;
@@ -371,8 +370,8 @@ static int open_all(struct workers *ws, struct io_err *err)
 	if (!rc && (ws->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
 		rc = -errno;
 	if (!rc)
-	if (rc)
-		return io_fail(err, rc, "no memory or files");
+		if (rc)
+			return io_fail(err, rc, "no memory or files");
 	rc = tun_steer(d->tun, ws->n, err);
 	for (uint32_t i = 0; i < ws->n && !rc; i++)
 		rc = worker_init(ws, &ws->w[i], err);

@@ -31,7 +31,7 @@
 #include "base/spsc.h"
 #include "fwd/fwd_fast.h"
 
-#define WORKER_HELD    1024	 /* power of two; what shares an entry waits for each other */
+#define WORKER_HELD    1024	  /* power of two; what shares an entry waits for each other */
 #define WORKER_RX_RING (1u << 20) /* bytes */
 #define WORKER_TX_RING (4u << 20) /* super-packets are long */
 

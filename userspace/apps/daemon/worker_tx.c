@@ -70,8 +70,7 @@ static bool tx_super(struct haul *h, const struct off_split *of, const struct fw
 
 		if (!job) {
 			h->reasons[PS_R_UTX_SOCKET].packets += s.count - s.next;
-			h->reasons[PS_R_UTX_SOCKET].bytes +=
-				(s.count - s.next) * off_split_max(&s);
+			h->reasons[PS_R_UTX_SOCKET].bytes += (s.count - s.next) * off_split_max(&s);
 			return true;
 		}
 		pkt = job->out + FWD_DATA_HEADER;
@@ -103,13 +102,14 @@ static void tx_packet(struct haul *h, struct tun_pkt *p, uint64_t now)
 	f.in.key = (struct ps_flow_key){0};
 	id = fwd_fast_out(h->lane.fwd, &h->all->d->flows, p->data, p->len, super, &f, now);
 	hash = haul_hash(&f.in.key);
-	/* Until the first counter is taken nothing is changed: what is handed over is as it came. */
+	/* Until the first counter is taken nothing is changed: what is handed over is as it came.
+	 */
 	if (id != PS_GO_ON || haul_held(h, hash))
 		hand_packet(h, p, hash);
 	else if (!super && !p->gso.csum)
 		done = tx_one(h, p, &f, now);
-	else if (off_split_begin(&s, p->data, p->len, &p->gso) ||
-		 off_split_max(&s) > f.path.mtu || off_split_max(&s) > PS_INNER_MAX)
+	else if (off_split_begin(&s, p->data, p->len, &p->gso) || off_split_max(&s) > f.path.mtu ||
+		 off_split_max(&s) > PS_INNER_MAX)
 		done = false;
 	else
 		done = tx_super(h, &s, &f, now);
