@@ -18,7 +18,11 @@
 #define PORT 40100
 
 static const char *far_ns;
+#define WORKERS	     3
+#define DATA_MESSAGE 4 /* as put() writes it */
+
 static struct udp *a, *b; /* here; there */
+static struct udp *member[1 + WORKERS];
 static struct {
 	struct udp_dgram *list;
 	size_t n, used;
@@ -36,22 +40,56 @@ static int enter(const char *path)
 	return rc;
 }
 
-static bool ends_open(const struct udp_cfg *cfg)
+/* From here to the far namespace; the way back, for come_back. */
+static int go_there(void)
 {
 	char here[64], there[64];
+	int back;
+
+	snprintf(here, sizeof(here), "/proc/%d/task/%d/ns/net", getpid(), gettid());
+	snprintf(there, sizeof(there), "/run/netns/%s", far_ns);
+	back = open(here, O_RDONLY | O_CLOEXEC);
+	T_EQ(enter(there), 0);
+	return back;
+}
+
+static void come_back(int back)
+{
+	T_EQ(setns(back, CLONE_NEWNET), 0);
+	close(back);
+}
+
+static bool ends_open(const struct udp_cfg *cfg)
+{
 	bool opened;
+	int back;
 
 	memset(in, 0, sizeof(in));
 	lost = false;
-	snprintf(here, sizeof(here), "/proc/%d/task/%d/ns/net", getpid(), gettid());
-	snprintf(there, sizeof(there), "/run/netns/%s", far_ns);
-	int back = open(here, O_RDONLY | O_CLOEXEC);
-
-	T_EQ(enter(there), 0);
+	back = go_there();
 	opened = ok(udp_open(&b, &(struct udp_cfg){.port = PORT}, &err));
-	T_EQ(setns(back, CLONE_NEWNET), 0);
-	close(back);
+	come_back(back);
 	return T(opened) && T(ok(udp_open(&a, cfg, &err)));
+}
+
+/* A group there: member[0] and n workers. */
+static bool group_open(unsigned n)
+{
+	int back = go_there();
+	bool opened;
+
+	opened = ok(udp_open(&member[0], &(struct udp_cfg){.port = PORT, .shared = true}, &err));
+	for (unsigned i = 1; opened && i <= n; i++)
+		opened = ok(udp_open_member(&member[i], member[0], &err));
+	opened = opened && ok(udp_steer(member[0], n, &err));
+	come_back(back);
+	return T(opened);
+}
+
+static void group_close(void)
+{
+	for (unsigned i = WORKERS + 1; i-- > 0;)
+		udp_close(member[i]);
 }
 
 static void ends_close(void)
@@ -265,6 +303,59 @@ static void test_blocked_loses_nothing(void)
 	}
 }
 
+/* A run of n data messages from one port of ours; what of it came, at whichever socket. */
+static size_t run_to_group(int family, uint16_t port, size_t n)
+{
+	struct pollfd p[1 + WORKERS];
+	struct udp_dgram *d;
+	size_t got = 0;
+	bool more;
+
+	T(ok(udp_open(&a, &(struct udp_cfg){.port = port}, &err)));
+	for (size_t i = 0; i < n; i++)
+		put(NULL, family == 4 ? "10.77.0.9" : "fd77::9", 0, DATA_MESSAGE, 1200);
+	udp_flush(a);
+	udp_close(a);
+	for (unsigned m = 0; m <= WORKERS; m++)
+		p[m] = (struct pollfd){.fd = udp_fd(member[m], family), .events = POLLIN};
+	while (got < n && poll(p, 1 + WORKERS, 1000) > 0)
+		for (unsigned m = 0; m <= WORKERS; m++)
+			got += udp_recv(member[m], family, &d, &more);
+	return got;
+}
+
+/* The kernel looks a socket up twice: while it joins (by a hash of its own, any member says that
+ * joining is welcome), and once more with the whole, by the program. */
+static void test_kernel_joins_for_all_members(void)
+{
+	char cmd[200];
+
+	/* ours leave singly, so that there is something to join, and from a device whose peer joins
+	 */
+	shell("ethtool -K v0 tx-udp-segmentation off tso off 2>&1");
+	for (int on = 0; on < 2 && group_open(WORKERS); on++) {
+		snprintf(cmd, sizeof(cmd), "ip netns exec %s ethtool -K v1 gro %s 2>&1", far_ns,
+			 on ? "on" : "off");
+		shell(cmd);
+		for (uint16_t i = 0; i < 24; i++) {
+			T_EQ(run_to_group(4, (uint16_t)(30000 + i), 32), 32);
+			T_EQ(run_to_group(6, (uint16_t)(30000 + i), 32), 32);
+		}
+		T_EQ(udp_stats(member[0])->rx_packets, 0);
+		for (unsigned m = 1; m <= WORKERS; m++) {
+			const struct udp_stats *st = udp_stats(member[m]);
+
+			T(st->rx_packets >= 4 * 32);
+			T_EQ(st->rx_packets % 32, 0);
+			if (!T_EQ(st->rx_merged > 0, on && udp_gro(member[m], 4)))
+				t_note("member %u: %llu packets", m,
+				       (unsigned long long)st->rx_packets);
+		}
+		group_close();
+	}
+	shell("ethtool -K v0 tx-udp-segmentation on tso on 2>&1");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2) {
@@ -279,6 +370,7 @@ int main(int argc, char **argv)
 	T_RUN(test_source_gone_in_a_run);
 	T_RUN(test_no_checksum_offload);
 	T_RUN(test_firewall_by_length);
+	T_RUN(test_kernel_joins_for_all_members);
 	T_RUN(test_blocked_loses_nothing);
 	return t_done();
 }

@@ -285,6 +285,46 @@ static void test_channels_spread(void)
 		}
 }
 
+/* Does one bit of byte `at` decide, in some packet? */
+static bool differs(uint8_t first, size_t payload, size_t at, unsigned i, uint64_t *rnd)
+{
+	uint8_t p[48 + DGRAM_MAX];
+	unsigned was;
+
+	for (size_t k = 0; k < sizeof(p); k++)
+		p[k] = (uint8_t)t_rand(rnd);
+	p[0] = first;
+	data_message(p + payload, (uint16_t)(0x4000 | i));
+	was = udp_steer_member(p, payload + 36, WORKERS_MAX);
+	p[at] ^= (uint8_t)(1 << i % 8);
+	return udp_steer_member(p, payload + 36, WORKERS_MAX) != was;
+}
+
+/* The decision is made of the source's address and port and the channel's number, all bytes of
+ * them, and of nothing else. By the mirror, which the others compare with the kernel. */
+static void test_every_byte_counts(void)
+{
+	static const struct {
+		uint8_t first;
+		size_t src, src_end, port, payload;
+	} f[] = {{0x45, 12, 16, 20, 28}, {0x60, 8, 24, 40, 48}};
+	uint64_t rnd = t_seed();
+
+	for (size_t v6 = 0; v6 < 2; v6++)
+		for (size_t at = 1; at < f[v6].payload + 36; at++) {
+			size_t in = at - f[v6].payload; /* the payload, where it is less than 36 */
+			bool counts = (at >= f[v6].src && at < f[v6].src_end) ||
+				      (at >= f[v6].port && at < f[v6].port + 2) || in < 2 ||
+				      (in >= 4 && in < 8);
+			bool other = false;
+
+			for (unsigned i = 0; i < 64; i++)
+				other |= differs(f[v6].first, f[v6].payload, at, i, &rnd);
+			if (!T_EQ(other, counts))
+				t_note("byte %zu of IPv%d", at, v6 ? 6 : 4);
+		}
+}
+
 static void queue(struct udp *from, const struct ipaddr *src, const struct endpoint *to,
 		  const void *data, size_t len, unsigned times)
 {
@@ -418,6 +458,7 @@ int main(int argc, char **argv)
 	T_RUN(test_ports_spread);
 	T_RUN(test_addresses_spread);
 	T_RUN(test_channels_spread);
+	T_RUN(test_every_byte_counts);
 	T_RUN(test_trains);
 	T_RUN(test_train_goes_by_its_first);
 	T_RUN(test_any_datagram);
