@@ -444,7 +444,7 @@ static void test_any_datagram(void)
 		T(sent_n > 1900);
 		T_EQ(got, sent_n);
 		for (unsigned m = 0; m <= n; m++)
-			T(heard[m] > 100);
+			T(heard[m] > 50);
 		group_close();
 	}
 }
