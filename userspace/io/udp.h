@@ -106,12 +106,12 @@ int udp_open_member(struct udp **out, const struct udp *first, struct io_err *er
 
 /* Spread what comes over the members: WireGuard data messages, bare or in a TURN channel, to member
  * 1 + hash(source address, source port, channel number) % workers, everything else to member 0. So
- * one path is one member's, and in order. Call when 1 + workers members are open (were there fewer,
- * the kernel would spread by a hash of its own). 0 workers: everything to `first`.
- * Joined datagrams go where the first of them belongs: a member may get any message, and through a
- * relay also those of a channel that is another member's. Until it is called, and for what arrived
- * before, the kernel's own hash holds: the same is true of those. 0, or -errno with err; then close
- * the members. */
+ * one path is one member's, and its order one thread's, but for what the kernel joined: that goes
+ * where the first of it belongs. A worker may therefore get any message, and a relay's channels,
+ * being joined with one another, may each be at several members at a time.
+ * Call when 1 + workers members are open; were there fewer, the kernel would spread by a hash of
+ * its own, as it does until this call. 0 workers: everything to `first`. 0, or -errno with err:
+ * then close the members. */
 int udp_steer(struct udp *first, unsigned workers, struct io_err *err);
 /* The same decision about an IP packet (without IPv6 extension headers) that holds a whole UDP
  * datagram: for tests. */

@@ -28,7 +28,7 @@
 #define MIX_FACTOR   0x9e3779b1u /* a prime near 2^32 / golden ratio: neighbours part evenly */
 #define WORKERS_MAX  65535u	 /* what a group may hold, and 16 bits of hash can choose among */
 
-#define CODE_MAX 64
+#define CODE_MAX 64 /* the longest, of IPv6, has 51 */
 
 struct code {
 	struct sock_filter at[CODE_MAX];
