@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Queues of the tunnel device, inside the namespace t_tun-queues.sh made: what sockets here send to
- * addresses behind the device must be read from the queue that tun_steer_queue says, and each
- * queue's thread can read and write beside the others. */
+ * addresses behind the device must be read from the queue that tun_steer_queue says, and of each
+ * queue one thread can read while another writes. */
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <pthread.h>
@@ -164,10 +164,11 @@ static void test_uso(void)
 #define STREAM_LEN (4u << 20)
 #define PKTS	   1024
 
-/* What one thread does with its queue: as h_tun-offload's, cut, turn round, join, write. */
+/* What one thread does: as h_tun-offload's, cut, turn round, join, and write, to the next queue: so
+ * of each queue one thread reads while another writes. */
 struct mirror {
 	pthread_t thread;
-	struct tun *tun;
+	struct tun *in, *out;
 	struct off_join join;
 	unsigned number, wrong, super, refused;
 	uint8_t pkt[PKTS][1500];
@@ -191,16 +192,16 @@ static void write_out(struct mirror *m)
 	const struct off_super *s;
 
 	while ((s = off_join_next(&m->join)))
-		m->refused += tun_write_super(m->tun, s) != 0;
+		m->refused += tun_write_super(m->out, s) != 0;
 }
 
 static void turn_batch(struct mirror *m)
 {
 	struct tun_pkt *in;
-	size_t n = tun_read(m->tun, &in), used = 0, len;
+	size_t n = tun_read(m->in, &in), used = 0, len;
 	struct off_split s;
 
-	off_join_init(&m->join, tun_joins_tcp(m->tun), tun_joins_udp(m->tun));
+	off_join_init(&m->join, tun_joins_tcp(m->out), tun_joins_udp(m->out));
 	for (size_t i = 0; i < n; i++) {
 		m->wrong += tun_steer_queue(in[i].data, in[i].len, WORKERS) != m->number;
 		m->super += in[i].gso.kind != OFF_NONE;
@@ -223,7 +224,7 @@ static void *mirror_run(void *arg)
 	struct mirror *m = arg;
 
 	while (!__atomic_load_n(&mirrors_end, __ATOMIC_ACQUIRE)) {
-		readable(tun_fd(m->tun), 20);
+		readable(tun_fd(m->in), 20);
 		turn_batch(m);
 	}
 	return NULL;
@@ -276,7 +277,8 @@ static void mirrors_start(void)
 {
 	mirrors_end = false;
 	for (unsigned i = 0; i < n_q; i++) {
-		mirrors[i].tun = q[i];
+		mirrors[i].in = q[i];
+		mirrors[i].out = q[(i + 1) % n_q];
 		mirrors[i].number = i;
 		mirrors[i].wrong = mirrors[i].super = mirrors[i].refused = 0;
 		T_EQ(pthread_create(&mirrors[i].thread, NULL, mirror_run, &mirrors[i]), 0);
@@ -297,9 +299,18 @@ static void mirrors_stop(void)
 	T(!tun_offload(q[0])->tso || super > 100);
 }
 
-static void test_threads(void)
+static struct tun_stats total(void)
 {
 	struct tun_stats sum = {0};
+
+	for (unsigned i = 0; i < n_q; i++)
+		tun_stats_add(&sum, q[i]);
+	return sum;
+}
+
+static void test_threads(void)
+{
+	struct tun_stats sum = {0}, last;
 	struct stream s[STREAMS];
 
 	up(WORKERS);
@@ -310,13 +321,14 @@ static void test_threads(void)
 		done = 1;
 		for (unsigned i = 0; i < STREAMS; i++)
 			done &= move(&s[i]);
-		sum = (struct tun_stats){0};
-		for (unsigned i = 0; i < n_q; i++) /* beside those who count */
-			tun_stats_add(&sum, q[i]);
+		last = sum;
+		sum = total(); /* beside those who count */
+		T(sum.rx_bytes >= last.rx_bytes && sum.tx_bytes >= last.tx_bytes);
 	}
 	for (unsigned i = 0; i < STREAMS; i++)
 		stream_close(&s[i]);
 	mirrors_stop();
+	sum = total();
 	for (unsigned i = 1; i < n_q; i++)
 		T(tun_stats(q[i])->rx_packets > 10);
 	T_EQ(tun_stats(q[0])->rx_packets, 0);

@@ -29,5 +29,8 @@ ip -n "$ns" link set w1 up
 ip -n "$ns" addr add 10.99.0.1/32 dev lo
 ip -n "$ns" addr add fd99::1/128 dev lo nodad
 # Not "ip netns exec": that has a bpffs of its own.
-nsenter --net="/run/netns/$ns" "${h}queues" "$@" || exit 1
-nsenter --net="/run/netns/$ns" "${h}steer" "$@"
+rc=0
+for part in queues steer; do
+	nsenter --net="/run/netns/$ns" "$h$part" "$@" || rc=1
+done
+exit $rc

@@ -59,9 +59,9 @@ struct tun_stats {
 	uint64_t rx_packets, rx_bytes; /* read from the device; a super-packet is one */
 	uint64_t rx_super;	       /* super-packets among them */
 	uint64_t rx_malformed;	       /* with a header that makes no sense: not handed out */
-	/* The reader's above, the writer's below. */
-	_Alignas(TUN_LINE) uint64_t tx_packets,
-		tx_bytes;    /* written to it; a joined packet counts for what is in it */
+	/* Those above are the reader's, those below the writer's. */
+	_Alignas(TUN_LINE) uint64_t tx_packets; /* written to it, counting what is in joined ones */
+	uint64_t tx_bytes;
 	uint64_t tx_super;   /* joined packets written */
 	uint64_t tx_refused; /* joined packets the kernel refused: written one by one */
 	uint64_t tx_full;    /* the device would not take more */
@@ -109,12 +109,13 @@ int tun_write_super(struct tun *t, const struct off_super *s);
 
 /* From now on the kernel puts each packet into the queue that tun_steer_queue says, modulo the
  * number of queues there are; with workers 0 into queue 0. Without this call it spreads them over
- * all queues as it likes, so steer before opening the second one. Stays when first is closed, as
- * long as the device. 0; -EINVAL for more than TUN_WORKERS_MAX; -EOPNOTSUPP when the device is not
+ * all queues as it likes, so steer before opening the second one. Stays as long as the device,
+ * first closed or not. A flow that changes its queue by this, or as queues come and go, may be
+ * overtaken by itself. 0; -EINVAL for more than TUN_WORKERS_MAX; -EOPNOTSUPP when the device is not
  * multi; -EPERM without the right to load a BPF program; else -errno: what was, is. */
 int tun_steer(struct tun *first, unsigned workers, struct io_err *err);
 /* What the program answers for this packet, or super-packet: 1 to workers, by a hash of addresses,
- * protocol and ports (addresses alone where not all packets of a flow show the others); 0 for no IP
- * packet and for one too short for what it says it is. */
+ * protocol and ports (addresses alone where not all packets of a flow show the others); 0 for what
+ * is not IP or too short for it. */
 unsigned tun_steer_queue(const uint8_t *pkt, size_t len, unsigned workers);
 #endif

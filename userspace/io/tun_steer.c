@@ -9,6 +9,7 @@
  * packets: later fragments have no ports, so a fragment, and what has options or extension headers
  * before the ports, goes by its addresses alone, without even the protocol. The hash is not keyed:
  * whoever may send can heap flows on one queue, which harms no more than one long flow does. */
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -37,6 +38,7 @@
 #define V6_ADDR	    8
 #define V6_NEXT	    6
 #define V6_PORTS    40
+#define PORTS_LEN   4
 
 /* ---- in C ---- */
 
@@ -46,10 +48,15 @@ static uint32_t mix(uint32_t h, uint32_t word)
 	return h ^ h >> STEP_SHIFT;
 }
 
+/* Words as this machine reads them: the order of their bytes does not matter to a hash. */
 static uint32_t mix_words(uint32_t h, const uint8_t *p, size_t words)
 {
-	for (size_t i = 0; i < words; i++)
-		h = mix(h, be32_get(p + 4 * i));
+	uint32_t word;
+
+	for (size_t i = 0; i < words; i++) {
+		memcpy(&word, p + 4 * i, sizeof(word));
+		h = mix(h, word);
+	}
 	return h;
 }
 
@@ -59,11 +66,6 @@ static unsigned queue_of(uint32_t h, unsigned workers)
 	h ^= h >> LAST_SHIFT;
 	h *= STEP;
 	return 1 + (unsigned)((uint64_t)h * workers >> 32);
-}
-
-static bool has_ports(uint8_t proto)
-{
-	return proto == IP_PROTO_TCP || proto == IP_PROTO_UDP;
 }
 
 unsigned tun_steer_queue(const uint8_t *p, size_t len, unsigned workers)
@@ -77,24 +79,22 @@ unsigned tun_steer_queue(const uint8_t *p, size_t len, unsigned workers)
 		return 0;
 	proto = p[v4 ? V4_PROTO : V6_NEXT];
 	h = v4 ? mix_words(0, p + V4_ADDR, 2) : mix_words(0, p + V6_ADDR, 8);
-	ports = has_ports(proto);
+	ports = len >= at + PORTS_LEN && (proto == IP_PROTO_TCP || proto == IP_PROTO_UDP);
 	if (v4 && (p[0] != V4_PLAIN || be16_get(p + V4_FRAG) & V4_FRAGMENT))
 		ports = false;
-	if (ports && len < at + 4)
-		return 0;
-	if (ports)
-		h = mix(mix(h, proto), be32_get(p + at));
-	return queue_of(h, workers);
+	return queue_of(ports ? mix_words(mix(h, proto), p + at, 1) : h, workers);
 }
 
 /* ---- in instructions ---- */
 
-/* r6 is the packet (loads want it there; they leave the value in r0 and spoil r1 to r5), r7 the
- * hash, r1 scratch. A load beyond the end ends the program with 0. */
-#define VALUE  BPF_REG_0
-#define TMP    BPF_REG_1
-#define PACKET BPF_REG_6
-#define HASH   BPF_REG_7
+/* The packet's first bytes are copied to the stack, in one or two pieces: calls are what costs. */
+#define VALUE	BPF_REG_0
+#define TMP	BPF_REG_1
+#define PACKET	BPF_REG_6
+#define HASH	BPF_REG_7
+#define PORTS	BPF_REG_8 /* 1: where ports would be is in the copy */
+#define COPY	BPF_REG_10
+#define COPY_AT (-48) /* from COPY: V6_PORTS + PORTS_LEN bytes, and some to be aligned */
 
 #define CODE_MAX 160
 
@@ -113,9 +113,25 @@ static size_t put(struct code *c, int op, unsigned dst, unsigned src, int off, u
 	return c->len++;
 }
 
-static void put_load(struct code *c, int size, uint32_t at)
+/* Bytes from the packet to the copy. VALUE: 0, or not when the packet ends before. */
+static void put_copy(struct code *c, uint32_t at, uint32_t len)
 {
-	put(c, BPF_LD | BPF_ABS | size, 0, 0, 0, at);
+	put(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, PACKET, 0, 0);
+	put(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, at);
+	put(c, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_3, COPY, 0, 0);
+	put(c, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_3, 0, 0, at + (uint32_t)COPY_AT);
+	put(c, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_4, 0, 0, len);
+	put(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_skb_load_bytes);
+}
+
+static void put_load(struct code *c, int size, int at)
+{
+	put(c, BPF_LDX | BPF_MEM | size, VALUE, COPY, COPY_AT + at, 0);
+}
+
+static void put_set(struct code *c, unsigned reg, uint32_t value)
+{
+	put(c, BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, 0, value);
 }
 
 static size_t put_jump(struct code *c, int op, uint32_t value)
@@ -143,22 +159,27 @@ static void put_mix(struct code *c)
 	put_fold(c, STEP_SHIFT);
 }
 
-static void put_mix_words(struct code *c, uint32_t at, uint32_t words)
+static void put_mix_words(struct code *c, int at, int words)
 {
-	for (uint32_t i = 0; i < words; i++) {
+	for (int i = 0; i < words; i++) {
 		put_load(c, BPF_W, at + 4 * i);
 		put_mix(c);
 	}
 }
 
-/* The protocol, loaded before, is one with ports: it and they. */
-static void put_ports(struct code *c, uint32_t at)
+/* When the protocol is one with ports and they are there: it and they. */
+static void put_ports(struct code *c, int proto_at, int at)
 {
-	size_t tcp = put_jump(c, BPF_JEQ, IP_PROTO_TCP), other = put_jump(c, BPF_JNE, IP_PROTO_UDP);
+	size_t none, tcp, other;
 
+	none = put(c, BPF_JMP | BPF_JEQ | BPF_K, PORTS, 0, 0, 0);
+	put_load(c, BPF_B, proto_at);
+	tcp = put_jump(c, BPF_JEQ, IP_PROTO_TCP);
+	other = put_jump(c, BPF_JNE, IP_PROTO_UDP);
 	land(c, tcp);
 	put_mix(c);
 	put_mix_words(c, at, 1);
+	land(c, none);
 	land(c, other);
 }
 
@@ -176,8 +197,25 @@ static void put_queue(struct code *c, uint32_t workers)
 
 static void put_zero(struct code *c)
 {
-	put(c, BPF_ALU64 | BPF_MOV | BPF_K, VALUE, 0, 0, 0);
+	put_set(c, VALUE, 0);
 	put(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+/* The copy from `at` to where the ports end, or, of a packet that ends before, to where they would
+ * begin; of one even shorter the end of the program. */
+static void put_copy_head(struct code *c, uint32_t at, uint32_t ports_at)
+{
+	size_t whole, head;
+
+	put_set(c, PORTS, 1);
+	put_copy(c, at, ports_at + PORTS_LEN - at);
+	whole = put_jump(c, BPF_JEQ, 0);
+	put_set(c, PORTS, 0);
+	put_copy(c, at, ports_at - at);
+	head = put_jump(c, BPF_JEQ, 0);
+	put_zero(c);
+	land(c, whole);
+	land(c, head);
 }
 
 static void put_v4(struct code *c, uint32_t workers)
@@ -188,9 +226,8 @@ static void put_v4(struct code *c, uint32_t workers)
 	put_load(c, BPF_B, 0);
 	options = put_jump(c, BPF_JNE, V4_PLAIN);
 	put_load(c, BPF_H, V4_FRAG);
-	fragment = put_jump(c, BPF_JSET, V4_FRAGMENT);
-	put_load(c, BPF_B, V4_PROTO);
-	put_ports(c, V4_PORTS);
+	fragment = put_jump(c, BPF_JSET, htons(V4_FRAGMENT));
+	put_ports(c, V4_PROTO, V4_PORTS);
 	land(c, options);
 	land(c, fragment);
 	put_queue(c, workers);
@@ -198,9 +235,9 @@ static void put_v4(struct code *c, uint32_t workers)
 
 static void put_v6(struct code *c, uint32_t workers)
 {
+	put_copy_head(c, V4_PORTS + PORTS_LEN, V6_PORTS); /* the rest */
 	put_mix_words(c, V6_ADDR, 8);
-	put_load(c, BPF_B, V6_NEXT);
-	put_ports(c, V6_PORTS);
+	put_ports(c, V6_NEXT, V6_PORTS);
 	put_queue(c, workers);
 }
 
@@ -208,9 +245,9 @@ static void compile(struct code *c, uint32_t workers)
 {
 	size_t v4, v6;
 
-	c->len = 0;
 	put(c, BPF_ALU64 | BPF_MOV | BPF_X, PACKET, BPF_REG_1, 0, 0);
-	put(c, BPF_ALU64 | BPF_MOV | BPF_K, HASH, 0, 0, 0);
+	put_set(c, HASH, 0);
+	put_copy_head(c, 0, V4_PORTS);
 	put_load(c, BPF_B, 0);
 	put(c, BPF_ALU | BPF_RSH | BPF_K, VALUE, 0, 0, 4);
 	v4 = put_jump(c, BPF_JEQ, 4);
