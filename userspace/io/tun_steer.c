@@ -10,6 +10,7 @@
  * before the ports, goes by its addresses alone, without even the protocol. The hash is not keyed:
  * whoever may send can heap flows on one queue, which harms no more than one long flow does. */
 #include <arpa/inet.h>
+#include <assert.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -96,7 +97,7 @@ unsigned tun_steer_queue(const uint8_t *p, size_t len, unsigned workers)
 #define COPY	BPF_REG_10
 #define COPY_AT (-48) /* from COPY: V6_PORTS + PORTS_LEN bytes, and some to be aligned */
 
-#define CODE_MAX 160
+#define CODE_MAX 192
 
 struct code {
 	struct bpf_insn at[CODE_MAX];
@@ -105,6 +106,7 @@ struct code {
 
 static size_t put(struct code *c, int op, unsigned dst, unsigned src, int off, uint32_t imm)
 {
+	assert(c->len < CODE_MAX);
 	c->at[c->len] = (struct bpf_insn){.code = (uint8_t)op,
 					  .dst_reg = (uint8_t)(dst & 15),
 					  .src_reg = (uint8_t)(src & 15),
@@ -288,7 +290,7 @@ int tun_steer(struct tun *first, unsigned workers, struct io_err *err)
 			     NULL);
 	if (prog < 0)
 		return io_fail(err, prog, "steering of the tunnel's queues: no BPF program: %s%s",
-			       strerror(-prog), prog == -EPERM ? " (CAP_BPF is missing)" : "");
+			       strerror(-prog), prog == -EPERM ? " (it needs CAP_BPF)" : "");
 	rc = attach(first, prog, err);
 	close(prog); /* the device holds it */
 	return rc;
