@@ -18,6 +18,7 @@
 /* ---- a kernel that refuses ---- */
 
 static bool refuse_multi, refuse_steering;
+static bool vanish;	  /* the device, just before it is asked for */
 static int steering = -1; /* the program last attached */
 
 /* In place of the C library's: what was asked last is known, and can be refused. */
@@ -35,6 +36,8 @@ int ioctl(int fd, unsigned long request, ...)
 		errno = EINVAL;
 		return -1;
 	}
+	if (request == TUNSETIFF && vanish)
+		shell("ip link del " DEV);
 	if (request == TUNSETSTEERINGEBPF) {
 		close(steering);
 		steering = dup(*(int *)arg);
@@ -77,7 +80,8 @@ static void test_mirror(void)
 		if (n & 4)
 			p[9] = p[6] = n & 8 ? 6 : 17;
 		if (n & 16 && p[0] == 0x45)
-			p[6] = (uint8_t)(n & 32 ? 0x40 : 0), p[7] = n & 64 ? 1 : 0;
+			p[6] = (uint8_t)(n & 32 ? 1u << t_rand(&rnd) % 8 : 0),
+			p[7] = n & 64 ? 1 : 0;
 		want = tun_steer_queue(p, len, WORKERS);
 		wrong += ask(p, len) != want;
 		count[want]++;
@@ -200,6 +204,20 @@ static void test_renamed_and_gone(void)
 	T(strstr(err.msg, "gone") != NULL);
 	T(tun_steer(q[0], 1, &err) < 0);
 	T_STR(shell("ip link show type tun 2>/dev/null"), "");
+	down();
+}
+
+/* The kernel then makes a device of that name, which is not ours and must not stay. */
+static void test_gone_meanwhile(void)
+{
+	struct tun *more;
+
+	up(1);
+	vanish = true;
+	T_EQ(tun_open_queue(&more, q[0], &err), -ENODEV);
+	vanish = false;
+	T(more == NULL && strstr(err.msg, "gone"));
+	T_STR(shell("ip link show dev " DEV " 2>/dev/null"), "");
 	down();
 }
 
@@ -331,6 +349,7 @@ int main(int argc, char **argv)
 	T_RUN(test_other_workers);
 	T_RUN(test_first_closed);
 	T_RUN(test_renamed_and_gone);
+	T_RUN(test_gone_meanwhile);
 	T_RUN(test_no_multi);
 	T_RUN(test_no_steering);
 	T_RUN(test_no_right);
