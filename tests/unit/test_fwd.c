@@ -373,7 +373,7 @@ static void test_views(void)
 }
 
 /* A writer changes two fields together; a reader never sees one without the other. */
-enum { WRITES = 100000 };
+enum { WRITES = 2000000 };
 static bool writing;
 
 static void *writer(void *arg)

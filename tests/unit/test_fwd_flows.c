@@ -87,6 +87,27 @@ static void test_spread(void)
 	T(s.displaced < 32); /* a quarter full: sets of four seldom overflow */
 }
 
+/* Which keys share a set with the first one, nobody knows who does not know the seed. */
+static uint32_t shares(uint64_t seed, uint32_t n)
+{
+	fwd_flows_init(&s, list, CAP, seed);
+	return (uint32_t)((touch(FWD_FLOW_IN, n) - list) / FWD_FLOW_WAYS ==
+			  (touch(FWD_FLOW_IN, 0) - list) / FWD_FLOW_WAYS);
+}
+
+static void test_seeded(void)
+{
+	uint32_t both = 0, first = 0;
+
+	for (uint32_t n = 1; n < 4000; n++)
+		if (shares(1, n)) {
+			first++;
+			both += shares(0x123456789abcdefu, n);
+		}
+	t_note("%u share a set, %u of them with another seed", first, both);
+	T(first > 100 && both < first / 4);
+}
+
 static void test_over(void)
 {
 	struct fwd_flow_entry f = {.key = key_of(1), .flow.last_ns = 5};
@@ -298,6 +319,7 @@ int main(int argc, char **argv)
 	T_RUN(test_found_again);
 	T_RUN(test_bounded);
 	T_RUN(test_spread);
+	T_RUN(test_seeded);
 	T_RUN(test_over);
 	T_RUN(test_published_and_hidden);
 	T_RUN(test_decided_anew);
