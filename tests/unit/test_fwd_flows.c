@@ -159,8 +159,12 @@ static void test_published_and_hidden(void)
 	T(!gets(FWD_FLOW_IN, 1, &f));
 	e->seq++;
 	T(gets(FWD_FLOW_IN, 1, &f));
+	fwd_flow_note(e, &f); /* nothing new */
+	T(gets(FWD_FLOW_IN, 1, &f));
+	f.generation++;
 	fwd_flow_note(e, &f); /* not for workers any more */
 	T(!gets(FWD_FLOW_IN, 1, &f));
+	T_EQ(e->flow.generation, 10);
 	fwd_flow_publish(e, &f);
 	fwd_flow_hide(e);
 	T(!gets(FWD_FLOW_IN, 1, &f));

@@ -122,22 +122,19 @@ struct fwd_flow_entry *fwd_flows_find(const struct fwd_flows *t, enum fwd_flow_d
 }
 
 /* Expiry is computed anew for every packet, from two clocks: less than a second is no change. */
-static bool says(const struct fwd_flow_entry *e, const struct ps_flow *f, bool cached)
+static bool says(const struct fwd_flow_entry *e, const struct ps_flow *f)
 {
 	const struct ps_flow *have = &e->flow;
 
-	return e->cached == cached && have->peer == f->peer && have->generation == f->generation &&
+	return have->peer == f->peer && have->generation == f->generation &&
 	       have->resource == f->resource && have->nat == f->nat &&
 	       have->nat_port == f->nat_port &&
 	       !memcmp(have->nat_addr, f->nat_addr, sizeof(f->nat_addr)) &&
 	       have->expires_ns / NS_PER_SEC == f->expires_ns / NS_PER_SEC;
 }
 
-/* Most packets change nothing: then readers are not disturbed. */
 static void decide(struct fwd_flow_entry *e, const struct ps_flow *f, bool cached)
 {
-	if (says(e, f, cached))
-		return;
 	write_begin(e);
 	e->flow.peer = f->peer;
 	e->flow.generation = f->generation;
@@ -150,14 +147,17 @@ static void decide(struct fwd_flow_entry *e, const struct ps_flow *f, bool cache
 	write_end(e);
 }
 
+/* Most packets change nothing: then readers are not disturbed. */
 void fwd_flow_note(struct fwd_flow_entry *e, const struct ps_flow *f)
 {
-	decide(e, f, false);
+	if (!says(e, f))
+		decide(e, f, false);
 }
 
 void fwd_flow_publish(struct fwd_flow_entry *e, const struct ps_flow *f)
 {
-	decide(e, f, true);
+	if (!e->cached || !says(e, f))
+		decide(e, f, true);
 }
 
 void fwd_flow_hide(struct fwd_flow_entry *e)

@@ -59,8 +59,9 @@ struct fwd_flow_entry *fwd_flows_take(struct fwd_flows *t, enum fwd_flow_dir dir
 /* NULL: not there. */
 struct fwd_flow_entry *fwd_flows_find(const struct fwd_flows *t, enum fwd_flow_dir dir,
 				      const struct ps_flow_key *key);
-/* The decision about the flow, from f: peer, generation, expires_ns, resource and nat. note: it is
- * for the view, workers miss; publish: they may carry the flow. */
+/* The decision about the flow, from f: peer, generation, expires_ns, resource and nat. publish:
+ * workers may carry it. note: this packet was no reason to let them, so another decision than the
+ * present one is for the view only; one that is published already stays so. */
 void fwd_flow_note(struct fwd_flow_entry *e, const struct ps_flow *f);
 void fwd_flow_publish(struct fwd_flow_entry *e, const struct ps_flow *f);
 /* A miss for workers from now on; the view still has it. */

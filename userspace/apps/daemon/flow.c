@@ -185,8 +185,7 @@ static void name(struct daemon *d, struct fwd_flow_entry *e, const struct ps_flo
 	d->role->peer_info(d, f->peer, &e->peer_id, &v4, &v6, &n);
 }
 
-/* What may not be cached is shown only: should a worker have it from an earlier decision, it does
- * not any more. */
+/* What may not be cached is shown only, and takes away what workers have by another decision. */
 static void see(struct daemon *d, enum bpf_dir dir, const struct ps_flow_key *key,
 		const struct ps_flow *f, const struct tunnel_flow_grant *g, uint64_t packets,
 		uint64_t bytes, uint64_t now)
