@@ -184,63 +184,98 @@ static void wrote(void *ctx, const struct pw_out *o)
 	}
 }
 
-/* ---- the kernel ---- */
+/* ---- the executors that have what user space has let pass ---- */
 static bool is_bound(const struct ip_meta *m)
 {
 	return m->proto == IP_PROTO_TCP && m->tcp_flags & (IP_TCP_SYN | IP_TCP_FIN | IP_TCP_RST);
 }
 
+/* What the kernel, or a worker, makes of the packet there. */
+static enum ps_reason_id carry(struct pw_node *n, bool worker, bool in, uint32_t *slot,
+			       const struct pkt *p, struct pw_out *out)
+{
+	if (worker)
+		return in ? pw_worker_in(n, *slot, p, out) : pw_worker_out(n, p, slot, out);
+	return in ? pw_kernel_in(n, *slot, p, out) : pw_kernel_out(n, p, slot, out);
+}
+
+static void count_carried(struct pmt *t, bool worker, enum pmt_where where)
+{
+	if (worker) {
+		t->n.worker_carried++;
+		t->n.worker_by[where]++;
+	} else {
+		t->n.kernel_carried++;
+		t->n.kernel_by[where]++;
+	}
+}
+
+/* It came out of a cache as out: was that right? */
+static void judge_cached(struct pmt *t, const struct pmt_flow *f, bool worker, uint32_t slot,
+			 const struct pw_out *out)
+{
+	bool in = f->where == PMT_GATEWAY_IN || f->where == PMT_CLIENT_IN;
+	bool client = f->where == PMT_CLIENT_OUT || f->where == PMT_CLIENT_IN;
+	const struct pw_node *n = &t->w.node[client ? f->c : pw_gw(&t->w, f->g)];
+	uint8_t peer = client ? pw_gw(&t->w, f->g) : f->c;
+	const char *who = worker ? "worker" : "kernel";
+	struct ip_meta m;
+
+	if (!T_EQ(ip_packet_parse(out->b, out->len, &m), 0))
+		return;
+	if (!sum_ok(out, &m))
+		denied(t, who, "checksum", &m, f->c, f->g);
+	if (is_bound(&m) && !client && !same_endpoint(&m, &f->p.m, in))
+		denied(t, who, "where a translated connection begins or ends", &m, f->c, f->g);
+	if (!in && n->conn[slot].peer != peer) {
+		/* the flow is another peer's by now: judge it as that */
+		if (!n->conn[slot].used || n->conn[slot].peer == PW_NONE) {
+			denied(t, who, "to nobody", &m, f->c, f->g);
+			return;
+		}
+		peer = n->conn[slot].peer;
+	}
+	if (f->where == PMT_CLIENT_OUT)
+		judge_client_out(t, worker ? "worker, client, out" : "kernel, client, out", f->c,
+				 (uint8_t)(peer - PW_CLIENTS), &m);
+	else if (f->where == PMT_GATEWAY_IN)
+		judge_gateway_in(t, worker ? "worker, gateway, in" : "kernel, gateway, in", f->g,
+				 f->c, &f->p.m, &m, true);
+	else if (f->where == PMT_GATEWAY_OUT)
+		judge_gateway_out(t, worker ? "worker, gateway, out" : "kernel, gateway, out", f->g,
+				  peer, &f->p.m, &m, true);
+	else
+		judge_client_in(t, worker ? "worker, client, in" : "kernel, client, in", f->c, f->g,
+				&m);
+}
+
 /* Its reason; XDP_DELIVERED or TX_SENT: it carried it. */
-static enum ps_reason_id kernel_probe(struct pmt *t, const struct pmt_flow *f)
+static enum ps_reason_id cached_probe(struct pmt *t, const struct pmt_flow *f, bool worker)
 {
 	bool in = f->where == PMT_GATEWAY_IN || f->where == PMT_CLIENT_IN;
 	bool client = f->where == PMT_CLIENT_OUT || f->where == PMT_CLIENT_IN;
 	uint8_t node = client ? f->c : pw_gw(&t->w, f->g),
 		peer = client ? pw_gw(&t->w, f->g) : f->c;
-	struct pw_node *n = &t->w.node[node];
 	uint32_t slot = pw_slot(&t->w, node, peer);
 	enum ps_reason_id id;
 	struct pw_out out;
-	struct ip_meta m;
 
-	t->n.kernel_probes++;
+	t->n.kernel_probes += !worker;
 	if (in && slot == TUNNEL_NO_SLOT)
 		return PS_R_XDP_NO_SESSION;
-	id = in ? pw_kernel_in(n, slot, &f->p, &out) : pw_kernel_out(n, &f->p, &slot, &out);
+	id = carry(&t->w.node[node], worker, in, &slot, &f->p, &out);
 	if (id != (in ? PS_R_XDP_DELIVERED : PS_R_TX_SENT))
 		return id;
-	t->n.kernel_carried++;
-	t->n.kernel_by[f->where]++;
-	if (!T_EQ(ip_packet_parse(out.b, out.len, &m), 0))
-		return id;
-	if (!sum_ok(&out, &m))
-		denied(t, "kernel", "checksum", &m, f->c, f->g);
-	if (is_bound(&m) && !client && !same_endpoint(&m, &f->p.m, in))
-		denied(t, "kernel", "where a translated connection begins or ends", &m, f->c, f->g);
-	if (!in && n->conn[slot].peer != peer) {
-		/* the flow is another peer's by now: judge it as that */
-		if (!n->conn[slot].used || n->conn[slot].peer == PW_NONE) {
-			denied(t, "kernel", "to nobody", &m, f->c, f->g);
-			return id;
-		}
-		peer = n->conn[slot].peer;
-	}
-	if (f->where == PMT_CLIENT_OUT)
-		judge_client_out(t, "kernel, client, out", f->c, (uint8_t)(peer - PW_CLIENTS), &m);
-	else if (f->where == PMT_GATEWAY_IN)
-		judge_gateway_in(t, "kernel, gateway, in", f->g, f->c, &f->p.m, &m, true);
-	else if (f->where == PMT_GATEWAY_OUT)
-		judge_gateway_out(t, "kernel, gateway, out", f->g, peer, &f->p.m, &m, true);
-	else
-		judge_client_in(t, "kernel, client, in", f->c, f->g, &m);
+	count_carried(t, worker, f->where);
+	judge_cached(t, f, worker, slot, &out);
 	return id;
 }
 
-void pmt_kernel(struct pmt *t)
+void pmt_cached(struct pmt *t)
 {
 	for (uint32_t i = 0; i < PMT_FLOWS; i++)
-		if (t->flows[i].used)
-			kernel_probe(t, &t->flows[i]);
+		for (int worker = 0; t->flows[i].used && worker < 2; worker++)
+			cached_probe(t, &t->flows[i], worker);
 }
 
 static bool has_flow(const struct pkt *p)
@@ -248,202 +283,31 @@ static bool has_flow(const struct pkt *p)
 	return p->m.l4 == IP_L4_TCP || p->m.l4 == IP_L4_UDP || p->m.l4 == IP_L4_ICMP_ECHO;
 }
 
-/* User space has just let it pass: from now on the kernel does. */
+/* Did it, or was there a reason not to? Expired: one of several authorisations ends just now. */
+static bool was_right(enum ps_reason_id id)
+{
+	return id == PS_R_XDP_DELIVERED || id == PS_R_TX_SENT || id == PS_R_XDP_FLOW_EXPIRED ||
+	       id == PS_R_TX_FLOW_EXPIRED;
+}
+
+/* User space has just let it pass: from now on the others do. */
 static void flow_was_carried(struct pmt *t, enum pmt_where where, uint8_t c, uint8_t g,
 			     const struct pkt *p)
 {
 	struct pmt_flow f = {.used = true, .where = where, .c = c, .g = g, .p = *p};
-	enum ps_reason_id id;
 
 	if (!has_flow(p))
 		return;
-	if (is_bound(&p->m)) { /* of a translated flow user space's, else whoever's */
-		kernel_probe(t, &f);
-		return;
-	}
-	t->flows[pmt_roll(t, PMT_FLOWS)] = f;
-	id = kernel_probe(t, &f);
-	/* expired: one of several authorisations ends just now */
-	if (id == PS_R_XDP_DELIVERED || id == PS_R_TX_SENT || id == PS_R_XDP_FLOW_EXPIRED ||
-	    id == PS_R_TX_FLOW_EXPIRED)
-		return;
-	t->n.kernel_missed++;
-	tell(t, "kernel", "leaves what user space has let pass", &p->m, c, g);
-}
-
-/* ---- random packets ---- */
-static struct ipaddr far_address(struct pmt *t)
-{
-	static const char *const pool[] = {"10.9.9.9",	  "10.1.9.9",	 "10.1.2.9",
-					   "10.1.2.3",	  "172.16.5.5",	 "192.168.7.7",
-					   "192.168.8.8", "8.8.8.8",	 "8.9.9.9",
-					   "1.1.1.1",	  "127.0.0.1",	 "100.64.1.11",
-					   "100.64.1.10", "100.64.2.12", "100.100.111.1",
-					   "fd12::1",	  "fd12:3::1",	 "fd12:3::2",
-					   "2001:db8::1", "2002::1",	 "fd00:2021:1111::10b"};
-
-	return pkt_ip(pool[pmt_roll(t, sizeof(pool) / sizeof(*pool))]);
-}
-
-/* A proxy address some client has given out: as often one of c's own as of any. */
-static struct ipaddr proxy_address(struct pmt *t, uint8_t c)
-{
-	const struct pm_client *k = &t->m.client[pmt_roll(t, 4) ? c : pmt_roll(t, PMT_CLIENTS)];
-	const struct pm_name *n;
-	int f = pmt_roll(t, 2) != 0;
-
-	if (!k->name_count)
-		return pkt_ip("100.96.0.77");
-	n = &k->names[pmt_roll(t, k->name_count)];
-	f = n->has[f] ? f : !f;
-	return n->proxy[f][pmt_roll(t, 4)];
-}
-
-static struct ipaddr own_address(const struct pmt *t, uint8_t node, uint8_t family)
-{
-	return family == 4 ? t->w.node[node].tun4 : t->w.node[node].tun6;
-}
-
-static uint16_t far_port(struct pmt *t)
-{
-	static const uint16_t ports[] = {0,   52,  53,	54,   79,    80,   81,
-					 442, 443, 444, 8080, 53535, 65535};
-
-	return ports[pmt_roll(t, sizeof(ports) / sizeof(*ports))];
-}
-
-/* near: the client's port, or identifier. */
-static struct pkt packet(struct pmt *t, const struct ipaddr *src, const struct ipaddr *dst,
-			 bool to_far, uint16_t near)
-{
-	static const uint8_t protos[] = {IP_PROTO_TCP, IP_PROTO_TCP,  IP_PROTO_UDP,
-					 IP_PROTO_UDP, IP_PROTO_ICMP, 47};
-	uint8_t proto = protos[pmt_roll(t, sizeof(protos))];
-	uint16_t far = far_port(t);
-
-	if (proto == IP_PROTO_ICMP && src->family == 6)
-		proto = IP_PROTO_ICMPV6;
-	if (proto == IP_PROTO_ICMP || proto == IP_PROTO_ICMPV6) {
-		uint16_t other = proto == IP_PROTO_ICMP ? 13 : 139;
-
-		/* requests to there, replies from there, seldom something else */
-		if (!pmt_roll(t, 8))
-			return pkt_make(src, dst, proto, other, near, 8);
-		return pkt_make(src, dst, proto, to_far || src->family == 4 ? 0 : 129, near, 8);
-	}
-	return pkt_make(src, dst, proto, to_far ? near : far, to_far ? far : near, 8);
-}
-
-static uint16_t near_port(struct pmt *t, const struct ipaddr *far)
-{
-	return (uint16_t)((pm_proxy_range(far) ? 7000 : 5000) + pmt_roll(t, 3));
-}
-
-/* An address the client may hope for: of one of its resources. */
-static struct ipaddr hopeful_address(struct pmt *t, uint8_t c)
-{
-	const struct pm_client *k = &t->m.client[c];
-	uint8_t r = (uint8_t)pmt_roll(t, PW_RESOURCES);
-	struct ipaddr a = far_address(t);
-
-	while (r < PW_RESOURCES && !k->has[r].present)
-		r++;
-	if (r == PW_RESOURCES)
-		return a;
-	if (k->has[r].def.type == TUNNEL_RESOURCE_DNS)
-		return proxy_address(t, c);
-	for (int i = 0; i < 12 && !pm_covers(&k->has[r].def, &a); i++)
-		a = far_address(t);
-	return a;
-}
-
-/* From a client to somewhere, perhaps under a name that is not its own. */
-static struct pkt from_client(struct pmt *t, uint8_t c)
-{
-	uint32_t kind = pmt_roll(t, 20);
-	struct ipaddr dst, src;
-
-	if (kind < 13)
-		dst = hopeful_address(t, c);
-	else if (kind < 16)
-		dst = proxy_address(t, c);
-	else if (kind < 19)
-		dst = far_address(t);
-	else
-		dst = own_address(t, pw_gw(&t->w, (uint8_t)pmt_roll(t, PMT_GATEWAYS)),
-				  pmt_roll(t, 2) ? 4 : 6);
-	src = own_address(t, pmt_roll(t, 16) ? c : (uint8_t)pmt_roll(t, PMT_CLIENTS), dst.family);
-	if (!pmt_roll(t, 40))
-		src.b[3] ^= 1;
-	return packet(t, &src, &dst, true, near_port(t, &dst));
-}
-
-/* The answer to something that went out at g; false: nothing did lately. */
-static bool reply(struct pmt *t, uint8_t g, uint8_t c, struct pkt *out)
-{
-	const struct pm_session *s = t->m.gateway[g].sessions;
-	uint32_t at = pmt_roll(t, PM_SESSIONS);
-	const struct pmt_flow *f;
-	struct ipaddr dst;
-
-	for (uint32_t i = 0; i < PM_SESSIONS && pmt_roll(t, 400); i++) {
-		const struct pm_session *e = &s[(at + i) % PM_SESSIONS];
-		uint8_t proto = e->kind;
-
-		if (!e->used || e->c != c || (e->dead_ns && pmt_roll(t, 8)))
+	if (!is_bound(&p->m)) /* else of a translated flow user space's, else whoever's */
+		t->flows[pmt_roll(t, PMT_FLOWS)] = f;
+	for (int worker = 0; worker < 2; worker++) {
+		if (was_right(cached_probe(t, &f, worker)) || is_bound(&p->m))
 			continue;
-		dst = own_address(t, c, e->real.family);
-		if (proto == IP_PROTO_ICMP && dst.family == 6)
-			proto = IP_PROTO_ICMPV6;
-		*out = proto == e->kind && proto != IP_PROTO_ICMP
-			       ? pkt_make(&e->real, &dst, proto, far_port(t), e->outside, 8)
-			       : pkt_make(&e->real, &dst, proto, dst.family == 4 ? 0 : 129,
-					  e->outside, 8);
-		return true;
+		t->n.kernel_missed += !worker;
+		t->n.worker_missed += worker != 0;
+		tell(t, worker ? "worker" : "kernel", "leaves what user space has let pass", &p->m,
+		     c, g);
 	}
-	at = pmt_roll(t, PMT_FLOWS);
-	for (uint32_t i = 0; i < PMT_FLOWS; i++) {
-		const struct ip_meta *m;
-
-		f = &t->flows[(at + i) % PMT_FLOWS];
-		m = &f->p.m;
-		if (!f->used || f->where != PMT_GATEWAY_IN || f->c != c || f->g != g ||
-		    pm_proxy_range(&m->dst))
-			continue;
-		*out = m->l4 == IP_L4_ICMP_ECHO
-			       ? pkt_make(&m->dst, &m->src, m->proto, m->family == 4 ? 0 : 129,
-					  m->icmp_id, 8)
-			       : pkt_make(&m->dst, &m->src, m->proto, m->dport, m->sport, 8);
-		return true;
-	}
-	return false;
-}
-
-/* From the LAN behind g to client c: a reply, or anything. */
-static struct pkt from_lan(struct pmt *t, uint8_t g, uint8_t c)
-{
-	struct ipaddr src = far_address(t), dst;
-	struct pkt p;
-
-	if (pmt_roll(t, 4) && reply(t, g, c, &p))
-		return p;
-	if (!pmt_roll(t, 20))
-		src = own_address(t, pw_gw(&t->w, g), pmt_roll(t, 2) ? 4 : 6);
-	dst = own_address(t, c, src.family);
-	return packet(t, &src, &dst, false,
-		      (uint16_t)((pmt_roll(t, 2) ? 7000 : 5000) + pmt_roll(t, 3)));
-}
-
-/* Now and then a connection begins or ends with it. */
-static void roll_flags(struct pmt *t, struct pkt *p)
-{
-	static const uint8_t flags[] = {IP_TCP_SYN, IP_TCP_SYN | IP_TCP_ACK,
-					IP_TCP_FIN | IP_TCP_ACK, IP_TCP_RST};
-
-	if (p->m.proto != IP_PROTO_TCP || pmt_roll(t, 16))
-		return;
-	p->b[p->m.l4_off + 13] = flags[pmt_roll(t, sizeof(flags))];
-	T_EQ(ip_packet_parse(p->b, p->len, &p->m), 0);
 }
 
 /* ---- probes ---- */
@@ -461,14 +325,14 @@ static void expect(struct pmt *t, const char *what, const struct pmt_sent *s, bo
 
 static void probe_app(struct pmt *t, uint8_t c)
 {
-	struct pkt p = from_client(t, c);
+	struct pkt p = pmt_from_client(t, c);
 	struct pm_out o = pm_client_out(&t->m, c, &p.m);
 	bool pass = o.fate == PM_PASS && pw_link_ok(&t->w, c, o.gateway);
 	struct pm_verdict v = {0};
 	struct pmt_sent *s;
 
 	if (o.fate == PM_PASS) /* of two SYNs only one would be held */
-		roll_flags(t, &p);
+		pmt_roll_flags(t, &p);
 	s = numbered(t, c, false, &p);
 	if (pass)
 		v = pm_gateway_in(&t->m, o.gateway, c, &p.m);
@@ -490,13 +354,13 @@ static void probe_app(struct pmt *t, uint8_t c)
 /* A client that keeps no rules, on its session with a gateway. */
 static void probe_rogue_client(struct pmt *t, uint8_t c, uint8_t g)
 {
-	struct pkt p = from_client(t, c);
+	struct pkt p = pmt_from_client(t, c);
 	struct pmt_sent *s;
 	struct pm_verdict v;
 
 	if (!pw_link_ok(&t->w, c, g))
 		return;
-	roll_flags(t, &p);
+	pmt_roll_flags(t, &p);
 	s = numbered(t, c, true, &p);
 	v = pm_gateway_in(&t->m, g, c, &p.m);
 	pw_rogue_send(&t->w, c, pw_gw(&t->w, g), p.b, p.len);
@@ -510,14 +374,14 @@ static void probe_rogue_client(struct pmt *t, uint8_t c, uint8_t g)
 
 static void probe_lan(struct pmt *t, uint8_t g, uint8_t c)
 {
-	struct pkt p = from_lan(t, g, c), got = {0};
+	struct pkt p = pmt_from_lan(t, g, c), got = {0};
 	struct pm_verdict v = pm_gateway_out(&t->m, g, c, &p.m);
 	bool ok = v.allowed && pw_link_ok(&t->w, c, g);
 	uint32_t before = t->w.out_count;
 	struct ip_meta m = p.m;
 	struct pmt_sent *s;
 
-	roll_flags(t, &p);
+	pmt_roll_flags(t, &p);
 	s = numbered(t, pw_gw(&t->w, g), false, &p);
 	if (v.nat)
 		m.src = v.addr;
@@ -539,14 +403,15 @@ static void probe_lan(struct pmt *t, uint8_t g, uint8_t c)
 
 static void probe_rogue_gateway(struct pmt *t, uint8_t g, uint8_t c)
 {
-	struct ipaddr src = pmt_roll(t, 2) ? proxy_address(t, c) : far_address(t), dst;
+	struct ipaddr src = pmt_roll(t, 2) ? pmt_proxy_address(t, c) : pmt_far_address(t), dst;
 	struct pmt_sent *s;
 	struct pkt p;
 
 	if (!pw_link_ok(&t->w, c, g))
 		return;
-	dst = own_address(t, pmt_roll(t, 12) ? c : (uint8_t)pmt_roll(t, PMT_CLIENTS), src.family);
-	p = packet(t, &src, &dst, false, 5000);
+	dst = pmt_own_address(t, pmt_roll(t, 12) ? c : (uint8_t)pmt_roll(t, PMT_CLIENTS),
+			      src.family);
+	p = pmt_packet(t, &src, &dst, false, 5000);
 	s = numbered(t, pw_gw(&t->w, g), true, &p);
 	pw_rogue_send(&t->w, pw_gw(&t->w, g), c, p.b, p.len);
 	expect(t, "from a gateway", s, pm_client_in(&t->m, c, g, &p.m), false, c, g);

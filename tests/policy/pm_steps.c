@@ -383,9 +383,9 @@ void pmt_step(struct pmt *t)
 	if (pmt_roll(t, 4))
 		pw_timers(&t->w);
 	step(t);
-	pmt_kernel(t);
+	pmt_cached(t);
 	some_of_everything(t);
-	pmt_kernel(t);
+	pmt_cached(t);
 }
 
 bool pmt_open(struct pmt *t, uint64_t seed, bool bpf)

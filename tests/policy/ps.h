@@ -8,6 +8,7 @@
 #ifndef PENSTOCK_TESTS_PS_H
 #define PENSTOCK_TESTS_PS_H
 #include "tests/policy/pw_kernel.h"
+#include "tests/policy/pw_worker.h"
 
 enum { PS_SAID = 128 };
 
@@ -64,10 +65,15 @@ struct pkt ps_reaches(uint8_t c, const struct pkt *p, uint8_t g, const struct ip
 /* The LAN answers what ps_reaches returned; the client gets the answer to p. */
 void ps_replies(uint8_t g, const struct pkt *at_lan, uint8_t c, const struct pkt *p);
 struct pkt ps_exchange(uint8_t c, const struct pkt *p, uint8_t g, const struct ipaddr *real);
-/* The kernels at both ends carry the flow as user space has just done, both ways. */
+/* What the node's kernel makes of the packet (pw_kernel.h); its workers do the same. */
+enum ps_reason_id ps_cached_in(struct pw_node *n, uint32_t slot, const struct pkt *p,
+			       struct pw_out *out);
+enum ps_reason_id ps_cached_out(struct pw_node *n, const struct pkt *p, uint32_t *slot,
+				struct pw_out *out);
+/* The kernels and workers at both ends carry the flow as user space has just done, both ways. */
 void ps_carried(uint8_t c, const struct pkt *p, uint8_t g, const struct pkt *at_lan);
-/* What the gateway's kernel would do with p of the client. */
-enum ps_reason_id ps_kernel_in(uint8_t c, const struct pkt *p, uint8_t g);
+/* What the gateway's kernel, and its workers, would do with p of the client. */
+enum ps_reason_id ps_lets_in(uint8_t c, const struct pkt *p, uint8_t g);
 /* The client sends p, whatever it knows; the gateway refuses for that reason and tells the client
  * so, or (ICMP_ERROR_NONE) does not. Nothing else happens. */
 void ps_refused(uint8_t c, const struct pkt *p, uint8_t g, enum ps_reason_id why,

@@ -250,7 +250,7 @@ void s21_gateway_vanishes_next_packet_asks(void)
 	ps_quiet();
 	pw_link_lost(&pw, 0, 0, true, false);
 	T_EQ(pw_slot(&pw, 0, PW_CLIENTS), TUNNEL_NO_SLOT);
-	T(pw_kernel_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
+	T(ps_cached_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
 	T_EQ(pw.intent_count, 0); /* nobody is asked for nothing */
 	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
 	T_EQ(pw_app_send(&pw, 0, &q), PS_R_UTX_BUFFERED);
@@ -391,7 +391,7 @@ void s24_goodbye_both_directions(void)
 	T(pw_slot(&pw, 0, PW_CLIENTS) != TUNNEL_NO_SLOT);
 	ps_arrives(0, false);
 	T_EQ(pw_slot(&pw, 0, PW_CLIENTS), TUNNEL_NO_SLOT); /* at once, not when it is silent */
-	T(pw_kernel_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
+	T(ps_cached_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
 	T_EQ(pw.control_count, 0); /* it is not answered */
 	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BUFFERED);
 	T_EQ(ps_asked(0, 1), 2);
@@ -412,7 +412,7 @@ void s24_goodbye_both_directions(void)
 	slot = ps_slot(PW_CLIENTS, 0);
 	ps_arrives(0, false);
 	T_EQ(pw_slot(&pw, PW_CLIENTS, 0), TUNNEL_NO_SLOT);
-	T(pw_kernel_in(&pw.node[PW_CLIENTS], slot, &p, &out) != PS_R_XDP_DELIVERED);
+	T(ps_cached_in(&pw.node[PW_CLIENTS], slot, &p, &out) != PS_R_XDP_DELIVERED);
 	T_EQ(pw.control_count, 0);
 	T(tgw_find_client(&pw.node[PW_CLIENTS].d->tgw, &pw.node[0].id) != TUNNEL_NO_SLOT);
 	got = ps_mirror(&p);

@@ -233,7 +233,7 @@ void s06_records_change_old_sessions_stay(void)
 	fresh = ps_mirror(&lan);
 	T_EQ(pw_lan_send(&pw, 0, &fresh), PS_R_UTX_NAT_EXPIRED);
 	ps_quiet();
-	T(ps_kernel_in(0, &p, 0) != PS_R_XDP_DELIVERED);
+	T(ps_lets_in(0, &p, 0) != PS_R_XDP_DELIVERED);
 	ps_exchange(0, &p, 0, &real_b);
 	ps_close();
 }

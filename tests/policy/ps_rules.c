@@ -162,7 +162,7 @@ void s08_filters_overlap_icmp_ports_prohibited(void)
 
 	/* Others from now on: what the kernel carried by the old ones is over. */
 	p = ps_packet(0, &ports, IP_PROTO_TCP, 5000, 8000);
-	T_EQ(ps_kernel_in(0, &p, 0), PS_R_XDP_DELIVERED);
+	T_EQ(ps_lets_in(0, &p, 0), PS_R_XDP_DELIVERED);
 	r.filters[0].first = 8001;
 	ps_define(r);
 	prohibited(&ports, IP_PROTO_TCP, 8000);
@@ -185,10 +185,10 @@ static void app_spoofs(const struct ipaddr *src)
 	uint32_t slot;
 
 	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_BAD_SOURCE);
-	T(pw_kernel_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
+	T(ps_cached_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
 	/* a client that sends it all the same; the answer it gets is not for its applications */
 	T_EQ(pw_rogue_send(&pw, 0, GW0, p.b, p.len), PS_R_URX_BAD_SOURCE);
-	T(ps_kernel_in(0, &p, 0) != PS_R_XDP_DELIVERED);
+	T(ps_lets_in(0, &p, 0) != PS_R_XDP_DELIVERED);
 	ps_quiet();
 	got = ps_udp(0, &far1, 5000, 80);
 	ps_exchange(0, &got, 0, &far1);
@@ -201,7 +201,7 @@ static void gateway_spoofs(const struct ipaddr *src, const struct ipaddr *dst,
 	struct pw_out out;
 
 	T_EQ(pw_rogue_send(&pw, GW0, 0, p.b, p.len), want);
-	T(pw_kernel_in(&pw.node[0], ps_slot(0, GW0), &p, &out) != PS_R_XDP_DELIVERED);
+	T(ps_cached_in(&pw.node[0], ps_slot(0, GW0), &p, &out) != PS_R_XDP_DELIVERED);
 	ps_quiet();
 }
 
@@ -266,7 +266,7 @@ static void expired(const struct pkt *p, const struct pkt *at_lan)
 	struct pw_out out;
 	uint32_t slot;
 
-	T(pw_kernel_out(&pw.node[GW0], &back, &slot, &out) != PS_R_TX_SENT);
+	T(ps_cached_out(&pw.node[GW0], &back, &slot, &out) != PS_R_TX_SENT);
 	ps_refused(0, p, 0, PS_R_URX_AUTH_EXPIRED, ICMP_ERROR_PROHIBITED);
 	T(pw_lan_send(&pw, 0, &back) != PS_R_UTX_SENT);
 	ps_quiet();
@@ -306,8 +306,8 @@ void s12_expiry_one_second_either_side(void)
 	still_permitted(0, &q, &real);
 	still_permitted(1, &other, &far1);
 	pw_jump(&pw, end_ns - pw.now - 1);
-	T_EQ(ps_kernel_in(0, &p, 0), PS_R_XDP_DELIVERED);
-	T_EQ(ps_kernel_in(0, &q, 0), PS_R_XDP_DELIVERED);
+	T_EQ(ps_lets_in(0, &p, 0), PS_R_XDP_DELIVERED);
+	T_EQ(ps_lets_in(0, &q, 0), PS_R_XDP_DELIVERED);
 	ps_exchange(0, &p, 0, &far1);
 	ps_exchange(0, &q, 0, &real);
 
@@ -336,7 +336,7 @@ void s12_expiry_one_second_either_side(void)
 	ps_deliver();
 	still_permitted(1, &other, &far1);
 	pw_jump(&pw, end_ns - pw.now - 1);
-	T_EQ(ps_kernel_in(1, &other, 0), PS_R_XDP_DELIVERED);
+	T_EQ(ps_lets_in(1, &other, 0), PS_R_XDP_DELIVERED);
 	pw_jump(&pw, 1);
 	ps_refused(1, &other, 0, PS_R_URX_AUTH_EXPIRED, ICMP_ERROR_PROHIBITED);
 	ps_close();
@@ -363,7 +363,7 @@ void s13_revoked_while_gateway_offline(void)
 	pw_policy_set(&pw, 0, 1, false, 0);
 	ps_deliver();
 	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_NO_PEER);
-	T(pw_kernel_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
+	T(ps_cached_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
 	T_EQ(pw.intent_count, 0);
 	T_EQ(pw_rogue_send(&pw, 0, GW0, p.b, p.len), PS_R_URX_DELIVERED);
 	got = ps_took(GW0);
@@ -374,11 +374,11 @@ void s13_revoked_while_gateway_offline(void)
 
 	/* It comes back, is told what is permitted, and does not need to be told what is not. */
 	pw_advance(&pw, 60 * NS_PER_SEC);
-	T_EQ(ps_kernel_in(0, &p, 0), PS_R_XDP_DELIVERED);
+	T_EQ(ps_lets_in(0, &p, 0), PS_R_XDP_DELIVERED);
 	pw_portal_join(&pw, GW0);
 	ps_deliver();
 	ps_refused(0, &p, 0, PS_R_URX_REVOKED, ICMP_ERROR_NONE);
-	T(pw_kernel_out(&pw.node[GW0], &back, &slot, &out) != PS_R_TX_SENT);
+	T(ps_cached_out(&pw.node[GW0], &back, &slot, &out) != PS_R_TX_SENT);
 	T_EQ(pw_lan_send(&pw, 0, &back), PS_R_UTX_REVOKED);
 	ps_quiet();
 	still_permitted(1, &other, &far1);
@@ -457,13 +457,13 @@ void s18_internet_switch_routes_and_dns(void)
 	T(routed("10.1.0.0/16"));
 	T_EQ(pw.node[0].route_count, routes);
 	resolves("three.example", false);
-	T(pw_kernel_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
+	T(ps_cached_out(&pw.node[0], &p, &slot, &out) != PS_R_TX_SENT);
 	T_EQ(pw_app_send(&pw, 0, &p), PS_R_UTX_NO_PEER);
 	T_EQ(pw_app_send(&pw, 0, &p6), PS_R_UTX_NO_PEER);
 	T_EQ(ps_asked(0, 2), 1);
 	back = ps_mirror(&p);
 	T_EQ(pw_lan_send(&pw, 0, &back), PS_R_UTX_SENT);
-	T(pw_kernel_in(&pw.node[0], ps_slot(0, GW0), &back, &out) != PS_R_XDP_DELIVERED);
+	T(ps_cached_in(&pw.node[0], ps_slot(0, GW0), &back, &out) != PS_R_XDP_DELIVERED);
 	T_EQ(ps_count(0, PS_R_URX_REVOKED), 1);
 	ps_quiet();
 	p = ps_udp(0, &far1, 5000, 80);

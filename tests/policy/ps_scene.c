@@ -266,6 +266,40 @@ static struct pkt of_out(const struct pw_out *o)
 	return p;
 }
 
+/* What is not a matter of time is the same for both. */
+static bool agree(enum ps_reason_id kernel, enum ps_reason_id worker, const struct pw_out *a,
+		  const struct pw_out *b)
+{
+	bool carried = kernel == PS_R_XDP_DELIVERED || kernel == PS_R_TX_SENT;
+
+	return T_EQ(carried, worker == PS_R_XDP_DELIVERED || worker == PS_R_TX_SENT) &&
+	       (!carried || (T_EQ(a->len, b->len) && T_MEM(a->b, b->b, b->len)));
+}
+
+enum ps_reason_id ps_cached_in(struct pw_node *n, uint32_t slot, const struct pkt *p,
+			       struct pw_out *out)
+{
+	enum ps_reason_id id = pw_kernel_in(n, slot, p, out);
+	struct pw_out other = {0};
+
+	agree(id, pw_worker_in(n, slot, p, &other), out, &other);
+	return id;
+}
+
+enum ps_reason_id ps_cached_out(struct pw_node *n, const struct pkt *p, uint32_t *slot,
+				struct pw_out *out)
+{
+	enum ps_reason_id id;
+	struct pw_out other = {0};
+	uint32_t to = TUNNEL_NO_SLOT;
+
+	*slot = TUNNEL_NO_SLOT;
+	id = pw_kernel_out(n, p, slot, out);
+	agree(id, pw_worker_out(n, p, &to, &other), out, &other);
+	T_EQ(to, *slot);
+	return id;
+}
+
 void ps_carried(uint8_t c, const struct pkt *p, uint8_t g, const struct pkt *at_lan)
 {
 	struct pw_node *a = &pw.node[c], *b = &pw.node[pw_gw(&pw, g)];
@@ -274,32 +308,32 @@ void ps_carried(uint8_t c, const struct pkt *p, uint8_t g, const struct pkt *at_
 	struct pw_out out = {0};
 
 	pw_advance(&pw, 50 * NS_PER_MS); /* no longer new */
-	if (!T_EQ(pw_kernel_out(a, p, &slot, &out), PS_R_TX_SENT))
+	if (!T_EQ(ps_cached_out(a, p, &slot, &out), PS_R_TX_SENT))
 		return;
 	T_EQ(slot, pw_slot(&pw, c, b->index));
 	got = of_out(&out);
 	ps_same(&got, p);
-	if (!T_EQ(pw_kernel_in(b, ps_slot(b->index, c), &got, &out), PS_R_XDP_DELIVERED))
+	if (!T_EQ(ps_cached_in(b, ps_slot(b->index, c), &got, &out), PS_R_XDP_DELIVERED))
 		return;
 	got = of_out(&out);
 	ps_same(&got, at_lan);
-	if (!T_EQ(pw_kernel_out(b, &back, &slot, &out), PS_R_TX_SENT))
+	if (!T_EQ(ps_cached_out(b, &back, &slot, &out), PS_R_TX_SENT))
 		return;
 	T_EQ(slot, pw_slot(&pw, b->index, c));
 	got = of_out(&out);
 	ps_same(&got, &want);
-	if (!T_EQ(pw_kernel_in(a, ps_slot(c, b->index), &got, &out), PS_R_XDP_DELIVERED))
+	if (!T_EQ(ps_cached_in(a, ps_slot(c, b->index), &got, &out), PS_R_XDP_DELIVERED))
 		return;
 	got = of_out(&out);
 	ps_same(&got, &want);
 }
 
-enum ps_reason_id ps_kernel_in(uint8_t c, const struct pkt *p, uint8_t g)
+enum ps_reason_id ps_lets_in(uint8_t c, const struct pkt *p, uint8_t g)
 {
 	struct pw_node *b = &pw.node[pw_gw(&pw, g)];
 	struct pw_out out;
 
-	return pw_kernel_in(b, ps_slot(b->index, c), p, &out);
+	return ps_cached_in(b, ps_slot(b->index, c), p, &out);
 }
 
 void ps_is_error(const struct pkt *got, const struct pkt *p, enum icmp_error kind)
@@ -327,7 +361,7 @@ void ps_refused(uint8_t c, const struct pkt *p, uint8_t g, enum ps_reason_id why
 	ps_quiet();
 	T_EQ(pw_rogue_send(&pw, c, pw_gw(&pw, g), p->b, p->len), why);
 	T_EQ(ps_count(pw_gw(&pw, g), why), before + 1);
-	T(ps_kernel_in(c, p, g) != PS_R_XDP_DELIVERED);
+	T(ps_lets_in(c, p, g) != PS_R_XDP_DELIVERED);
 	if (kind != ICMP_ERROR_NONE) {
 		got = ps_took(c);
 		ps_is_error(&got, p, kind);

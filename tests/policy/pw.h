@@ -218,6 +218,9 @@ enum pw_fault {
 	PW_FAULT_RETAIN,	 /* what init does not list stays */
 	PW_FAULT_PATTERN,	 /* gateways set up names of any pattern */
 	PW_FAULT_CLIENT_IN,	 /* clients take whatever a gateway sends */
+	PW_FAULT_WORKER_STALE,	 /* workers take flows of any generation */
+	PW_FAULT_WORKER_EXPIRY,	 /* workers' flows never expire */
+	PW_FAULT_WORKER_HIDE,	 /* what workers have is taken from them by nothing else */
 	PW_FAULTS,
 };
 

@@ -88,7 +88,7 @@ static bool start(struct pw_node *n)
 	memset(n->conn, 0, sizeof(n->conn));
 	n->tick_ns = n->w->now + NS_PER_SEC;
 	return T_EQ(fwd_init(&d->fwd, &d->fwd_mem, seed), 0) && T_EQ(mtu_open(d), 0) &&
-	       T_EQ(data_open(d), 0) && T_EQ(d->role->init(d), 0);
+	       T_EQ(flow_init(d), 0) && T_EQ(data_open(d), 0) && T_EQ(d->role->init(d), 0);
 }
 
 static void stop(struct pw_node *n)
@@ -102,6 +102,7 @@ static void stop(struct pw_node *n)
 		d->role->fini(d);
 	}
 	mtu_close(d);
+	flow_fini(d);
 	data_close(d);
 	free(d->memo);
 	free(d->seen);

@@ -564,3 +564,25 @@ WRAP(enum ps_reason_id, tcl_check_in, const struct tcl *c, uint32_t slot, const 
 
 	return fault(PW_FAULT_CLIENT_IN) ? PS_R_URX_DELIVERED : r;
 }
+
+REAL(bool, fwd_flows_get, const struct fwd_flows *t, enum fwd_flow_dir dir,
+     const struct ps_flow_key *key, struct ps_flow *copy, struct fwd_flow_entry **e);
+WRAP(bool, fwd_flows_get, const struct fwd_flows *t, enum fwd_flow_dir dir,
+     const struct ps_flow_key *key, struct ps_flow *copy, struct fwd_flow_entry **e)
+{
+	if (!__real_fwd_flows_get(t, dir, key, copy, e))
+		return false;
+	for (uint8_t i = 0; fault(PW_FAULT_WORKER_STALE) && i < PW_NODES; i++)
+		if (pw_the->node[i].d && &pw_the->node[i].d->flows == t)
+			copy->generation = pw_the->node[i].d->fwd.mem.peer[copy->peer].generation;
+	if (fault(PW_FAULT_WORKER_EXPIRY))
+		copy->expires_ns = PS_NEVER;
+	return true;
+}
+
+REAL(void, fwd_flow_hide, struct fwd_flow_entry *e);
+WRAP(void, fwd_flow_hide, struct fwd_flow_entry *e)
+{
+	if (!fault(PW_FAULT_WORKER_HIDE))
+		__real_fwd_flow_hide(e);
+}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Policy against its model: random resources, filters, overlaps, revocations, expiries, names,
- * roams and portal restarts; after each step random packets, in user space and in the kernel's
- * tables, are to fare as the model says. STEPS and SEED (environment) set how many and which; the
- * last line tells. Then the same with a fault switched on, once for each, to see that it would be
- * noticed. */
+ * roams and portal restarts; after each step random packets, in user space, in the kernel's
+ * tables and in the workers', are to fare as the model says. STEPS and SEED (environment) set how
+ * many and which; the last line tells. Then the same with a fault switched on, once for each, to
+ * see that it would be noticed. */
 #include <stdlib.h>
 #include "tests/policy/pm_test.h"
 
@@ -20,6 +20,9 @@ static const char *const fault_names[PW_FAULTS] = {
 	[PW_FAULT_RETAIN] = "what init does not list stays",
 	[PW_FAULT_PATTERN] = "gateways set up names of any pattern",
 	[PW_FAULT_CLIENT_IN] = "clients take whatever a gateway sends",
+	[PW_FAULT_WORKER_STALE] = "workers take flows of any generation",
+	[PW_FAULT_WORKER_EXPIRY] = "workers' flows never expire",
+	[PW_FAULT_WORKER_HIDE] = "workers keep what is taken from them",
 };
 
 static struct pmt t;
@@ -62,12 +65,13 @@ static void against_model(bool bpf, uint64_t steps)
 	T_EQ(t.n.denied_delivered, 0);
 	T_EQ(t.n.allowed_dropped, 0);
 	T_EQ(t.n.kernel_missed, 0);
+	T_EQ(t.n.worker_missed, 0);
 	T_EQ(t.n.twice, 0);
 	T_EQ(t.n.differs, 0);
 	T_EQ(t.m.unexpected, 0);
 	T(is_clean());
-	T(t.n.kernel_carried > 10 * steps && t.n.allowed > steps / 5 &&
-	  t.n.translated > steps / 10);
+	T(t.n.kernel_carried > 10 * steps && t.n.worker_carried > 10 * steps &&
+	  t.n.allowed > steps / 5 && t.n.translated > steps / 10);
 	t_note("probes=%llu allowed=%llu denied=%llu held=%llu translated=%llu icmp=%llu "
 	       "allowed_dropped=%llu",
 	       (unsigned long long)t.n.probes, (unsigned long long)t.n.allowed,
@@ -82,6 +86,11 @@ static void against_model(bool bpf, uint64_t steps)
 	       (unsigned long long)t.n.kernel_by[1], (unsigned long long)t.n.kernel_by[2],
 	       (unsigned long long)t.n.kernel_by[3], (unsigned long long)t.n.kernel_missed,
 	       (unsigned long long)t.n.ambiguous);
+	t_note("worker_carried=%llu (client out %llu, gateway in %llu, gateway out %llu, client in "
+	       "%llu) worker_missed=%llu",
+	       (unsigned long long)t.n.worker_carried, (unsigned long long)t.n.worker_by[0],
+	       (unsigned long long)t.n.worker_by[1], (unsigned long long)t.n.worker_by[2],
+	       (unsigned long long)t.n.worker_by[3], (unsigned long long)t.n.worker_missed);
 	pw_close(&t.w);
 }
 
@@ -106,7 +115,7 @@ static bool noticed(enum pw_fault f)
 	t.quiet = true;
 	while (t.n.steps < FAULT_FROM)
 		one_step();
-	seen = !is_clean() || t.n.kernel_missed;
+	seen = !is_clean() || t.n.kernel_missed || t.n.worker_missed;
 	T(!seen); /* nothing differs before it is on */
 	t.w.fault = f;
 	while (!t.n.denied_delivered && t.n.steps < FAULT_FROM + FAULT_STEPS)
