@@ -105,10 +105,9 @@ int udp_rebind(struct udp *u, struct io_err *err);
 int udp_open_member(struct udp **out, const struct udp *first, struct io_err *err);
 
 /* Spread what comes over the members: WireGuard data messages, bare or in a TURN channel, to member
- * 1 + hash(source address, source port, channel number) % workers, everything else to member 0. So
- * one path is one member's, and its order one thread's, but for what the kernel joined: that goes
- * where the first of it belongs. A worker may therefore get any message, and a relay's channels,
- * being joined with one another, may each be at several members at a time.
+ * 1 + hash(source address, source port) % workers, everything else to member 0. So one path is one
+ * member's, a relay's channels all the same one's, and its order one thread's. What the kernel
+ * joined goes where the first of it belongs: a worker may get any message.
  * Call when 1 + workers members are open; were there fewer, the kernel would spread by a hash of
  * its own, as it does until this call. 0 workers: everything to `first`. 0, or -errno with err:
  * then close the members. */

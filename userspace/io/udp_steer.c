@@ -4,10 +4,14 @@
  * and the same decision in C for tests. The contract is in udp.h.
  *
  *     payload                                   member
- *     04 00 00 00 …             data message    1 + hash(source address, source port, 0) % workers
- *     4x..7x … 04 00 00 00 …    one in a TURN   1 + hash(source address, source port,
- *                               channel         channel number) % workers
- *     anything else, or shorter                 0
+ *     04 00 00 00 …             data message            1 + hash(source address, source port)
+ *     4x..7x … 04 00 00 00 …    one in a TURN channel       % workers
+ *     anything else, or shorter                         0
+ *
+ * The channel's number is no part of the hash, so what comes by one relay is one worker's. The
+ * kernel joins datagrams of one address and port whatever their channels, and a train goes where
+ * its first one belongs: channels that were spread would be at several workers at a time, out of
+ * order.
  *
  * Not here: whether any of it is true. Whoever forges a data message reaches a worker with it,
  * which believes nothing of it either.
@@ -46,23 +50,20 @@ static void emit(struct code *c, unsigned op, uint32_t k)
 	c->at[c->n++] = (struct sock_filter){.code = (uint16_t)op, .k = k};
 }
 
-/* Leaves the channel number, or 0, in X; other messages end here. */
+/* Leaves 0 in X; other messages end here. */
 static void emit_classify(struct code *c)
 {
 	static const struct sock_filter classify[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DATA_MESSAGE, 7, 0), /* direct */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DATA_MESSAGE, 5, 0), /* data */
 		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 30),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CHANNEL_BITS, 0, 4), /* other */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CHANNEL_BITS, 0, 2), /* other */
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DATA_MESSAGE, 0, 2), /* other */
-		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 0),
-		BPF_JUMP(BPF_JMP | BPF_JA, 2, 0, 0), /* hash */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DATA_MESSAGE, 1, 0), /* data */
 		/* other: */
 		BPF_STMT(BPF_RET | BPF_K, 0),
-		/* direct: */
+		/* data: */
 		BPF_STMT(BPF_LD | BPF_IMM, 0),
-		/* hash: */
 		BPF_STMT(BPF_MISC | BPF_TAX, 0),
 	};
 
@@ -161,7 +162,6 @@ unsigned udp_steer_member(const uint8_t *ip_packet, size_t len, unsigned workers
 		if (payload[0] >> 6 != CHANNEL_BITS || len < at + 8 ||
 		    be32_get(payload + 4) != DATA_MESSAGE)
 			return 0;
-		hash = be16_get(payload);
 	}
 	for (unsigned i = 0; i < f->src_words; i++)
 		hash = mix(hash, be32_get(ip_packet + f->src_off + 4 * i));

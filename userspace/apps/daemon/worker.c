@@ -496,14 +496,8 @@ void workers_reasons(const struct daemon *d, struct ps_reason_count *sum)
 
 void workers_tun_stats(const struct daemon *d, struct tun_stats *sum)
 {
-	for (uint32_t i = 0; d->workers && i < d->workers->n; i++) {
-		const struct tun_stats *s = tun_stats(d->workers->w[i].tun);
-
-		sum->rx_super += PS_READ_ONCE(s->rx_super);
-		sum->rx_malformed += PS_READ_ONCE(s->rx_malformed);
-		sum->tx_super += PS_READ_ONCE(s->tx_super);
-		sum->tx_refused += PS_READ_ONCE(s->tx_refused);
-	}
+	for (uint32_t i = 0; d->workers && i < d->workers->n; i++)
+		tun_stats_add(sum, d->workers->w[i].tun);
 }
 
 void workers_udp_stats(const struct daemon *d, struct udp_stats *sum)
