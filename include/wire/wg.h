@@ -81,7 +81,7 @@ _Static_assert(sizeof(struct wg_msg_data) == WG_DATA_HDR_LEN, "data header");
 /* Kind of a UDP payload from its first four bytes read as a little-endian number and its length: 1,
  * 2 and 3 have exactly one length, 4 has a minimum. This is the whole test for "is this WireGuard".
  */
-static inline enum wg_msg_type wg_msg_classify_word(__u32 type, __u32 len)
+static __always_inline enum wg_msg_type wg_msg_classify_word(__u32 type, __u32 len)
 {
 	if (type == WG_MSG_DATA)
 		return len >= WG_DATA_OVERHEAD ? WG_MSG_DATA : WG_MSG_NONE;
