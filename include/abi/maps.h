@@ -13,7 +13,7 @@
 #include "abi/reasons.h"
 #include "abi/replay.h"
 
-#define PS_ABI_VERSION 5
+#define PS_ABI_VERSION 6
 
 #define PS_NO_SLOT 0xffffffffu
 #define PS_NEVER   (~(__u64)0)
@@ -32,28 +32,34 @@ enum ps_session_flags {
 /* ps_session[slot], mmapable array. Our 32-bit WireGuard index carries the slot in its low bits
  * (ps_config.slot_mask); the whole index is compared. */
 struct ps_session {
+	/* What both directions read. */
 	__u32 local_idx; /* 0: slot is free */
 	__u32 remote_idx;
 	__u32 peer;  /* slot in ps_peer */
 	__u32 flags; /* enum ps_session_flags */
 	__u64 born_ns;
-	__u64 rx_until_ns;	 /* receive no later than this */
-	__u64 tx_until_ns;	 /* send no later than this */
-	__u64 tx_counter;	 /* [data path] next nonce, taken by atomic fetch-add */
-	__u64 rx_kernel_packets; /* [data path] authenticated data packets, by executor; bytes are
-				    inner */
-	__u64 rx_kernel_bytes;
-	__u64 rx_user_packets;
-	__u64 rx_user_bytes;
-	__u64 tx_kernel_packets;
-	__u64 tx_kernel_bytes;
-	__u64 tx_user_packets;
-	__u64 tx_user_bytes;
-	__u64 last_rx_ns; /* [data path] last authenticated packet that was not a keepalive */
-	__u64 last_tx_ns;
+	__u64 rx_until_ns;	/* receive no later than this */
+	__u64 tx_until_ns;	/* send no later than this */
 	__u64 rx_held_until_ns; /* [data path] what is received is user space's until then, and
 				   until it has none left; 0: the kernel's */
 	__u64 rx_passed_ns;	/* [data path] while it is held: last passed to user space */
+	__u64 pad;
+	/* What receiving writes. */
+	__u64 rx_kernel_packets; /* [data path] authenticated data packets, by executor; bytes are
+				    inner */
+	__u64 rx_kernel_bytes;
+	__u64 last_rx_ns; /* [data path] last authenticated packet that was not a keepalive */
+	__u64 rx_user_packets;
+	__u64 rx_user_bytes;
+	__u64 pad_rx[3];
+	/* What sending writes. */
+	__u64 tx_counter; /* [data path] next nonce, taken by atomic fetch-add */
+	__u64 tx_kernel_packets;
+	__u64 tx_kernel_bytes;
+	__u64 last_tx_ns;
+	__u64 tx_user_packets;
+	__u64 tx_user_bytes;
+	__u64 pad_tx[2];
 };
 
 enum ps_peer_flags {
@@ -77,13 +83,13 @@ struct ps_peer {
 	__u8 pad;
 	__be16 path_channel; /* 0: direct; else path_remote is a relay, path_local ours towards it
 			      */
-	__u8 path_local[16];
-	__u8 path_remote[16];
 	__be16 path_local_port;
 	__be16 path_remote_port;
 	__u16 mtu; /* longest inner packet sent to the peer, at most PS_INNER_MAX */
-	__u16 pad2;
-	__u32 pad3; /* mmapped elements are eight bytes apart */
+	__u8 pad2[14];
+	__u8 path_local[16]; /* a cache line of its own from here */
+	__u8 path_remote[16];
+	__u8 pad3[32];
 };
 
 /* Key of ps_channel: a TURN channel (RFC 8656 §12) as its data arrives. */
@@ -183,11 +189,11 @@ struct ps_meta {
 };
 #define PS_META_MAGIC 0x70734d31u
 
-_Static_assert(sizeof(struct ps_session) == 144, "ps_session");
-_Static_assert(sizeof(struct ps_peer) == 88, "ps_peer");
+_Static_assert(sizeof(struct ps_session) == 192, "ps_session");
+_Static_assert(sizeof(struct ps_peer) == 128, "ps_peer");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_ifindex) == 36, "ps_peer.path_ifindex");
 _Static_assert(__builtin_offsetof(struct ps_peer, path_channel) == 42, "ps_peer.path_channel");
-_Static_assert(__builtin_offsetof(struct ps_peer, mtu) == 80, "ps_peer.mtu");
+_Static_assert(__builtin_offsetof(struct ps_peer, mtu) == 48, "ps_peer.mtu");
 _Static_assert(sizeof(struct ps_channel_key) == 24, "ps_channel_key");
 _Static_assert(sizeof(struct ps_channel) == 40, "ps_channel");
 _Static_assert(sizeof(struct ps_flow_key) == 44, "ps_flow_key");
