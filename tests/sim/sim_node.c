@@ -186,7 +186,8 @@ static void mem_init(struct sim_node *n)
 
 	n->mem = (struct node_mem){
 		.conns = sim_must(calloc(c, sizeof(struct node_conn))),
-		.due = sim_must(calloc(c, sizeof(uint64_t))),
+		.due = sim_must(calloc(c, sizeof(struct due))),
+		.due_pos = sim_must(calloc(c, sizeof(uint32_t))),
 		.buckets = sim_must(calloc((size_t)NODE_CHAINS * c, sizeof(uint32_t))),
 		.conn_of_slot = sim_must(calloc(s, sizeof(uint32_t))),
 		.n_conns = c,
@@ -241,6 +242,7 @@ void sim_node_free(struct sim_node *n)
 	node_fini(&n->node);
 	free(n->mem.conns);
 	free(n->mem.due);
+	free(n->mem.due_pos);
 	free(n->mem.buckets);
 	free(n->mem.conn_of_slot);
 	free(n->mem.relays);

@@ -301,14 +301,15 @@ static void rig_event(struct rig_node *p, const struct node_event *ev)
 	}
 }
 
-/* The least of all timers is the one that is kept. */
-static void rig_first_due(const struct node *n)
+/* The first timer is the least of all, and nobody has two. */
+static void rig_timers(const struct node *n)
 {
-	uint64_t least = TIME_NEVER;
+	const struct due *first = due_heap_first(&n->due);
 
-	for (uint32_t i = 0; i < n->mem.n_conns; i++)
-		least = n->mem.due[i] < least ? n->mem.due[i] : least;
-	T_EQ(n->mem.due[n->first_due], least);
+	for (uint32_t i = 0; i < n->due.n; i++) {
+		T(n->mem.due[i].at >= first->at);
+		T_EQ(n->mem.due_pos[n->mem.due[i].id], i + 1);
+	}
 }
 
 static void rig_drain(struct rig_node *p)
@@ -316,7 +317,7 @@ static void rig_drain(struct rig_node *p)
 	struct node_event ev;
 	struct node_tx tx;
 
-	rig_first_due(&p->node);
+	rig_timers(&p->node);
 	do {
 		while (node_poll_event(&p->node, &ev, rig.now))
 			rig_event(p, &ev);
@@ -456,6 +457,7 @@ static void rig_node_init(struct rig_node *p, unsigned who, uint32_t n_conns)
 				   .n_relays = NODE_RELAYS_MAX};
 	p->mem.conns = calloc(n_conns, sizeof(*p->mem.conns));
 	p->mem.due = calloc(n_conns, sizeof(*p->mem.due));
+	p->mem.due_pos = calloc(n_conns, sizeof(*p->mem.due_pos));
 	p->mem.buckets = calloc(NODE_CHAINS * RIG_CONNS, sizeof(*p->mem.buckets));
 	p->mem.conn_of_slot = calloc(RIG_SLOTS, sizeof(*p->mem.conn_of_slot));
 	p->mem.relays = calloc(NODE_RELAYS_MAX, sizeof(*p->mem.relays));
@@ -493,6 +495,7 @@ static void rig_close(void)
 		node_fini(&rig.n[i].node);
 		free(m->conns);
 		free(m->due);
+		free(m->due_pos);
 		free(m->buckets);
 		free(m->conn_of_slot);
 		free(m->relays);

@@ -23,6 +23,7 @@ static void open_node(uint32_t n_conns)
 	mem = (struct node_mem){.n_conns = n_conns, .n_buckets = 4096, .n_slots = 16384};
 	mem.conns = calloc(n_conns, sizeof(*mem.conns));
 	mem.due = calloc(n_conns, sizeof(*mem.due));
+	mem.due_pos = calloc(n_conns, sizeof(*mem.due_pos));
 	mem.buckets = calloc(NODE_CHAINS * mem.n_buckets, sizeof(*mem.buckets));
 	mem.conn_of_slot = calloc(mem.n_slots, sizeof(*mem.conn_of_slot));
 	T_EQ(node_init(&node, &cfg, &mem, priv, seed, (struct wall){.sec = 1700000000}, 1), 0);
@@ -33,6 +34,7 @@ static void close_node(void)
 	node_fini(&node);
 	free(mem.conns);
 	free(mem.due);
+	free(mem.due_pos);
 	free(mem.buckets);
 	free(mem.conn_of_slot);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A relay's limits: quotas, full tables, ports, memory, an owner that does not drain, draining for
- * good, what an answer to a forged source costs; and its parts: deadlines and ports. */
+ * good, what an answer to a forged source costs; and its parts: ports. */
 #include "tests/relay_world.h"
 
 #define SEC NS_PER_SEC
@@ -348,38 +348,6 @@ static void test_sixteen_thousand(void)
 
 /* ---- parts ---- */
 
-static void test_heap_against_a_list(void)
-{
-	enum { N = 50 };
-	static struct relay_due due[N];
-	static uint32_t pos[N];
-	uint64_t at[N], seed = t_seed();
-	struct relay_heap h;
-
-	for (unsigned i = 0; i < N; i++)
-		at[i] = TIME_NEVER;
-	relay_heap_init(&h, due, pos, N);
-	T(!relay_heap_first(&h));
-	for (unsigned step = 0; step < 20000; step++) {
-		uint32_t id = (uint32_t)(t_rand(&seed) % N);
-		uint64_t first = TIME_NEVER;
-
-		if (t_rand(&seed) % 3) {
-			at[id] = t_rand(&seed) % 100;
-			relay_heap_set(&h, id, at[id]);
-		} else {
-			at[id] = TIME_NEVER;
-			relay_heap_del(&h, id);
-		}
-		for (unsigned i = 0; i < N; i++)
-			first = at[i] < first ? at[i] : first;
-		if (relay_heap_first(&h))
-			T_EQ(relay_heap_first(&h)->at, first);
-		else
-			T_EQ(first, TIME_NEVER);
-	}
-}
-
 static void test_ports_are_uniform(void)
 {
 	static uint32_t owner[RELAY_PORTS];
@@ -435,7 +403,6 @@ int main(int argc, char **argv)
 	T_RUN(test_flood);
 	T_RUN(test_init_refuses);
 	T_RUN(test_sixteen_thousand);
-	T_RUN(test_heap_against_a_list);
 	T_RUN(test_ports_are_uniform);
 	return t_done();
 }

@@ -194,7 +194,8 @@ static int make_tables(struct daemon *d)
 	d->memo = calloc(FLOW_MEMO_CAP, sizeof(*d->memo));
 	d->node_mem = (struct node_mem){
 		.conns = calloc(peers, sizeof(struct node_conn)),
-		.due = calloc(peers, sizeof(uint64_t)),
+		.due = calloc(peers, sizeof(struct due)),
+		.due_pos = calloc(peers, sizeof(uint32_t)),
 		.n_conns = peers,
 		.n_buckets = pow2_at_least(peers),
 		.n_slots = n,
@@ -205,7 +206,8 @@ static int make_tables(struct daemon *d)
 	d->node_mem.relays = calloc(NODE_RELAYS_MAX, sizeof(*d->node_mem.relays));
 	if (!m->session || !m->replay || !m->peer || !m->session_free || !m->keys || !d->seen ||
 	    !d->pace || !d->memo || !d->node_mem.conns || !d->node_mem.due ||
-	    !d->node_mem.buckets || !d->node_mem.conn_of_slot || !d->node_mem.relays)
+	    !d->node_mem.due_pos || !d->node_mem.buckets || !d->node_mem.conn_of_slot ||
+	    !d->node_mem.relays)
 		return -ENOMEM;
 	/* Keys stay out of core dumps always, out of swap where we are allowed to. */
 	madvise(m->keys, n * sizeof(*m->keys), MADV_DONTDUMP);
@@ -302,6 +304,7 @@ static void free_tables(struct daemon *d)
 	free(d->memo);
 	free(d->node_mem.conns);
 	free(d->node_mem.due);
+	free(d->node_mem.due_pos);
 	free(d->node_mem.buckets);
 	free(d->node_mem.conn_of_slot);
 	free(d->node_mem.relays);

@@ -138,8 +138,7 @@ int node_init(struct node *n, const struct node_cfg *cfg, const struct node_mem 
 		mem->buckets[i] = NODE_NONE;
 	for (uint32_t i = 0; i < mem->n_slots; i++)
 		mem->conn_of_slot[i] = NODE_NONE;
-	for (uint32_t i = 0; i < mem->n_conns; i++)
-		mem->due[i] = TIME_NEVER;
+	due_heap_init(&n->due, mem->due, mem->due_pos, mem->n_conns);
 	rng_fork(&n->rng, sub);
 	wg_local_init(&n->wg, priv, sub, wall, now);
 	crypto_wipe(sub, sizeof(sub));

@@ -34,6 +34,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/due_heap.h"
 #include "base/time.h"
 #include "base/uuid.h"
 #include "core/ice/ice.h"
@@ -118,7 +119,8 @@ struct node_cfg {
  * two. n_slots is the forwarding table's session capacity. */
 struct node_mem {
 	struct node_conn *conns; /* n_conns, zeroed (untouched pages cost nothing) */
-	uint64_t *due;		 /* n_conns */
+	struct due *due;	 /* n_conns */
+	uint32_t *due_pos;	 /* n_conns */
 	uint32_t *buckets;	 /* NODE_CHAINS * n_buckets */
 	uint32_t *conn_of_slot;	 /* n_slots */
 	uint32_t n_conns, n_buckets, n_slots;
@@ -143,7 +145,8 @@ struct node_reply {
 struct node_acct {
 	uint64_t replies_dropped;
 	uint64_t hosts_full;
-	uint64_t looks; /* at connections, for their news */
+	uint64_t looks;	 /* at connections, for their news */
+	uint64_t timers; /* of connections, that were due */
 	uint64_t relays_refused;
 	uint64_t unchannelled; /* datagrams to a relay without a channel: not sent */
 	uint64_t unrouted;     /* datagrams from a relayed address that is gone: not sent */
@@ -155,7 +158,7 @@ struct node {
 	struct wg_local wg;
 	struct rng rng;
 	uint64_t hash_seed;
-	uint32_t first_due; /* the slot whose mem.due is the least */
+	struct due_heap due; /* of connections, by slot; one that is hot may lack its own */
 	uint32_t hot_head, hot_tail;
 	uint32_t ask_head, ask_tail;
 	uint32_t n_used;

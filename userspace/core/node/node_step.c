@@ -123,19 +123,13 @@ static struct deadline conn_deadline(const struct node_conn *c)
 	return d;
 }
 
-/* Before each sleep somebody asks for the least, so it is kept; only when its own slot's moves away
- * the others are looked at. */
+/* A connection without a timer is not in the heap: those that there are cost nothing. */
 static void due_set(struct node *n, uint32_t slot, uint64_t at)
 {
-	bool later = at > n->mem.due[slot];
-
-	n->mem.due[slot] = at;
-	if (at < n->mem.due[n->first_due])
-		n->first_due = slot;
-	else if (slot == n->first_due && later)
-		for (uint32_t i = 0; i < n->mem.n_conns; i++)
-			if (n->mem.due[i] < n->mem.due[n->first_due])
-				n->first_due = i;
+	if (at == TIME_NEVER)
+		due_heap_del(&n->due, slot);
+	else
+		due_heap_set(&n->due, slot, at);
 }
 
 void node_conn_rearm(struct node *n, uint32_t slot)
@@ -147,10 +141,13 @@ void node_conn_rearm(struct node *n, uint32_t slot)
 
 struct deadline node_deadline(const struct node *n)
 {
+	const struct due *first;
+
 	if (n->hot_head != NODE_NONE || n->n_replies)
 		return (struct deadline){0, "work queued"};
+	first = due_heap_first(&n->due);
 	return deadline_min(node_relay_deadline(n),
-			    (struct deadline){n->mem.due[n->first_due], "connection timer"});
+			    (struct deadline){first ? first->at : TIME_NEVER, "connection timer"});
 }
 
 static void retell(struct node_conn *c, uint64_t now)
@@ -186,10 +183,18 @@ static void conn_timeout(struct node *n, uint32_t slot, uint64_t now)
 
 void node_timeout(struct node *n, uint64_t now)
 {
+	const struct due *first;
+
 	node_relay_timeout(n, now);
-	for (uint32_t slot = 0; slot < n->mem.n_conns; slot++)
-		if (time_reached(n->mem.due[slot], now) && node_conn_open(&n->mem.conns[slot]))
+	while ((first = due_heap_first(&n->due)) && time_reached(first->at, now)) {
+		const uint32_t slot = first->id;
+
+		n->acct.timers++;
+		/* Woken: whoever drains the node gives it its next timer. */
+		due_heap_del(&n->due, slot);
+		if (node_conn_open(&n->mem.conns[slot]))
 			conn_timeout(n, slot, now);
+	}
 }
 
 /* ---- reports of the data path ---- */

@@ -207,7 +207,7 @@ void relay_timeout(struct relay *r, uint64_t now)
 struct deadline relay_deadline(const struct relay *r)
 {
 	static const char *const why[] = {"allocation", "channel", "permission", "reservation"};
-	const struct relay_due *d = relay_heap_first(&r->table.heap);
+	const struct due *d = due_heap_first(&r->table.heap);
 	uint32_t slot;
 
 	if (!d)

@@ -115,13 +115,13 @@ static void resv_add(struct relay_table *t, uint32_t i, uint16_t port,
 	t->resvs[i].port = port;
 	memcpy(t->resvs[i].token, token, RELAY_TOKEN_LEN);
 	relay_ports_take(&t->ports, port, RELAY_PORT_RESV | i);
-	relay_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_RESV, i), time_add(now, RELAY_RESV_NS));
+	due_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_RESV, i), time_add(now, RELAY_RESV_NS));
 }
 
 /* Forget the reservation; its port is the caller's. */
 static void resv_forget(struct relay_table *t, uint32_t i)
 {
-	relay_heap_del(&t->heap, relay_due_id(t, RELAY_DUE_RESV, i));
+	due_heap_del(&t->heap, relay_due_id(t, RELAY_DUE_RESV, i));
 	crypto_wipe(&t->resvs[i], sizeof(t->resvs[i]));
 }
 
@@ -196,7 +196,7 @@ uint32_t relay_alloc_add(struct relay_table *t, const struct relay_alloc_new *n,
 		a->has_token = true;
 	}
 	idx_insert(&t->by_client, relay_hash(t, &a->client.ip, a->client.port, 0), i);
-	relay_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_ALLOC, i), a->expires_ns);
+	due_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_ALLOC, i), a->expires_ns);
 	t->n_allocs++;
 	relay_event_push(t, RELAY_EV_ALLOC_ADD, i);
 	return i;
@@ -212,7 +212,7 @@ void relay_alloc_del(struct relay_table *t, uint32_t i)
 	while (a->first_perm != RELAY_NONE)
 		relay_perm_del(t, a->first_perm);
 	idx_remove(&t->by_client, relay_hash(t, &a->client.ip, a->client.port, 0), i);
-	relay_heap_del(&t->heap, relay_due_id(t, RELAY_DUE_ALLOC, i));
+	due_heap_del(&t->heap, relay_due_id(t, RELAY_DUE_ALLOC, i));
 	relay_ports_give(&t->ports, a->port);
 	holder_drop(t, &t->users, a->user);
 	holder_drop(t, &t->sources, a->source);
@@ -225,5 +225,5 @@ void relay_alloc_refresh(struct relay_table *t, uint32_t i, uint64_t expires_ns)
 {
 	assert(t->allocs[i].state == RELAY_LIVE);
 	t->allocs[i].expires_ns = expires_ns;
-	relay_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_ALLOC, i), expires_ns);
+	due_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_ALLOC, i), expires_ns);
 }

@@ -108,7 +108,7 @@ void relay_bind_refresh(struct relay_table *t, uint32_t i, uint64_t now)
 
 	bind_set_state(b, RELAY_LIVE);
 	b->expires_ns = time_add(now, RELAY_BIND_NS);
-	relay_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_BIND, i), b->expires_ns);
+	due_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_BIND, i), b->expires_ns);
 	event_push(t, RELAY_EV_BIND_ADD, i);
 }
 
@@ -117,8 +117,8 @@ void relay_bind_hold(struct relay_table *t, uint32_t i)
 	struct relay_bind *b = &t->binds[i];
 
 	bind_set_state(b, RELAY_HELD);
-	relay_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_BIND, i),
-		       time_add(b->expires_ns, RELAY_BIND_HOLD_NS));
+	due_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_BIND, i),
+		     time_add(b->expires_ns, RELAY_BIND_HOLD_NS));
 	event_push(t, RELAY_EV_BIND_DEL, i);
 }
 
@@ -129,7 +129,7 @@ void relay_bind_del(struct relay_table *t, uint32_t i)
 
 	idx_remove(&t->by_channel, channel_hash(t, a, b->channel), i);
 	idx_remove(&t->by_peer, peer_hash(t, a->port, &b->peer), i);
-	relay_heap_del(&t->heap, relay_due_id(t, RELAY_DUE_BIND, i));
+	due_heap_del(&t->heap, relay_due_id(t, RELAY_DUE_BIND, i));
 	if (b->prev != RELAY_NONE)
 		t->binds[b->prev].next = b->next;
 	else
@@ -198,7 +198,7 @@ bool relay_perm_put(struct relay_table *t, uint32_t alloc, const struct ipaddr *
 		idx_insert(&t->by_perm, perm_hash(t, alloc, ip), i);
 	}
 	t->perms[i].expires_ns = time_add(now, RELAY_PERM_NS);
-	relay_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_PERM, i), t->perms[i].expires_ns);
+	due_heap_set(&t->heap, relay_due_id(t, RELAY_DUE_PERM, i), t->perms[i].expires_ns);
 	return true;
 }
 
@@ -208,7 +208,7 @@ void relay_perm_del(struct relay_table *t, uint32_t i)
 	struct relay_alloc *a = &t->allocs[p->alloc];
 
 	idx_remove(&t->by_perm, perm_hash(t, p->alloc, &p->ip), i);
-	relay_heap_del(&t->heap, relay_due_id(t, RELAY_DUE_PERM, i));
+	due_heap_del(&t->heap, relay_due_id(t, RELAY_DUE_PERM, i));
 	if (p->prev != RELAY_NONE)
 		t->perms[p->prev].next = p->next;
 	else

@@ -87,7 +87,7 @@ void relay_table_init(struct relay_table *t, const struct relay_cfg *cfg, const 
 	slots_init(t);
 	relay_ports_init(&t->ports, t->ports.owner, t->ports.free, t->ports.pos, cfg->port_lo,
 			 cfg->port_hi, cfg->listen_port);
-	relay_heap_init(&t->heap, t->heap.due, t->heap.pos, due_cap(t));
+	due_heap_init(&t->heap, t->heap.due, t->heap.pos, due_cap(t));
 }
 
 uint32_t relay_hash(const struct relay_table *t, const struct ipaddr *ip, uint16_t port,
@@ -212,8 +212,8 @@ static void expire_one(struct relay_table *t, struct relay_acct *acct, uint32_t 
 
 void relay_table_expire(struct relay_table *t, struct relay_acct *acct, uint64_t now)
 {
-	const struct relay_due *d;
+	const struct due *d;
 
-	while ((d = relay_heap_first(&t->heap)) && time_reached(d->at, now))
+	while ((d = due_heap_first(&t->heap)) && time_reached(d->at, now))
 		expire_one(t, acct, d->id);
 }

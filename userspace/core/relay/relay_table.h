@@ -20,7 +20,7 @@
 #include "base/addr.h"
 #include "base/idx.h"
 #include "codec/stun.h"
-#include "core/relay/relay_heap.h"
+#include "base/due_heap.h"
 #include "core/relay/relay_ports.h"
 #include "crypto/rng.h"
 
@@ -113,7 +113,7 @@ struct relay_table {
 	struct idx by_client, by_channel, by_peer, by_perm;
 	struct relay_holders users, sources;
 	struct relay_ports ports;
-	struct relay_heap heap;
+	struct due_heap heap;
 	struct relay_ev *events; /* a ring: drained between mutations, so it cannot fill up */
 	uint32_t ev_head, n_events, ev_cap;
 	uint32_t free_alloc, free_bind, free_perm;

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See relay_heap.h. */
-#include "core/relay/relay_heap.h"
+ * See due_heap.h. */
+#include "base/due_heap.h"
 
 #include <assert.h>
 #include <stddef.h>
 #include <string.h>
 
-void relay_heap_init(struct relay_heap *h, struct relay_due *due, uint32_t *pos, uint32_t cap)
+void due_heap_init(struct due_heap *h, struct due *due, uint32_t *pos, uint32_t cap)
 {
 	memset(pos, 0, sizeof(*pos) * cap);
-	*h = (struct relay_heap){.due = due, .pos = pos, .cap = cap};
+	*h = (struct due_heap){.due = due, .pos = pos, .cap = cap};
 }
 
-static void place(struct relay_heap *h, uint32_t i, struct relay_due d)
+static void place(struct due_heap *h, uint32_t i, struct due d)
 {
 	h->due[i] = d;
 	h->pos[d.id] = i + 1;
 }
 
 /* d belongs at i or nearer to the root. */
-static void sift_up(struct relay_heap *h, uint32_t i, struct relay_due d)
+static void sift_up(struct due_heap *h, uint32_t i, struct due d)
 {
 	while (i && h->due[(i - 1) / 2].at > d.at) {
 		place(h, i, h->due[(i - 1) / 2]);
@@ -29,7 +29,7 @@ static void sift_up(struct relay_heap *h, uint32_t i, struct relay_due d)
 }
 
 /* d belongs at i or further from it. */
-static void sift_down(struct relay_heap *h, uint32_t i, struct relay_due d)
+static void sift_down(struct due_heap *h, uint32_t i, struct due d)
 {
 	for (;;) {
 		uint32_t kid = 2 * i + 1;
@@ -46,9 +46,9 @@ static void sift_down(struct relay_heap *h, uint32_t i, struct relay_due d)
 	place(h, i, d);
 }
 
-void relay_heap_set(struct relay_heap *h, uint32_t id, uint64_t at)
+void due_heap_set(struct due_heap *h, uint32_t id, uint64_t at)
 {
-	struct relay_due d = {.at = at, .id = id};
+	struct due d = {.at = at, .id = id};
 	uint32_t i;
 
 	assert(id < h->cap);
@@ -63,9 +63,9 @@ void relay_heap_set(struct relay_heap *h, uint32_t id, uint64_t at)
 		sift_down(h, i, d);
 }
 
-void relay_heap_del(struct relay_heap *h, uint32_t id)
+void due_heap_del(struct due_heap *h, uint32_t id)
 {
-	struct relay_due last;
+	struct due last;
 	uint32_t i;
 
 	assert(id < h->cap);
@@ -82,7 +82,7 @@ void relay_heap_del(struct relay_heap *h, uint32_t id)
 		sift_down(h, i, last);
 }
 
-const struct relay_due *relay_heap_first(const struct relay_heap *h)
+const struct due *due_heap_first(const struct due_heap *h)
 {
 	return h->n ? &h->due[0] : NULL;
 }
