@@ -112,11 +112,43 @@ static void test_name(void)
 	pw_close(&w);
 }
 
+static void count(void *ctx, uint8_t node)
+{
+	(void)node;
+	++*(unsigned *)ctx;
+}
+
+/* A sweep looks at every grant there is room for, and any timer of the daemon calls the role's
+ * timeout: it sweeps when it is due and not else. */
+static void test_sweep_when_due(void)
+{
+	unsigned sweeps = 0;
+	struct pw_node *g = &w.node[PW_CLIENTS];
+	struct ipaddr far = pkt_ip("10.1.2.3");
+
+	open_world();
+	w.cfg.hooks.timers = count;
+	w.cfg.hooks.ctx = &sweeps;
+	permit(1, TUNNEL_RESOURCE_CIDR, "10.1.0.0/16");
+	pw_policy_set(&w, 0, 1, true, w.wall_ns / NS_PER_SEC + 3600);
+	reaches(&far, &far);
+	pw_advance(&w, 10 * NS_PER_SEC);
+	T(sweeps >= 9 && sweeps <= 11);
+	sweeps = 0;
+	for (int i = 0; i < 100; i++) {
+		pw_jump(&w, NS_PER_MS);
+		g->d->role->timeout(g->d, w.now);
+	}
+	T(sweeps <= 1);
+	pw_close(&w);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_cidr);
 	T_RUN(test_internet);
 	T_RUN(test_name);
+	T_RUN(test_sweep_when_due);
 	return t_done();
 }

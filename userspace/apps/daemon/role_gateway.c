@@ -354,8 +354,11 @@ static struct deadline gw_deadline(const struct daemon *d)
 	return tgw_deadline(&d->tgw);
 }
 
+/* Any timer of the daemon comes here, and the sweep looks at every grant there is room for. */
 static void gw_timeout(struct daemon *d, uint64_t now)
 {
+	if (!time_reached(tgw_deadline(&d->tgw).at, now))
+		return;
 	tgw_timeout(&d->tgw, now_unix(), now);
 	gw_drain(d, now);
 }
