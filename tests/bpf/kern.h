@@ -25,6 +25,9 @@
 #define KERN_SLOT(i)  ((uint32_t)(i) & (KERN_SESSIONS - 1))
 #define KERN_LO	      1 /* the loopback device: exists in every namespace */
 
+/* Sizes of the tables: a test of large ones sets them before it opens. Sessions: a power of two. */
+static uint32_t kern_sessions = KERN_SESSIONS, kern_peers = KERN_PEERS, kern_flows = KERN_FLOWS;
+
 struct kern {
 	struct bpf_object *obj;
 	int wan_rx, wan_in, tun_out, key_set;
@@ -125,12 +128,12 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 		snprintf(k->why, sizeof(k->why), "cannot open the object: %s", strerror(errno));
 		return -errno;
 	}
-	kern_size(k, "ps_session", KERN_SESSIONS);
-	kern_size(k, "ps_replay", KERN_SESSIONS);
-	kern_size(k, "ps_key", KERN_SESSIONS);
-	kern_size(k, "ps_peer", KERN_PEERS);
-	kern_size(k, "ps_flow_in", KERN_FLOWS);
-	kern_size(k, "ps_flow_out", KERN_FLOWS);
+	kern_size(k, "ps_session", kern_sessions);
+	kern_size(k, "ps_replay", kern_sessions);
+	kern_size(k, "ps_key", kern_sessions);
+	kern_size(k, "ps_peer", kern_peers);
+	kern_size(k, "ps_flow_in", kern_flows);
+	kern_size(k, "ps_flow_out", kern_flows);
 	kern_set_l2(k, l2_len);
 	rc = bpf_object__load(k->obj);
 	if (rc) {
@@ -149,9 +152,9 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 	k->reason = kern_fd(k, "ps_reason");
 	k->key = kern_fd(k, "ps_key");
 	k->alive = kern_fd(k, "ps_alive");
-	k->session = kern_mmap(k, "ps_session", KERN_SESSIONS * sizeof(*k->session));
-	k->replay = kern_mmap(k, "ps_replay", KERN_SESSIONS * sizeof(*k->replay));
-	k->peer = kern_mmap(k, "ps_peer", KERN_PEERS * sizeof(*k->peer));
+	k->session = kern_mmap(k, "ps_session", kern_sessions * sizeof(*k->session));
+	k->replay = kern_mmap(k, "ps_replay", kern_sessions * sizeof(*k->replay));
+	k->peer = kern_mmap(k, "ps_peer", kern_peers * sizeof(*k->peer));
 	k->config = kern_mmap(k, "ps_config", sizeof(*k->config));
 	k->cpus = libbpf_num_possible_cpus();
 	if (!k->session || !k->replay || !k->peer || !k->config || k->cpus <= 0) {

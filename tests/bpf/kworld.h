@@ -146,14 +146,14 @@ static inline void kw_reset(struct kworld *w, int outer_family)
 	struct ps_session *s = &w->k.session[KW_SLOT];
 	struct ps_peer *p = &w->k.peer[KW_PEER];
 
-	memset(w->k.session, 0, KERN_SESSIONS * sizeof(*s));
-	memset(w->k.replay, 0, KERN_SESSIONS * sizeof(struct ps_replay));
-	memset(w->k.peer, 0, KERN_PEERS * sizeof(*p));
+	memset(w->k.session, 0, kern_sessions * sizeof(*s));
+	memset(w->k.replay, 0, kern_sessions * sizeof(struct ps_replay));
+	memset(w->k.peer, 0, kern_peers * sizeof(*p));
 	*w->k.config = (struct ps_config){.abi = PS_ABI_VERSION,
 					  .flags = PS_CFG_RX | PS_CFG_TX,
 					  .port4 = __builtin_bswap16(KP_OUR_PORT),
 					  .port6 = __builtin_bswap16(KP_OUR_PORT),
-					  .slot_mask = KERN_SESSIONS - 1,
+					  .slot_mask = kern_sessions - 1,
 					  .tun_ifindex = KERN_LO,
 					  .fwmark = 0x5053,
 					  .bulk_hold_ns = 1000000000,

@@ -16,7 +16,9 @@
 #include "penstock.skel.h"
 #include "penstock_plain.skel.h"
 
-#define SAID_MAX 160
+#define SAID_MAX     160
+#define CPU_KEEPS    128 /* most free entries of an LRU map that a CPU takes to itself */
+#define KEPT_AT_MOST 64	 /* CPUs: more than that do not all make flows at once */
 
 /* ---- what the libraries say ---------------------------------------------------------------------
  */
@@ -80,6 +82,14 @@ static int map_size(struct bpf_object *obj, const char *name, uint32_t entries)
 	return map ? bpf_map__set_max_entries(map, entries) : -ENOENT;
 }
 
+uint32_t bpf_flow_entries(uint32_t flows)
+{
+	int cpus = libbpf_num_possible_cpus();
+
+	cpus = cpus < 1 ? 1 : cpus > KEPT_AT_MOST ? KEPT_AT_MOST : cpus;
+	return flows + CPU_KEEPS * (uint32_t)cpus;
+}
+
 /* Opened, sized, not loaded. NULL: errno. */
 static struct bpf_object *object_open(const struct bpf_load *b)
 {
@@ -98,7 +108,7 @@ static struct bpf_object *object_open(const struct bpf_load *b)
 	for (size_t i = 0; i < 3 && rc == 0; i++)
 		rc = map_size(obj, per_session[i], b->cfg.sessions);
 	for (size_t i = 0; i < 2 && rc == 0; i++)
-		rc = map_size(obj, per_flow[i], b->cfg.flows);
+		rc = map_size(obj, per_flow[i], bpf_flow_entries(b->cfg.flows));
 	if (rc == 0)
 		rc = map_size(obj, "ps_peer", b->cfg.peers);
 	if (rc == 0)
@@ -281,7 +291,11 @@ void bpf_info_fill(struct bpf_load *b)
 	}
 	bpf_object__for_each_map(map, b->obj)
 	{
-		info->memory_bytes += map_memory(bpf_map__fd(map));
+		uint64_t bytes = map_memory(bpf_map__fd(map));
+
+		info->memory_bytes += bytes;
+		if (strncmp(bpf_map__name(map), "ps_flow_", 8) == 0)
+			info->flow_bytes += bytes;
 	}
 }
 

@@ -36,7 +36,7 @@ struct bpf_load_cfg {
 	bool force_single; /* no libxdp dispatcher (also: PENSTOCK_XDP_SINGLE=1) */
 	uint32_t sessions; /* table sizes; sessions is a power of two */
 	uint32_t peers;
-	uint32_t flows;	   /* each of the two flow maps */
+	uint32_t flows;	   /* that each of the two flow maps holds at once */
 	uint32_t channels; /* of relays */
 };
 
@@ -69,6 +69,7 @@ struct bpf_load_info {
 	size_t prog_len;
 	char pin_dir[128];
 	uint64_t memory_bytes; /* of all maps, as the kernel accounts them; 0: it does not say */
+	uint64_t flow_bytes;   /* of the two flow maps among them */
 };
 
 /* The shared part of the table, mapped read-write; written under the rules of abi/maps.h. */
@@ -81,6 +82,10 @@ struct bpf_tables {
 };
 
 struct bpf_load;
+
+/* Entries of a flow map that is to hold so many: an LRU map has each CPU keep some of its free
+ * ones, and forgets flows while others have them left. */
+uint32_t bpf_flow_entries(uint32_t flows);
 
 /* Load, size, map, pin and attach TC; clean what a dead run of this instance left before. Fills
  * config's abi, slot_mask, tun_ifindex and fwmark; its flags are 0 and ps_alive is empty: nothing

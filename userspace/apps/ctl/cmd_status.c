@@ -111,7 +111,7 @@ static void print_tables(const json_t *tables)
 
 		snprintf(name, sizeof(name), "  %s", ctl_clean_str(e, "name"));
 		ctl_table_cell(&t, name);
-		ctl_table_cell(&t, ctl_plain(ctl_u64(e, "used")));
+		ctl_table_cell(&t, ctl_has(e, "used") ? ctl_plain(ctl_u64(e, "used")) : "-");
 		ctl_table_cell(&t, ctl_plain(ctl_u64(e, "cap")));
 		ctl_table_cell(&t, ctl_bytes(ctl_u64(e, "bytes")));
 	}

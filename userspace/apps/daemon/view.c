@@ -58,31 +58,41 @@ static json_t *view_kernel(const struct daemon *d)
 	return o;
 }
 
-static void add_table(json_t *list, const char *name, uint64_t used, uint64_t cap, uint64_t bytes)
+/* used NULL: nobody counts them. */
+static void add_table(json_t *list, const char *name, const uint64_t *used, uint64_t cap,
+		      uint64_t bytes)
 {
-	json_array_append_new(list,
-			      json_pack("{s:s,s:I,s:I,s:I}", "name", name, "used", (json_int_t)used,
-					"cap", (json_int_t)cap, "bytes", (json_int_t)bytes));
+	json_array_append_new(list, json_pack("{s:s,s:o,s:I,s:I}", "name", name, "used",
+					      used ? num(*used) : json_null(), "cap",
+					      (json_int_t)cap, "bytes", (json_int_t)bytes));
+}
+
+/* What the kernel accounts for the two flow tables; else what an element of them takes: key, value
+ * and the kernel's own bookkeeping. */
+static uint64_t flow_bytes(const struct daemon *d)
+{
+	uint64_t known = bpf_load_info(d->bpf)->flow_bytes;
+
+	return known ? known
+		     : 2ull * bpf_flow_entries(d->max_flows) *
+			       (sizeof(struct ps_flow_key) + sizeof(struct ps_flow) + 68);
 }
 
 static uint64_t view_tables(const struct daemon *d, json_t *list)
 {
-	uint64_t n = d->n_sessions, peers = d->max_peers;
+	uint64_t n = d->n_sessions, peers = d->max_peers, used = n - d->fwd.n_session_free;
 	uint64_t s = n * sizeof(struct ps_session), r = n * sizeof(struct ps_replay);
 	uint64_t p = peers * sizeof(struct ps_peer), k = n * sizeof(struct fwd_keys), sum;
-	/* an LRU hash element: key, value and the kernel's own bookkeeping (48 bytes) */
-	uint64_t f = d->bpf ? 2ull * d->max_flows *
-				      (sizeof(struct ps_flow_key) + sizeof(struct ps_flow) + 48)
-			    : 0;
+	uint64_t f = d->bpf ? flow_bytes(d) : 0, seen = d->flows.used, conns = d->node.n_used;
 	uint64_t u = d->flows.cap * sizeof(*d->flows.list);
 
-	add_table(list, "sessions", n - d->fwd.n_session_free, n, s);
-	add_table(list, "replay", n - d->fwd.n_session_free, n, r);
-	add_table(list, "peers", d->node.n_used, peers, p);
-	add_table(list, "keys", n - d->fwd.n_session_free, n, k);
+	add_table(list, "sessions", &used, n, s);
+	add_table(list, "replay", &used, n, r);
+	add_table(list, "peers", &conns, peers, p);
+	add_table(list, "keys", &used, n, k);
 	if (d->bpf)
-		add_table(list, "flows", 0, 2ull * d->max_flows, f);
-	add_table(list, "user_flows", d->flows.used, d->flows.cap, u);
+		add_table(list, "flows", NULL, 2ull * d->max_flows, f);
+	add_table(list, "user_flows", &seen, d->flows.cap, u);
 	sum = s + r + p + k + f + u;
 	if (d->bpf && bpf_load_info(d->bpf)->memory_bytes)
 		sum = bpf_load_info(d->bpf)->memory_bytes + k + u;
