@@ -91,6 +91,8 @@ static __always_inline enum ps_reason_id relay_find4(const __u8 *ip, const __u8 
 
 	if (id != PS_GO_ON)
 		return id;
+	if (r->cfg->flags)
+		k->unfinished = (__u8)ps_relay_unfinished(ip, k);
 	if (k->dport == r->cfg->listen_port) {
 		id = ps_relay_channel(ip + PS_IP4_HLEN + PS_UDP_HLEN, end, k);
 		if (id != PS_GO_ON)
@@ -117,6 +119,8 @@ static __always_inline enum ps_reason_id relay_find6(const __u8 *ip, const __u8 
 
 	if (id != PS_GO_ON)
 		return id;
+	if (r->cfg->flags)
+		k->unfinished = (__u8)ps_relay_unfinished(ip, k);
 	if (k->dport == r->cfg->listen_port) {
 		id = ps_relay_channel(ip + PS_IP6_HLEN + PS_UDP_HLEN, end, k);
 		if (id != PS_GO_ON)
@@ -164,6 +168,24 @@ static __always_inline enum ps_reason_id relay_lookup(const __u8 *p, const __u8 
 		return id;
 	r->out = r->first;
 	return r->first->flags & PS_TURN_SELF ? relay_self(r) : PS_GO_ON;
+}
+
+/* Frames of a driver are the kernel's. Others may be several datagrams, which framed together would
+ * be one, or without their checksum. */
+static __always_inline enum ps_reason_id relay_users(const struct relay *r)
+{
+	__u32 index = r->first->stat;
+	enum ps_reason_id id = PS_GO_ON;
+	struct ps_turn_stat *s;
+
+	if (!r->cfg->flags)
+		return PS_GO_ON;
+	if (r->pkt.joined)
+		id = PS_R_RXDP_GSO;
+	else if (r->pkt.unfinished)
+		id = PS_R_RXDP_UNFINISHED;
+	s = bpf_map_lookup_elem(&ps_turn_stat, &index);
+	return s ? ps_relay_users(s, id, r->now) : id;
 }
 
 /* ---- next hop -----------------------------------------------------------------------------------
@@ -320,12 +342,14 @@ static __always_inline enum ps_reason_id relay_packet(struct xdp_md *ctx, struct
 	id = ps_relay_alive(r->cfg, r->now);
 	if (id != PS_GO_ON)
 		return id;
+	if (r->cfg->flags & PS_TURN_GENERIC)
+		r->pkt.joined = (__u8)xdp_is_gso(ctx);
 	id = relay_lookup(data, end, r);
 	if (id != PS_GO_ON || !r->first || !r->out)
 		return id;
-	/* Datagrams that came joined: framed together they would be one. */
-	if (r->cfg->generic && xdp_is_gso(ctx))
-		return PS_R_RXDP_GSO;
+	id = relay_users(r);
+	if (id != PS_GO_ON)
+		return id;
 	if (r->pkt.pad_len)
 		relay_pad(ctx, r);
 	id = ps_relay_plan(&r->pkt, r->cfg, r->first, r->out, &r->plan);

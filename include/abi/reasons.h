@@ -107,6 +107,10 @@
 	R(RXDP_NO_SUM, "rxdp_no_sum", PASS, "no UDP checksum, which IPv6 needs")                   \
 	R(RXDP_TTL, "rxdp_ttl", PASS, "time to live is over")                                      \
 	R(RXDP_GSO, "rxdp_gso", PASS, "several datagrams in one frame, for user space")            \
+	R(RXDP_UNFINISHED, "rxdp_unfinished", PASS,                                                \
+	  "checksum is left to a device to complete, for user space")                              \
+	R(RXDP_BULK, "rxdp_bulk", PASS,                                                            \
+	  "follows joined datagrams of its channel through user space")                            \
 	R(RXDP_TOO_BIG, "rxdp_too_big", PASS, "would be longer than the MTU")                      \
 	R(RXDP_NO_HOP, "rxdp_no_hop", PASS, "no neighbour or route: the kernel resolves it")       \
 	R(RXDP_NO_ROUTER, "rxdp_no_router", PASS, "the default router's address is not known")     \

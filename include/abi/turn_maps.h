@@ -73,7 +73,9 @@ struct ps_turn_stat {
 	__u64 packets; /* [data path] */
 	__u64 bytes;   /* [data path] application data */
 	__u64 last_ns; /* [data path] */
-	__u64 pad;
+	/* [data path] joined datagrams were passed to user space, and others behind them, the last
+	 * one then; 0: none waits there */
+	__u64 passed_ns;
 };
 
 /* Of ps_turn_port's bitmaps. */
@@ -132,6 +134,10 @@ struct ps_turn_way {
 	struct ps_turn_near6 near6[PS_TURN_NEAR_MAX];
 };
 
+/* Of ps_turn_cfg.flags. */
+#define PS_TURN_GENERIC 1 /* ps_relay runs as generic XDP somewhere: frames may be joined */
+#define PS_TURN_LOCAL	2 /* a sender on this machine may have left the checksum to a device */
+
 /* ps_turn_cfg[0], mmapable array. */
 struct ps_turn_cfg {
 	__u32 abi; /* PS_TURN_ABI_VERSION */
@@ -141,8 +147,8 @@ struct ps_turn_cfg {
 	__u8 own4[4];	      /* relayed addresses as packets from the network carry them; zero:
 				 none */
 	__u8 own6[16];
-	__u8 hop;     /* enum ps_turn_hop */
-	__u8 generic; /* ps_relay runs as generic XDP somewhere */
+	__u8 hop; /* enum ps_turn_hop */
+	__u8 flags;
 	__u8 hop_mac[6];
 	__u32 way; /* which ps_turn_way is the valid one */
 };

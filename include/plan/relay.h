@@ -39,7 +39,9 @@ struct ps_relay_pkt {
 	__u8 family;
 	__u8 tos;
 	__u8 ttl;
-	__u8 pad[3];
+	__u8 joined;	 /* told before parsing: several datagrams, data_len is of all of them */
+	__u8 unfinished; /* ps_relay_unfinished, where it is asked */
+	__u8 pad;
 };
 
 /* What it becomes. */
@@ -141,16 +143,32 @@ static __always_inline enum ps_reason_id ps_relay_ip6(const __u8 *p, const __u8 
 	return PS_GO_ON;
 }
 
+/* Is the checksum of the packet at p, which has been parsed, left to a device to complete? Its
+ * field then holds the sum of the pseudo-header, and the kernel remembers beside the packet where
+ * the rest belongs: a place that moves away from it when the switch moves the headers. Of the
+ * finished ones one in 65,536 looks like that. */
+static __always_inline int ps_relay_unfinished(const __u8 *p, const struct ps_relay_pkt *k)
+{
+	__u64 sum = (__u64)k->udp_len_raw + ps_be16(PS_IPPROTO_UDP);
+	unsigned int at = k->family == 4 ? PS_IP4_SADDR : PS_IP6_SADDR;
+	unsigned int len = k->family == 4 ? 8 : 32;
+
+	for (unsigned int i = 0; i < 32; i += 4)
+		if (i < len)
+			sum += PS_LOAD(__u32, p + at + i);
+	return ps_csum_fold(sum) == k->check_raw;
+}
+
 /* UDP payload at p, addressed to the relay's own port. */
 static __always_inline enum ps_reason_id ps_relay_channel(const __u8 *p, const __u8 *end,
 							  struct ps_relay_pkt *k)
 {
-	struct turn_chan_hdr h;
+	struct turn_chan_hdr h = {0};
 
 	if (k->data_len < TURN_CHAN_HDR_LEN || p + TURN_CHAN_HDR_LEN > end ||
 	    !turn_is_channel(ps_host16_at(p)))
 		return PS_R_RXDP_NOT_CHANNEL;
-	if (!turn_chan_parse(p, k->data_len, &h))
+	if (!turn_chan_parse(p, k->data_len, &h) && !k->joined)
 		return PS_R_RXDP_CHANNEL_LENGTH;
 	k->head_len += TURN_CHAN_HDR_LEN;
 	k->channel = ps_be16_at(p);
@@ -173,6 +191,29 @@ static __always_inline __u16 ps_relay_pad_sum(const struct ps_relay_pkt *k, cons
 
 /* ---- judging ------------------------------------------------------------------------------------
  */
+
+#define PS_TURN_PAUSE_NS 15000000ull /* longer than user space takes over a datagram */
+
+/* Is this datagram user space's, and why? id: PS_GO_ON, or what the kernel cannot do with it. Those
+ * that follow joined ones on their channel take the same way, or they would overtake them; a pause
+ * gives them back. A sender that leaves one checksum to others leaves all: nothing has to follow
+ * those. s: of the direction. Changes s only. */
+static __always_inline enum ps_reason_id ps_relay_users(struct ps_turn_stat *s,
+							enum ps_reason_id id, __u64 now)
+{
+	__u64 last = PS_READ_ONCE(s->passed_ns);
+
+	if (id != PS_R_RXDP_GSO) {
+		if (!last)
+			return id;
+		if (now >= last + PS_TURN_PAUSE_NS) {
+			PS_WRITE_ONCE(s->passed_ns, 0);
+			return id;
+		}
+	}
+	PS_WRITE_ONCE(s->passed_ns, now);
+	return id == PS_GO_ON ? PS_R_RXDP_BULK : id;
+}
 
 /* r: where the key led, not NULL; daddr: the packet's destination. */
 static __always_inline enum ps_reason_id ps_relay_route(const struct ps_turn_route *r,

@@ -170,6 +170,36 @@ static inline void rw_close(struct rworld *w)
 	w->relay = NULL;
 }
 
+/* What the loader knows of who makes the frames, by another word. */
+static inline void rw_flags(const struct rworld *w, uint8_t flags)
+{
+	int fd = rw_pinned(w, "ps_turn_cfg");
+	struct ps_turn_cfg cfg;
+	uint32_t zero = 0;
+
+	if (T_EQ(bpf_map_lookup_elem(fd, &zero, &cfg), 0)) {
+		cfg.flags = flags;
+		T_EQ(bpf_map_update_elem(fd, &zero, &cfg, BPF_ANY), 0);
+	}
+	close(fd);
+}
+
+/* When user space was last passed a datagram of the direction that counts in `stat`; with set != 0,
+ * it becomes that. */
+static inline uint64_t rw_passed(const struct rworld *w, uint32_t stat, uint64_t set)
+{
+	int fd = rw_pinned(w, "ps_turn_stat");
+	struct ps_turn_stat s = {0};
+
+	T_EQ(bpf_map_lookup_elem(fd, &stat, &s), 0);
+	if (set) {
+		s.passed_ns = set;
+		T_EQ(bpf_map_update_elem(fd, &stat, &s, BPF_ANY), 0);
+	}
+	close(fd);
+	return s.passed_ns;
+}
+
 static inline bool rw_bind(struct rworld *w, struct bpf_relay_bind *b)
 {
 	b->index = w->next_index++;
@@ -234,6 +264,7 @@ struct rw_dgram {
 	size_t pad;	/* of ChannelData */
 	size_t trailer; /* Ethernet padding */
 	bool no_sum;
+	bool unfinished; /* only the pseudo-header is summed, for a device to go on */
 };
 
 static inline void rw_be16(uint8_t *p, size_t v)
@@ -297,6 +328,10 @@ static inline size_t rw_put_udp(uint8_t *p, const struct rw_dgram *d)
 	rw_be16(p + 4, len);
 	rw_be16(p + 6, 0);
 	sum = rw_sum(d->from.ip.b, 16, rw_sum(d->to.ip.b, 16, 17 + (uint32_t)len));
+	if (d->unfinished) {
+		rw_be16(p + 6, sum);
+		return len;
+	}
 	sum = ~rw_sum(p, len, sum) & 0xffff;
 	if (!d->no_sum)
 		rw_be16(p + 6, sum ? sum : 0xffff);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Every fate the relay's switch can give a packet, by name, and that a packet which is not switched
  * stays as it came; the tables seen from the loader: refresh, expiry, full, liveness. */
+#include "plan/relay.h"
 #include "plan/verdict.h"
 #include "tests/bpf/rworld.h"
 
@@ -502,13 +503,61 @@ static void test_fates(void)
 	rw_close(&w);
 }
 
+static void users_one(const struct bpf_relay_bind *b, bool up)
+{
+	struct rw_dgram d = up ? from_client(b, 100) : from_peer(b, 100), left = d;
+	enum ps_reason_id done = up ? PS_R_RXDP_TO_PEER : PS_R_RXDP_TO_CLIENT;
+	uint32_t stat = b->index + (up ? 0 : RW_BINDINGS);
+
+	left.unfinished = true;
+	rw_flags(&w, 0);
+	fate_of("a driver's frame", done, &left);
+	rw_flags(&w, PS_TURN_LOCAL);
+	fate_of("finished", done, &d);
+	fate_of("unfinished", PS_R_RXDP_UNFINISHED, &left);
+	fate_of("behind it", done, &d);
+	T_EQ(rw_passed(&w, stat, 0), 0);
+	/* a train came: time stands still before the pause, and is over after it */
+	rw_passed(&w, stat, rw_now() + 1000000000);
+	fate_of("behind a train", PS_R_RXDP_BULK, &d);
+	T(rw_passed(&w, stat, 0) <= rw_now());
+	rw_passed(&w, stat, rw_now() + 1000000000);
+	fate_of("unfinished behind a train", PS_R_RXDP_UNFINISHED, &left);
+	T(rw_passed(&w, stat, 0) <= rw_now());
+	rw_passed(&w, stat, rw_now() - PS_TURN_PAUSE_NS - TICK_NS);
+	fate_of("after a pause", done, &d);
+	T_EQ(rw_passed(&w, stat, 0), 0);
+	rw_passed(&w, stat, rw_now() + 1000000000);
+	T_EQ(bpf_relay_bind_del(w.relay, b), 0);
+	T_EQ(bpf_relay_bind_set(w.relay, b), 0);
+	T_EQ(rw_passed(&w, stat, 0), 0); /* another binding's history is none of this one's */
+}
+
+/* What user space has to do, and what follows it there. The other direction goes on. */
+static void test_users(void)
+{
+	struct bpf_relay_cfg cfg = rw_cfg();
+	struct rw_dgram d;
+
+	if (!world_up(&cfg))
+		return;
+	users_one(&bind4, true);
+	users_one(&bind4, false);
+	users_one(&bind6, true);
+	users_one(&bind6, false);
+	rw_passed(&w, bind4.index, rw_now() + 1000000000);
+	d = from_peer(&bind4, 100);
+	fate_of("the other direction", PS_R_RXDP_TO_CLIENT, &d);
+	rw_close(&w);
+}
+
 static void test_all_seen(void)
 {
 	if (!seen[PS_R_RXDP_TO_PEER]) {
 		t_skip("the program did not run");
 		return;
 	}
-	/* A test run makes no joined datagrams: test_live has them for what tells them apart. */
+	/* A test run makes no joined datagrams: test_relay_live does. */
 	for (int id = RW_FIRST; id <= RW_LAST; id++)
 		if (id != PS_R_RXDP_GSO && !T(seen[id] > 0))
 			t_note("no packet for %s", rw_reason_name[id]);
@@ -522,6 +571,7 @@ int main(int argc, char **argv)
 	T_RUN(test_full);
 	T_RUN(test_refused);
 	T_RUN(test_stat);
+	T_RUN(test_users);
 	T_RUN(test_all_seen);
 	return t_done();
 }

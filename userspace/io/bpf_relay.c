@@ -210,6 +210,20 @@ static void info_fill(struct bpf_relay *r, enum ps_turn_hop hop)
 	info->hop = hops[hop];
 }
 
+/* Who may have made the frames. */
+static uint8_t frames_look(const struct bpf_relay *r)
+{
+	uint8_t flags = 0;
+
+	for (size_t i = 0; i < r->info.wan_len; i++) {
+		if (!strcmp(r->info.wan[i].xdp_mode, "generic"))
+			flags |= PS_TURN_GENERIC | PS_TURN_LOCAL;
+		if (bpf_is_veth(r->info.wan[i].ifindex))
+			flags |= PS_TURN_LOCAL;
+	}
+	return flags;
+}
+
 /* ---- life ---------------------------------------------------------------------------------------
  */
 
@@ -266,9 +280,7 @@ int bpf_relay_open(struct bpf_relay **out, const struct bpf_relay_cfg *cfg, stru
 		return rc;
 	}
 	info_fill(r, cfg->hop);
-	for (size_t i = 0; i < r->info.wan_len; i++)
-		if (!strcmp(r->info.wan[i].xdp_mode, "generic"))
-			PS_WRITE_ONCE(r->cfg->generic, 1);
+	PS_WRITE_ONCE(r->cfg->flags, frames_look(r));
 	*out = r;
 	return 0;
 }

@@ -163,6 +163,7 @@ static void stat_clear(struct ps_turn_stat *s)
 	__atomic_store_n(&s->packets, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->bytes, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->last_ns, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->passed_ns, 0, __ATOMIC_RELAXED);
 }
 
 /* No router takes it, though no route may say so. */
