@@ -170,9 +170,47 @@ static __always_inline enum ps_reason_id relay_lookup(const __u8 *p, const __u8 
 	return r->first->flags & PS_TURN_SELF ? relay_self(r) : PS_GO_ON;
 }
 
+#define RELAY_SUM_CHUNK	 64
+#define RELAY_SUM_CHUNKS 64
+
+/* Does what lies from there on, with what was summed before it, add up? 0 as well when it is longer
+ * than is worth it. A function of its own: the verifier walks it once. */
+__noinline int relay_adds_up(struct xdp_md *ctx, __u32 from, __u32 len, __u32 sum)
+{
+	__u8 buf[RELAY_SUM_CHUNK] = {0};
+
+	for (int i = 0; i < RELAY_SUM_CHUNKS && len >= RELAY_SUM_CHUNK; i++) {
+		if (bpf_xdp_load_bytes(ctx, from, buf, RELAY_SUM_CHUNK))
+			return 0;
+		sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)buf, RELAY_SUM_CHUNK, sum);
+		from += RELAY_SUM_CHUNK;
+		len -= RELAY_SUM_CHUNK;
+	}
+	if (len >= RELAY_SUM_CHUNK)
+		return 0;
+	if (len) {
+		__builtin_memset(buf, 0, sizeof(buf));
+		if (bpf_xdp_load_bytes(ctx, from, buf, len))
+			return 0;
+		sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)buf, RELAY_SUM_CHUNK, sum);
+	}
+	return ps_csum_fold(sum) == 0xffff;
+}
+
+/* What looks unfinished, and is: the field holds the pseudo-header's sum, and the whole does not
+ * add up with it. */
+static __always_inline int relay_unfinished(struct xdp_md *ctx, const struct relay *r)
+{
+	const struct ps_relay_pkt *k = &r->pkt;
+
+	return k->unfinished &&
+	       !relay_adds_up(ctx, k->link_len + (k->family == 4 ? PS_IP4_HLEN : PS_IP6_HLEN),
+			      ps_host16(k->udp_len_raw), k->check_raw);
+}
+
 /* Frames of a driver are the kernel's. Others may be several datagrams, which framed together would
  * be one, or without their checksum. */
-static __always_inline enum ps_reason_id relay_users(const struct relay *r)
+static __always_inline enum ps_reason_id relay_users(struct xdp_md *ctx, const struct relay *r)
 {
 	__u32 index = r->first->stat;
 	enum ps_reason_id id = PS_GO_ON;
@@ -182,7 +220,7 @@ static __always_inline enum ps_reason_id relay_users(const struct relay *r)
 		return PS_GO_ON;
 	if (r->pkt.joined)
 		id = PS_R_RXDP_GSO;
-	else if (r->pkt.unfinished)
+	else if (relay_unfinished(ctx, r))
 		id = PS_R_RXDP_UNFINISHED;
 	s = bpf_map_lookup_elem(&ps_turn_stat, &index);
 	return s ? ps_relay_users(s, id, r->now) : id;
@@ -347,7 +385,7 @@ static __always_inline enum ps_reason_id relay_packet(struct xdp_md *ctx, struct
 	id = relay_lookup(data, end, r);
 	if (id != PS_GO_ON || !r->first || !r->out)
 		return id;
-	id = relay_users(r);
+	id = relay_users(ctx, r);
 	if (id != PS_GO_ON)
 		return id;
 	if (r->pkt.pad_len)

@@ -143,7 +143,7 @@ static __always_inline enum ps_reason_id ps_relay_ip6(const __u8 *p, const __u8 
 	return PS_GO_ON;
 }
 
-/* Is the checksum of the packet at p, which has been parsed, left to a device to complete? Its
+/* May the checksum of the packet at p, which has been parsed, be left to a device to complete? Its
  * field then holds the sum of the pseudo-header, and the kernel remembers beside the packet where
  * the rest belongs: a place that moves away from it when the switch moves the headers. Of the
  * finished ones one in 65,536 looks like that. */
