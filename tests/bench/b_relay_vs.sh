@@ -13,6 +13,8 @@
 #   relay_generic_vs_coturn_{120,1200}       generic XDP
 #   relay_alloc_rate, relay_alloc_memory
 # The first argument is a name of these or a part of it. VS_ROUNDS, VS_SECONDS, VS_COTURN_THREADS as wanted.
+# VS_COTURN=PATH is another turnserver than the distribution's, VS_COTURN_ARGS what it is told besides ("--multiplex-peer
+# --udp-gso" has it batch and segment); every line names its version and options.
 exec 3>&1 1>&2
 . "$(dirname "$0")/../netns/lib.sh"
 . "$(dirname "$0")/../netns/relay_lib.sh"
@@ -45,9 +47,9 @@ env_json()
 {
 	jq -nc --arg kernel "$(uname -r)" --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" \
 		--argjson cpus "$(nproc)" --arg net "$1" --arg mode "$2" --arg load "$3" --argjson seconds "$seconds" \
-		--arg coturn "$(dpkg-query -W -f '${Version}' coturn 2>/dev/null)" --arg threads "${VS_COTURN_THREADS:-default}" \
+		--arg coturn "$(vs_coturn_version)" --arg args "${VS_COTURN_ARGS:-}" --arg threads "${VS_COTURN_THREADS:-default}" \
 		'{$kernel, $cpu, $cpus, network: $net, xdp_mode: (if $mode == "xdp" then "native" elif $mode == "generic" then
-		"generic" else "none" end), $load, $seconds, coturn: $coturn, coturn_relay_threads: $threads, pinning: "none"}'
+		"generic" else "none" end), $load, $seconds, coturn: $coturn, coturn_options: $args, coturn_relay_threads: $threads, pinning: "none"}'
 }
 
 # SERVER SIZE LOAD…: one run, as JSON

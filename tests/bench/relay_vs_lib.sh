@@ -15,12 +15,13 @@
 # is counted as the relay's, and what the generator's do is not, whoever's time slice it would have been. The relay's
 # interfaces bear the shell's pid, so that their threads are known by name.
 vs_user=alice vs_password=wonder
+vs_turnserver=${VS_COTURN:-turnserver}
 vs_mac_router=02:00:00:00:00:01 vs_mac_relay=02:00:00:00:00:02
 
 vs_need()
 {
 	relay_need
-	for t in turnserver ethtool ss; do
+	for t in "$vs_turnserver" ethtool ss; do
 		command -v $t >/dev/null || skip "'$t' is not installed"
 	done
 	[ -r /proc/self/schedstat ] || skip "no schedstat in this kernel"
@@ -110,13 +111,27 @@ vs_reaches() { ip netns exec "$ns-r" ping -c 1 -W 1 "$1" >/dev/null 2>&1; }
 
 vs_net_down() { ip netns del "$ns-w" 2>/dev/null; }
 
+# Versions differ: those of the options that this one's help names.
+vs_known()
+{
+	local help o
+
+	help=$("$vs_turnserver" --help 2>&1)
+	for o in "$@"; do
+		grep -q -e "$o\b" <<<"$help" && echo "$o"
+	done
+}
+
+# Its version, as it says it itself.
+vs_coturn_version() { "$vs_turnserver" --version 2>&1 | grep -oE '[0-9]+\.[0-9]+\.[0-9]+[^ ]*' | head -n 1; }
+
 vs_coturn()
 {
-	ip netns exec "$ns-r" turnserver -n --listening-port=3478 --min-port=41000 --listening-ip=10.91.1.1 --relay-ip=10.91.1.1 \
-		--lt-cred-mech --user=$vs_user:$vs_password --realm=bench --no-tls --no-dtls --no-tcp --no-tcp-relay --no-cli \
-		--no-rfc5780 --no-stun-backward-compatibility --no-software-attribute --no-dynamic-ip-list \
-		--no-dynamic-realms --no-stdout-log --simple-log "--log-file=$tmp/coturn.log" "--pidfile=$tmp/coturn.pid" \
-		"--userdb=$tmp/turndb" ${VS_COTURN_THREADS:+-m $VS_COTURN_THREADS} >/dev/null 2>&1 &
+	ip netns exec "$ns-r" "$vs_turnserver" -n --listening-port=3478 --min-port=41000 --listening-ip=10.91.1.1 --relay-ip=10.91.1.1 \
+		--lt-cred-mech --user=$vs_user:$vs_password --realm=bench --no-tls --no-dtls --no-tcp --no-tcp-relay \
+		$(vs_known --no-cli --no-rfc5780 --no-stun-backward-compatibility --no-software-attribute --no-dynamic-ip-list \
+			--no-dynamic-realms) --no-stdout-log --simple-log "--log-file=$tmp/coturn.log" "--pidfile=$tmp/coturn.pid" \
+		"--userdb=$tmp/turndb" ${VS_COTURN_THREADS:+-m $VS_COTURN_THREADS} ${VS_COTURN_ARGS:-} >/dev/null 2>&1 &
 	relay_pid=$!
 	wait_for 10 vs_listens || fatal "coturn does not serve"
 }

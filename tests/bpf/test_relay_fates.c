@@ -503,27 +503,6 @@ static void test_fates(void)
 	rw_close(&w);
 }
 
-/* The data chosen so that the finished checksum is the sum of the pseudo-header. */
-static void looks_unfinished(struct rw_dgram *d)
-{
-	static uint8_t data[sizeof(text)];
-	struct rw_dgram left = *d;
-	uint8_t udp[2048];
-	size_t len;
-	uint32_t sum;
-
-	memcpy(data, d->data, d->len);
-	data[0] = data[1] = 0;
-	d->data = left.data = data;
-	left.unfinished = true;
-	len = rw_put_udp(udp, &left);
-	/* all of it, with the field as it is, and the pseudo-header must add up */
-	sum = rw_sum(d->from.ip.b, 16, rw_sum(d->to.ip.b, 16, 17 + (uint32_t)len));
-	rw_be16(data, ~rw_sum(udp, len, sum) & 0xffff);
-	rw_put_udp(udp, d);
-	T_EQ(udp[6] << 8 | udp[7], sum);
-}
-
 static void users_one(const struct bpf_relay_bind *b, bool up)
 {
 	struct rw_dgram d = up ? from_client(b, 100) : from_peer(b, 100), left = d;
@@ -540,7 +519,7 @@ static void users_one(const struct bpf_relay_bind *b, bool up)
 	for (size_t len = 2; len < 1400; len += 233) {
 		left = d = up ? from_client(b, len) : from_peer(b, len);
 		left.unfinished = true;
-		looks_unfinished(&d);
+		rw_looks_unfinished(&d);
 		fate_of("finished, though it looks like it", done, &d);
 		fate_of("unfinished", PS_R_RXDP_UNFINISHED, &left);
 	}

@@ -102,12 +102,12 @@ net_hosts()
 	done
 }
 
-# A relay rewrites packets and returns them by XDP. So they must carry real checksums, as on a wire (a veth hands
-# them on unfinished), and the router's end needs a program of its own: else what comes back stays in its ring.
+# What a relay returns by native XDP: its checksum must be whole, as on a wire (a veth hands it on unfinished), and the
+# router's end needs a program of its own, else it stays in its ring. In the other modes the link has its offloads.
 relay_peer()
 {
+	[ "$LAB_RELAY" = penstock ] && [ "$LAB_RELAY_XDP" = native ] || return 0
 	in_host core ethtool -K "$1" tx off >/dev/null || return 1
-	[ "$LAB_RELAY" = penstock ] && [ "$LAB_RELAY_XDP" != off ] || return 0
 	in_host core ip link set dev "$1" xdpdrv obj "$root/build/bpf/pass.bpf.o" sec xdp ||
 		echo "lab: no XDP program on $1: the relay must not use native XDP" >&2
 }
