@@ -11,6 +11,7 @@
 #define PENSTOCK_RX_BPF_H
 #include "account.bpf.h"
 #include "aead.bpf.h"
+#include "plan/ecn.h"
 #include "plan/ingress.h"
 #include "skb.bpf.h"
 
@@ -199,6 +200,7 @@ static __always_inline enum ps_reason_id rx_deliver(struct xdp_md *ctx, struct r
 	__u32 len = ip->len;
 	__u64 frame;
 	struct ps_meta *meta;
+	__u8 ecn;
 
 	if (!replay || len == 0 || len > PS_INNER_MAX || !flow || !rx_put_eth(ctx, r, ip) ||
 	    !rx_reshape(ctx, r, len))
@@ -210,8 +212,9 @@ static __always_inline enum ps_reason_id rx_deliver(struct xdp_md *ctx, struct r
 		return PS_R_XDP_REPLAY;
 	meta->magic = PS_META_MAGIC;
 	meta->tun_ifindex = r->tun_ifindex;
-	if (r->outer.ecn == PS_ECN_CE)
-		ps_inner_mark_ce(r->scratch->buf, ip);
+	ecn = ps_ecn_decap(ip->tos & PS_ECN_MASK, r->outer.ecn);
+	if (ecn != (ip->tos & PS_ECN_MASK))
+		ps_ecn_put(r->scratch->buf, ip->family, ecn);
 	if (r->scratch->nat.on)
 		ps_nat_apply(r->scratch->buf, ip, PS_NAT_TO, &r->scratch->nat);
 	frame = (__u64)len + PS_ETH_HLEN;
@@ -228,7 +231,11 @@ static __always_inline enum ps_reason_id rx_inner(struct xdp_md *ctx, struct rx 
 	struct ps_inner *in = &r->scratch->inner;
 	enum ps_reason_id id = rx_judge(r, in, &flow);
 
-	return id == PS_GO_ON ? rx_deliver(ctx, r, &in->ip, flow) : id;
+	if (id != PS_GO_ON)
+		return id;
+	if (ps_ecn_decap(in->ip.tos & PS_ECN_MASK, r->outer.ecn) == PS_ECN_DROP)
+		return PS_R_XDP_ECN; /* as if it had been lost on its way */
+	return rx_deliver(ctx, r, &in->ip, flow);
 }
 
 static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx, __u64 frame_len)

@@ -54,6 +54,8 @@
 	  "flow is new: follows its packets through user space")                                   \
 	R(XDP_NAT_BOUND, "xdp_nat_bound", PASS,                                                    \
 	  "a translated TCP connection begins or ends: user space keeps account")                  \
+	R(XDP_ECN, "xdp_ecn", DROP,                                                                \
+	  "marked as having met congestion, but takes no part in ECN (RFC 6040)")                  \
 	R(XDP_ADJUST_FAILED, "xdp_adjust_failed", PASS, "driver refused to move the packet start") \
 	R(IN_DELIVERED, "in_delivered", DONE, "redirected to the tunnel device")                   \
 	R(IN_NOT_OURS, "in_not_ours", PASS, "no metadata of ps_wan_rx")                            \
@@ -185,6 +187,8 @@
 	  "fragment, where only whole packets are judged: filters, a translated address")          \
 	R(URX_NAT_ERROR, "urx_nat_error", DROP,                                                    \
 	  "ICMP error that is not translated, or about nothing of the peer's")                     \
+	R(URX_ECN, "urx_ecn", DROP,                                                                \
+	  "marked as having met congestion, but takes no part in ECN (RFC 6040)")                  \
 	R(URX_TUN_FULL, "urx_tun_full", DROP, "tunnel device did not take the packet")             \
 	R(URX_QUEUE, "urx_queue", DROP, "control thread's queue of a worker was full")             \
 	R(UTX_SENT, "utx_sent", DONE, "encrypted and sent by user space")                          \

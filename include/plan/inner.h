@@ -109,23 +109,4 @@ static __always_inline enum ps_inner_class ps_inner_parse(const __u8 *p, const _
 	in->key.proto = in->ip.proto;
 	return ps_inner_l4(p + PS_IP6_HLEN, end, in->ip.len - PS_IP6_HLEN, &in->key);
 }
-
-/* Congestion was seen outside (CE): say so inside when the inner packet takes part in ECN
- * (RFC 6040 §4.2). Changes the header at p, which ps_inner_parse has accepted. */
-static __always_inline void ps_inner_mark_ce(__u8 *p, const struct ps_ip *ip)
-{
-	__u16 from, to;
-
-	if (!(ip->tos & PS_ECN_MASK))
-		return;
-	from = PS_LOAD(__u16, p);
-	if (ip->family == 4) {
-		p[PS_IP4_TOS] |= PS_ECN_CE;
-		to = PS_LOAD(__u16, p);
-		PS_STORE(__u16, p + PS_IP4_CSUM,
-			 ps_csum_replace16(PS_LOAD(__u16, p + PS_IP4_CSUM), from, to));
-	} else {
-		p[1] |= PS_ECN_CE << 4;
-	}
-}
 #endif

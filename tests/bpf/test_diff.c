@@ -6,6 +6,7 @@
  * packet that is not delivered changes no table. */
 #include <linux/pkt_cls.h>
 #include "tests/bpf/kworld.h"
+#include "plan/ecn.h"
 #include "plan/egress.h"
 #include "plan/ingress.h"
 #include "plan/nat.h"
@@ -86,6 +87,7 @@ static enum ps_reason_id ref_rx_steps(const uint8_t *b, size_t len, uint64_t now
 	struct ps_inner in;
 	struct ps_flow f;
 	struct ps_nat nat;
+	__u8 ecn;
 
 	id = ps_rx_classify(b, b + len, w.k.config, &outer);
 	if (id != PS_GO_ON)
@@ -128,9 +130,12 @@ static enum ps_reason_id ref_rx_steps(const uint8_t *b, size_t len, uint64_t now
 	id = ps_rx_nat(&nat, text, &in.ip);
 	if (id != PS_GO_ON)
 		return id;
+	ecn = ps_ecn_decap(in.ip.tos & PS_ECN_MASK, outer.ecn);
+	if (ecn == PS_ECN_DROP)
+		return PS_R_XDP_ECN;
 	oracle_add(outer.counter);
-	if (outer.ecn == PS_ECN_CE)
-		ps_inner_mark_ce(text, &in.ip);
+	if (ecn != (in.ip.tos & PS_ECN_MASK))
+		ps_ecn_put(text, in.ip.family, ecn);
 	if (nat.on)
 		ps_nat_apply(text, &in.ip, PS_NAT_TO, &nat);
 	memcpy(o->out, &(struct ps_meta){PS_META_MAGIC, KERN_LO}, sizeof(struct ps_meta));

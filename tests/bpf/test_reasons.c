@@ -3,6 +3,7 @@
  * handled, an untouched packet and untouched tables. */
 #include <linux/pkt_cls.h>
 #include "base/time.h"
+#include "plan/ecn.h"
 #include "plan/flow.h"
 #include "tests/bpf/kworld.h"
 
@@ -61,6 +62,18 @@ static struct kpkt valid(int outer, int family, int proto)
 
 	kw_seal(&w, &p, &o, text, kp_inner(text, &in));
 	return p;
+}
+
+/* Congestion met by a packet that takes no part in ECN; the counter is not spent on it. */
+static void rx_ecn(void)
+{
+	struct kouter o = {.family = 4, .dport = KP_OUR_PORT, .tos = PS_ECN_CE};
+	struct kinner in = kw_inner(4, 17, 33);
+	struct kpkt p = {0};
+	uint8_t text[256];
+
+	kw_seal(&w, &p, &o, text, kp_inner(text, &in));
+	expect_rx(PS_R_XDP_ECN, &p);
 }
 
 static void rx_link(void)
@@ -387,6 +400,7 @@ static void test_rx(void)
 	if (!kw_open(&w, false))
 		return;
 	rx_link();
+	rx_ecn();
 	rx_payload();
 	for (int outer = 4; outer <= 6; outer += 2) {
 		rx_channel_framing(outer);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include "base/bytes.h"
+#include "plan/ecn.h"
 
 #define EXT_HEADERS_MAX \
 	8 /* real packets have one or two; a longer chain is an attack on the parser */
@@ -222,33 +223,14 @@ int ip_packet_parse_quoted(const uint8_t *pkt, const struct ip_meta *outer, stru
 	return 0;
 }
 
-/* RFC 1624: the checksum after one 16-bit word changed. */
-static uint16_t csum_update(uint16_t csum, uint16_t before, uint16_t after)
-{
-	uint32_t sum = (uint32_t)(uint16_t)~csum + (uint16_t)~before + after;
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-void ip_packet_set_ecn_ce(uint8_t *pkt, const struct ip_meta *meta)
-{
-	uint16_t before = be16_get(pkt);
-
-	if (meta->family == 6) {
-		pkt[1] |= IP_ECN_CE << 4;
-		return;
-	}
-	pkt[1] |= IP_ECN_CE;
-	be16_put(pkt + 10, csum_update(be16_get(pkt + 10), before, be16_get(pkt)));
-}
-
 bool ip_packet_merge_ecn(uint8_t *pkt, const struct ip_meta *meta, uint8_t outer_ecn)
 {
-	if (outer_ecn != IP_ECN_CE || (meta->ecn != IP_ECN_ECT0 && meta->ecn != IP_ECN_ECT1))
+	uint8_t ecn = ps_ecn_decap(meta->ecn, outer_ecn);
+
+	if (ecn == PS_ECN_DROP)
 		return false;
-	ip_packet_set_ecn_ce(pkt, meta);
+	if (ecn != meta->ecn)
+		ps_ecn_put(pkt, meta->family, ecn);
 	return true;
 }
 

@@ -61,10 +61,9 @@ int ip_packet_parse(const uint8_t *pkt, size_t len, struct ip_meta *out);
  * first 8 transport bytes. 0 or -EBADMSG; out->total_len is what the quoted header says. */
 int ip_packet_parse_quoted(const uint8_t *pkt, const struct ip_meta *outer, struct ip_meta *out);
 
-/* Inner ECN after decapsulation (RFC 6040 as deployed): ECT becomes CE when the outer header says
- * CE, everything else stays. IPv4 header checksum follows. True if the packet changed. */
+/* Inner ECN after decapsulation, by RFC 6040 §4.2 (plan/ecn.h). IPv4 header checksum follows.
+ * False: the packet must be dropped; it is as it was. */
 bool ip_packet_merge_ecn(uint8_t *pkt, const struct ip_meta *meta, uint8_t outer_ecn);
-void ip_packet_set_ecn_ce(uint8_t *pkt, const struct ip_meta *meta);
 
 /* Internet checksum (RFC 1071) of data, as it goes on the wire in host order. */
 uint16_t ip_csum(const void *data, size_t len);

@@ -48,7 +48,8 @@ static enum ps_reason_id deliver(struct daemon *d, uint8_t *pkt, const struct ip
 	if (g->instead)
 		return tun_write(d->tun, g->instead, g->instead_len) ? PS_R_URX_TUN_FULL
 								     : PS_R_URX_DELIVERED;
-	ip_packet_merge_ecn(pkt, m, ecn);
+	if (!ip_packet_merge_ecn(pkt, m, ecn))
+		return PS_R_URX_ECN;
 	data_translate(pkt, m, &g->nat, PS_NAT_TO);
 	lane_deliver(&d->data->lane, pkt, m->total_len);
 	return PS_R_URX_DELIVERED;
