@@ -60,7 +60,7 @@ run_load()
 	shift 2
 	vs_start "$server"
 	a=$(vs_cpu)
-	load --seconds "$seconds" --direction both --size "$size" "$@" >"$tmp/load.json" || fatal "$server: no load"
+	load --seconds "$seconds" --direction both --size "$size" "$@" >"$tmp/load.json" || fatal "$server: no load" >&2
 	b=$(vs_cpu)
 	vs_stop
 	jq -c --arg a "$a" --arg b "$b" '($a | split(" ") | map(tonumber)) as $a | ($b | split(" ") | map(tonumber)) as $b |
@@ -112,7 +112,7 @@ run_allocs()
 		load --allocs "$each" --direction none --seconds 1 >"$tmp/allocs$i.json" &
 		pids+=($!)
 	done
-	wait "${pids[@]}" || fatal "$server: allocations fail"
+	wait "${pids[@]}" || fatal "$server: allocations fail" >&2
 	b=$(vs_cpu)
 	vs_stop
 	jq -sc --arg a "$a" --arg b "$b" '($a | split(" ") | map(tonumber)) as $a | ($b | split(" ") | map(tonumber)) as $b |

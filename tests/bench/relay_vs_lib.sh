@@ -133,7 +133,7 @@ vs_coturn()
 			--no-dynamic-realms) --no-stdout-log --simple-log "--log-file=$tmp/coturn.log" "--pidfile=$tmp/coturn.pid" \
 		"--userdb=$tmp/turndb" ${VS_COTURN_THREADS:+-m $VS_COTURN_THREADS} ${VS_COTURN_ARGS:-} >/dev/null 2>&1 &
 	relay_pid=$!
-	wait_for 10 vs_listens || fatal "coturn does not serve"
+	wait_for 10 vs_listens || fatal "coturn does not serve: $(tail -n 3 "$tmp/coturn.log" 2>&1)" >&2
 }
 
 vs_listens() { [ -n "$(ip netns exec "$ns-r" ss -Huln 'sport = :3478')" ]; }
