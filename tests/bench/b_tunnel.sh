@@ -3,14 +3,19 @@
 # timeout: 10800
 #
 # The tunnel against others, in turn, in equal worlds (tunnel_lib.sh): plain forwarding, the distribution's
-# wireguard-go, called wireguard-go-YEAR, and any other by WIREGUARD_GO=PATH, called wireguard-go. No open-loop load: that
-# is b_capacity's.
+# wireguard-go, called wireguard-go-YEAR, and any other by WIREGUARD_GO=PATH, called wireguard-go. A gateway alone is
+# measured by b_capacity.
 #
 #   tcp_up_1 tcp_down_1 tcp_up_8 tcp_down_8 tcp_bidir_1    received, Gbit/s: iperf3, streams, both directions at once
 #   cpu_s_per_gb_{client,gateway,box,softirq}_{up,down}    processor seconds per 10^9 bytes of tcp_up_1 and tcp_down_1:
 #                                          a process with its threads, the whole machine, of that in softirq
 #   rtt_{p50,p99,p999}_idle                sockperf ping-pong, 64 bytes of UDP, µs
 #   rtt_{p50,p99,p999}_500m                likewise beside 500 Mbit/s of TCP, as far as they are reached
+#   pps_64 pps_1280                        packets a second with no more than 0.1 % lost, client to server, through both ends: a
+#                                          UDP socket on the client, sendmmsg without GSO, paced, one flow (wgload_plain.c); a packet
+#                                          has so many bytes inside with IPv4 and UDP headers (36 and 1252 of payload). The server
+#                                          counts them at its interface. "limits", "their_limits": what ended the searches, loss or
+#                                          the sender, which sent no faster: what carries it may do so in the sender's system calls.
 #   setups_per_s                           TCP connections until the first byte, 16 at a time
 #   rss_client rss_gateway                 resident memory before any load, MB
 #
@@ -22,6 +27,7 @@
 #   PEERS="plain wireguard-go-distro wireguard-go"    the last if WIREGUARD_GO names one
 #   HANDICAP=both         1: every WAN link's end has a native XDP program, as ours in kernel mode has; 0: none for the peers
 #   REPS=5 SECONDS_PER_RUN=5 OMIT_SECONDS=1 BENCH_MTU=1420 (inside)
+#   PPS_SECONDS=0.5 PPS_SEARCH=10   a run of the search for pps_*, and the most the search takes
 #   PIN=1                 the gateway's program and what is received for it on CPU 1, all else on CPU 0
 #
 # In each world a file's checksum and a byte-exact echo pass before anything is measured. A run that had more than 5 %
@@ -33,7 +39,7 @@ tn_pin=${PIN:-}
 [ "$tn_pin" != 0 ] || tn_pin=
 . "$root/tests/bench/tunnel_lib.sh"
 . "$root/tests/bench/tunnel_runs.sh"
-reps=${REPS:-5} secs=${SECONDS_PER_RUN:-5} omit=${OMIT_SECONDS:-1}
+reps=${REPS:-5} secs=${SECONDS_PER_RUN:-5} omit=${OMIT_SECONDS:-1} pps_secs=${PPS_SECONDS:-0.5} pps_search=${PPS_SEARCH:-10}
 rc=0
 
 # name, run, metric, unit, better, where in a run's figures
@@ -47,6 +53,9 @@ figures()
 		for p in p50 p99 p999; do
 			echo "rtt_${p}_$load rtt_$load round_trip us less $p"
 		done
+	done
+	for p in 64 1280; do
+		echo "pps_$p pps_$p packets_per_second_at_0.1_percent_loss pps more pps"
 	done
 	echo "setups_per_s setups connection_setups 1/s more per_s"
 	for dir in up down; do
@@ -66,7 +75,7 @@ runs()
 {
 	local r
 
-	for r in memory rtt_idle setups tcp_up_1 tcp_down_1 tcp_up_8 tcp_down_8 tcp_bidir_1 rtt_500m; do
+	for r in memory rtt_idle setups tcp_up_1 tcp_down_1 tcp_up_8 tcp_down_8 tcp_bidir_1 pps_64 pps_1280 rtt_500m; do
 		wanted | awk -v r=$r '$2 == r { f = 1 } END { exit !f }' || continue
 		case $r in rtt_*) [ -z "$no_sockperf" ] || continue ;; esac
 		echo $r
@@ -83,7 +92,7 @@ need()
 	done
 	ip netns add "tb$$-probe" 2>/dev/null || skip "network namespaces are not available here"
 	ip netns del "tb$$-probe"
-	for t in "$PENSTOCK_BUILD"/{penstock-portal,penstock-gateway,penstock-client,penstock,tests/netns/h_connload}; do
+	for t in "$PENSTOCK_BUILD"/{penstock-portal,penstock-gateway,penstock-client,penstock,tests/netns/h_connload,tests/bench/h_wgload}; do
 		[ -x "$t" ] || fatal "$t is not built"
 	done
 	[ -z "$tn_pin" ] || [ "$(nproc)" -ge 2 ] || fatal "PIN=1 needs two processors"

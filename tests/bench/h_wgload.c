@@ -29,6 +29,8 @@ static const char usage_text[] =
 	"  --peers N   so many peers, with keys made from --key and addresses that follow\n"
 	"Peers of penstock-gateway, as many as crowd.py has made known to it:\n"
 	"  --endpoint IP:PORT --key FILE --crowd FILE --local IP:PORT\n"
+	"A plain sender, through whatever tunnel the route leads into:\n"
+	"  --plain     sendmmsg of payloads, without GSO; --size is that of the IPv4 packet\n"
 	"Else, behind --, a penstock-client, which reaches the gateway by a portal.\n"
 	"The far end:\n"
 	"  --sink IP:PORT       where packets go inside; flow n to PORT + n\n"
@@ -125,6 +127,7 @@ enum {
 	O_PEERS,
 	O_CROWD,
 	O_LOCAL,
+	O_PLAIN,
 	O_SINK,
 	O_SINK_NS,
 	O_SINK_DEV,
@@ -157,6 +160,7 @@ static const struct option longs[] = {
 	{"peers", required_argument, NULL, O_PEERS},
 	{"crowd", required_argument, NULL, O_CROWD},
 	{"local", required_argument, NULL, O_LOCAL},
+	{"plain", no_argument, NULL, O_PLAIN},
 	{"sink", required_argument, NULL, O_SINK},
 	{"sink-ns", required_argument, NULL, O_SINK_NS},
 	{"sink-dev", required_argument, NULL, O_SINK_DEV},
@@ -226,6 +230,9 @@ static void apply_load(int o)
 		if (endpoint_parse(optarg, &cfg.load.sink) || cfg.load.sink.ip.family != 4)
 			usage();
 		break;
+	case O_PLAIN:
+		cfg.load.plain = true;
+		break;
 	case O_SINK_NS:
 		cfg.sink.ns = optarg;
 		break;
@@ -244,7 +251,7 @@ static void apply_load(int o)
 		cfg.load.gso = !strcmp(optarg, "on");
 		break;
 	case O_FLOWS:
-		cfg.load.flows = (uint32_t)number(optarg, 1, 64);
+		cfg.load.flows = (uint32_t)number(optarg, 1, WGL_FLOWS_MAX);
 		break;
 	case O_TRAIN:
 		cfg.load.train = (uint32_t)number(optarg, 1, 1 << 20);
@@ -337,7 +344,9 @@ static void link_open(struct wgl_link *l, int argc, char **argv)
 					      &cfg.wg.peers);
 	if (!cfg.wg.peers)
 		usage();
-	if (argc >= 2)
+	if (cfg.load.plain)
+		wgl_plain_open(l, &cfg.load);
+	else if (argc >= 2)
 		wgl_gw_open(l, argc, argv, &cfg.load.sink);
 	else
 		wgl_wg_open(l, &cfg.wg);
@@ -383,8 +392,9 @@ static int load_run(const char *what, int argc, char **argv)
 	bool good = true;
 
 	if (!cfg.load.sink.port || !cfg.sink.dev ||
-	    (argc < 2 && !(cfg.has_key && (cfg.has_pub || cfg.crowd))))
+	    (!cfg.load.plain && argc < 2 && !(cfg.has_key && (cfg.has_pub || cfg.crowd))))
 		usage();
+	cfg.load.gso &= !cfg.load.plain;
 	sink_open();
 	link_open(&link, argc, argv);
 	if (!strcmp(what, "peers"))

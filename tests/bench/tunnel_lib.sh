@@ -227,7 +227,7 @@ tn_env()
 			select(.value | lacks != []) | "\(.key) without \(.value | lacks | join(" "))"] |
 			if . == [] then "all on" else join(", ") end)} +
 		if $status then {mode: $status.mode, xdp_mode: ($status.kernel.xdp_mode // "off"),
-			kernel_executor: $status.kernel.active} + (if $status.aead then {aead: $status.aead} else {} end) else {} end'
+			kernel_executor: $status.kernel.active, workers: $status.bulk.workers.count} + (if $status.aead then {aead: $status.aead} else {} end) else {workers: null} end'
 }
 
 # P, S: ends what runs there and removes it, quickly: run.sh gives an interrupted bench twenty seconds.

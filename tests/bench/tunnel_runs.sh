@@ -8,7 +8,7 @@
 #   run_stat                the machine's processor time so far, in clock ticks
 run_hz=$(getconf CLK_TCK)
 STEAL_MAX=5 # percent
-IPERF_PORT=5201 LOAD_PORT=5202 SOCKPERF_PORT=11111 CONN_PORT=7001 ECHO_PORT=7000 FILE_PORT=8000
+IPERF_PORT=5201 LOAD_PORT=5202 SOCKPERF_PORT=11111 CONN_PORT=7001 ECHO_PORT=7000 FILE_PORT=8000 PPS_PORT=9000
 
 run_server()
 {
@@ -111,6 +111,18 @@ run_setups()
 	tn_on "$1" client "$root/$PENSTOCK_BUILD/tests/netns/h_connload" run $SERVER_V4 $CONN_PORT "$secs" 16
 }
 
+# WORLD SIZE: the search begins where the last one in that world ended.
+run_pps()
+{
+	local at=$tmp/pps-$1-$2.at
+
+	tn_on "$1" client timeout -k 5 $((${pps_search%.*} + 60)) "$root/$PENSTOCK_BUILD/tests/bench/h_wgload" search --plain \
+		--sink $SERVER_V4:$PPS_PORT --sink-ns "tb$$-$1-server" --sink-dev eth0 --size "$2" --seconds "$pps_secs" --warm 0.1 \
+		--max-seconds "$pps_search" --pool-mb 512 --rate "$(cat "$at" 2>/dev/null || echo 0)" >"$tmp/search" || return 1
+	jq .pps "$tmp/search" >"$at"
+	jq -c '{pps, offered_pps, loss, late, peak_pps, probes, softirq_share, limit}' "$tmp/search"
+}
+
 run_rss_mb()
 {
 	[ -z "$1" ] && echo null || awk '/^VmRSS/ { printf "%.1f\n", $2 / 1024 }' "/proc/$1/status"
@@ -138,6 +150,7 @@ run_kind()
 	rtt_idle) run_rtt "$1" ;;
 	rtt_500m) run_rtt_500m "$1" ;;
 	setups) run_setups "$1" ;;
+	pps_*) run_pps "$1" "${2#pps_}" ;;
 	tcp_up_*) run_tcp "$1" -P "${2##*_}" ;;
 	tcp_down_*) run_tcp "$1" -P "${2##*_}" -R ;;
 	tcp_bidir_*) run_tcp "$1" -P "${2##*_}" --bidir ;;

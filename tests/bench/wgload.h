@@ -5,13 +5,18 @@
  *
  *     wgload_wg.c     who sends: plain WireGuard peers, against any implementation
  *     wgload_crowd.c  the same, against penstock-gateway: ICE for each of them
- *     wgload_gw.c     who sends: a whole Penstock client, by portal and ICE, against
- * penstock-gateway wgload_send.c   packets made, encrypted, and sent at a rate wgload_sink.c
- * packets counted, and checked, behind the gateway wgload_find.c   one run at a rate; the highest
- * rate with next to no loss wgload_hs.c     handshakes a second wgload_cpu.c    what it took the
- * machine
+ *     wgload_gw.c     who sends: a whole Penstock client, by portal and ICE, to penstock-gateway
+ *     wgload_plain.c  who sends: a UDP socket that knows of no tunnel
+ *     wgload_send.c   packets made, encrypted, and sent at a rate
+ *     wgload_sink.c   packets counted, and checked, behind the gateway
+ *     wgload_find.c   one run at a rate; the highest rate with next to no loss
+ *     wgload_hs.c     handshakes a second
+ *     wgload_cpu.c    what it took the machine
  *
- * Open loop: nothing the far end does slows the sender. Counters rise and are never used twice. */
+ * Open loop: nothing the far end does slows the sender. Counters rise and are never used twice.
+ *
+ * A plain sender is the other way round: it encrypts nothing, so that everything from its socket to
+ * the server is measured, both ends of whatever tunnel the route leads into. */
 #ifndef PENSTOCK_BENCH_WGLOAD_H
 #define PENSTOCK_BENCH_WGLOAD_H
 #include <stdbool.h>
@@ -26,6 +31,7 @@
 #include "wire/wg.h"
 
 #define WGL_PEERS_MAX 65536
+#define WGL_FLOWS_MAX 64
 #define WGL_INNER_MIN 52 /* headers, and the mark that says which packet it is */
 #define WGL_INNER_MAX 1500
 #define WGL_HDRS      28 /* IPv4 and UDP, inside */
@@ -41,8 +47,8 @@ struct wgl_session {
 
 /* Peers that are connected. */
 struct wgl_link {
-	int fd; /* connected peers' UDP socket; sends to `to` */
-	union sockaddr_any to;
+	int fd;		       /* connected peers' UDP socket; sends to `to` */
+	union sockaddr_any to; /* plain: of flow 0; flow n to its port + n */
 	socklen_t to_len;
 	struct wgl_session *sessions;
 	uint32_t n;
@@ -61,11 +67,12 @@ struct wgl_load {
 	uint32_t burst;	  /* most datagrams a system call without GSO */
 	uint32_t threads; /* that encrypt */
 	bool gso;
+	bool plain;	      /* payloads as they are, by an ordinary socket; without GSO */
 	uint64_t pool;	      /* bytes that may be encrypted ahead */
 	struct endpoint sink; /* first of the flows' destinations */
 };
 
-/* Encrypted datagrams, stride bytes each. */
+/* Datagrams as they are sent, stride bytes each. */
 struct wgl_batch {
 	uint8_t *buf;
 	uint64_t cap; /* bytes */
@@ -164,6 +171,7 @@ struct ipaddr wgl_wg_address(const struct wgl_wg_cfg *cfg, uint32_t i);
 void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg);
 /* argv: penstock-client's. target: what it asks the portal for. */
 void wgl_gw_open(struct wgl_link *l, int argc, char **argv, const struct endpoint *target);
+void wgl_plain_open(struct wgl_link *l, const struct wgl_load *load);
 
 /* ---- wgload_find.c ---- */
 struct wgl_find {

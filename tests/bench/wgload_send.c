@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Packets of the load generator: IPv4 and UDP with valid checksums and a mark, sealed with rising
- * counters, and sent at a rate, by trains (UDP_SEGMENT) or one by one. */
+ * counters, and sent at a rate, by trains (UDP_SEGMENT) or one by one. A plain sender's are
+ * payloads alone. */
 #include <errno.h>
 #include <netinet/udp.h>
 #include <poll.h>
@@ -25,7 +26,8 @@
 #define TRAIN_MAX   64
 #define TRAIN_NS    200000 /* a train is no longer than this at the rate wanted */
 #define MSGS_MAX    64
-#define SLEEP_NS    150000 /* shorter waits are spun through */
+#define SLEEP_NS    150000  /* shorter waits are spun through */
+#define BURST_NS    1000000 /* a plain sender's burst is no longer than this at the rate wanted */
 #define SOURCE_PORT 40000
 
 static uint64_t seq_next; /* of all batches */
@@ -35,15 +37,20 @@ uint8_t wgl_pattern(uint32_t at)
 	return (uint8_t)(at * 7 + (at >> 8));
 }
 
+static uint32_t datagram_len(const struct wgl_load *load)
+{
+	return load->plain ? load->size - WGL_HDRS : load->size + WG_DATA_OVERHEAD;
+}
+
 uint64_t wgl_batch_max(const struct wgl_load *load)
 {
-	return load->pool / (load->size + WG_DATA_OVERHEAD);
+	return load->pool / datagram_len(load);
 }
 
 void wgl_batch_alloc(struct wgl_batch *b, const struct wgl_load *load)
 {
-	*b = (struct wgl_batch){.stride = load->size + WG_DATA_OVERHEAD,
-				.cap = (wgl_batch_max(load) + 1) * (load->size + WG_DATA_OVERHEAD)};
+	*b = (struct wgl_batch){.stride = datagram_len(load),
+				.cap = (wgl_batch_max(load) + 1) * datagram_len(load)};
 	b->buf = mmap(NULL, b->cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (b->buf == MAP_FAILED)
 		wgl_die("memory for packets", errno);
@@ -90,13 +97,28 @@ static void template_make(const struct wgl_load *load, uint8_t *p)
 		p[WGL_HDRS + i] = wgl_pattern(i);
 }
 
+static uint16_t flow_of(const struct wgl_load *load, uint64_t n)
+{
+	return (uint16_t)(n / load->train % load->flows);
+}
+
+static void mark_make(const struct wgl_load *load, uint16_t peer, uint64_t n, uint64_t seq,
+		      uint8_t *mark)
+{
+	be64_put(mark, seq);
+	be16_put(mark + 8, flow_of(load, n));
+	be16_put(mark + 10, WGL_MAGIC);
+	be16_put(mark + 12, peer);
+	be16_put(mark + 14, (uint16_t)(load->size - WGL_HDRS));
+}
+
 /* body: the sum of the template's payload behind the mark. */
 static void packet_make(const struct wgl_load *load, const uint8_t *template, uint64_t body,
 			const struct wgl_session *s, uint16_t peer, uint64_t n, uint64_t seq,
 			uint8_t *p)
 {
-	const uint16_t flow = (uint16_t)(n / load->train % load->flows);
-	uint8_t *mark = p + WGL_HDRS, pseudo[4] = {0, PS_IPPROTO_UDP};
+	const uint16_t flow = flow_of(load, n);
+	uint8_t pseudo[4] = {0, PS_IPPROTO_UDP};
 	uint16_t check;
 
 	memcpy(p, template, load->size);
@@ -105,11 +127,7 @@ static void packet_make(const struct wgl_load *load, const uint8_t *template, ui
 	memcpy(p + PS_IP4_CSUM, &check, 2);
 	be16_put(p + 20, (uint16_t)(SOURCE_PORT + flow));
 	be16_put(p + 22, (uint16_t)(load->sink.port + flow));
-	be64_put(mark, seq);
-	be16_put(mark + 8, flow);
-	be16_put(mark + 10, WGL_MAGIC);
-	be16_put(mark + 12, peer);
-	be16_put(mark + 14, (uint16_t)(load->size - WGL_HDRS));
+	mark_make(load, peer, n, seq, p + WGL_HDRS);
 	be16_put(pseudo + 2, (uint16_t)(load->size - PS_IP4_HLEN));
 	check = (uint16_t)~ps_csum_fold(sum_of(pseudo, 4) + sum_of(p + PS_IP4_SADDR, 8) +
 					sum_of(p + 20, 8 + WGL_MARK_LEN) + body);
@@ -132,6 +150,11 @@ static void *fill(void *arg)
 		const uint64_t counter = s->counter + n / f->l->n;
 		uint8_t *out = f->b->buf + n * f->b->stride;
 
+		if (f->load->plain) {
+			memcpy(out, template + WGL_HDRS, f->b->stride);
+			mark_make(f->load, 0, n, seq_next + n, out);
+			continue;
+		}
 		le32_put(out, WG_MSG_DATA);
 		le32_put(out + 4, s->remote_idx);
 		le64_put(out + 8, counter);
@@ -173,8 +196,12 @@ void wgl_batch_fill(struct wgl_batch *b, struct wgl_link *l, const struct wgl_lo
 struct sender {
 	const struct wgl_batch *b;
 	int fd;
-	uint32_t segs; /* datagrams of a message */
-	uint32_t msgs; /* messages of a system call, at most */
+	const struct wgl_load *load;
+	uint32_t segs;	   /* datagrams of a message */
+	uint32_t msgs;	   /* messages of a system call, at most */
+	uint32_t whole;	   /* datagrams that are waited for, so that they go out together */
+	uint64_t spins_ns; /* shorter waits are spun through */
+	struct sockaddr_in to[WGL_FLOWS_MAX]; /* a plain sender's */
 	struct mmsghdr mm[MSGS_MAX];
 	struct iovec iov[MSGS_MAX];
 	union {
@@ -182,6 +209,20 @@ struct sender {
 		uint8_t b[CMSG_SPACE(sizeof(uint16_t))];
 	} seg;
 };
+
+/* Its bursts are as long as the rate makes them, and it sleeps between them: the tunnel's ends have
+ * to do with the processors that it leaves. */
+static void sender_plain(struct sender *s, const struct wgl_link *l, double pps)
+{
+	const double timely = pps * BURST_NS / 1e9;
+
+	s->whole = pps > 0 && timely < s->msgs ? (uint32_t)timely + 1 : s->msgs;
+	s->spins_ns = 0;
+	for (uint32_t i = 0; i < WGL_FLOWS_MAX; i++) {
+		s->to[i] = l->to.v4;
+		s->to[i].sin_port = htons((uint16_t)(ntohs(l->to.v4.sin_port) + i));
+	}
+}
 
 static void sender_init(struct sender *s, const struct wgl_batch *b, const struct wgl_link *l,
 			const struct wgl_load *load, double pps)
@@ -193,8 +234,13 @@ static void sender_init(struct sender *s, const struct wgl_batch *b, const struc
 	memset(s, 0, sizeof(*s));
 	s->b = b;
 	s->fd = l->fd;
+	s->load = load;
 	s->segs = !load->gso ? 1 : pps > 0 && timely < most ? (uint32_t)timely + 1 : most;
 	s->msgs = load->gso ? 2 : load->burst;
+	s->whole = s->segs;
+	s->spins_ns = SLEEP_NS;
+	if (load->plain)
+		sender_plain(s, l, pps);
 	c->cmsg_level = IPPROTO_UDP;
 	c->cmsg_type = UDP_SEGMENT;
 	c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
@@ -219,6 +265,8 @@ static uint64_t send_some(struct sender *s, uint64_t at, uint64_t due, uint64_t 
 
 		s->iov[n++] = (struct iovec){.iov_base = s->b->buf + (at + put) * s->b->stride,
 					     .iov_len = k * s->b->stride};
+		if (s->load->plain)
+			h->msg_name = &s->to[flow_of(s->load, at + put)];
 		h->msg_control = k > 1 ? &s->seg : NULL;
 		h->msg_controllen = k > 1 ? sizeof(s->seg.b) : 0;
 		put += k;
@@ -235,12 +283,12 @@ static uint64_t send_some(struct sender *s, uint64_t at, uint64_t due, uint64_t 
 	return went;
 }
 
-static void wait_until(uint64_t at, uint64_t now)
+static void wait_until(uint64_t at, uint64_t now, uint64_t spins_ns)
 {
-	const uint64_t to = at - SLEEP_NS / 2;
+	const uint64_t to = at - spins_ns / 2;
 	struct timespec t;
 
-	if (at < now + SLEEP_NS)
+	if (at < now + spins_ns)
 		return;
 	t.tv_sec = (time_t)(to / NS_PER_SEC);
 	t.tv_nsec = (long)(to % NS_PER_SEC);
@@ -266,13 +314,13 @@ void wgl_blast(const struct wgl_batch *b, const struct wgl_link *l, const struct
 			if (due > to - at)
 				due = to - at;
 		}
-		whole = to - at < s.segs ? to - at : s.segs;
+		whole = to - at < s.whole ? to - at : s.whole;
 		if (due >= whole)
 			at += send_some(&s, at, due - due % whole, &out->refused);
 		else
 			wait_until(out->start_ns +
 					   (uint64_t)((double)(at - from + whole) / pps * 1e9),
-				   now);
+				   now, s.spins_ns);
 		now = loop_now();
 	}
 	out->packets = to - from;

@@ -17,14 +17,13 @@
 #include "base/bytes.h"
 #include "io/gso.h"
 
-#define FLOWS_MAX 64
 #define SEEN_BITS (UINT64_C(1) << 22) /* sequence numbers remembered */
 
 struct wgl_sink {
 	struct wgl_sink_cfg cfg;
 	struct nft_ctx *nft;
-	struct gso_sock sock[FLOWS_MAX];
-	struct pollfd fds[FLOWS_MAX];
+	struct gso_sock sock[WGL_FLOWS_MAX];
+	struct pollfd fds[WGL_FLOWS_MAX];
 	pthread_t thread;
 	bool running;
 	_Atomic bool stop;
@@ -139,10 +138,11 @@ struct wgl_sink *wgl_sink_open(const struct wgl_sink_cfg *cfg)
 	struct wgl_sink *s = calloc(1, sizeof(*s));
 	char script[512];
 
-	if (!s || cfg->load->flows > FLOWS_MAX || strlen(cfg->dev) > 15)
+	if (!s || cfg->load->flows > WGL_FLOWS_MAX || strlen(cfg->dev) > 15)
 		wgl_die("sink", EINVAL);
 	s->cfg = *cfg;
-	s->top = calloc((size_t)FLOWS_MAX * WGL_PEERS_MAX, sizeof(*s->top)); /* mostly untouched */
+	s->top = calloc((size_t)WGL_FLOWS_MAX * WGL_PEERS_MAX,
+			sizeof(*s->top)); /* mostly untouched */
 	if (!s->top)
 		wgl_die("memory", ENOMEM);
 	wgl_enter(cfg->ns);

@@ -64,7 +64,34 @@ carried()
 	[ "$n" -ge "$2" ] || { echo "$n"; return 1; }
 }
 
+# Without a tunnel.
+plain()
+{
+	ip -n "$ns-c" route replace 10.9.1.0/24 via 10.9.0.2
+	cap_inside c "$h_wgload" "$1" --plain --sink $cap_sink --sink-ns "$ns-s" --sink-dev s0 "${@:2}" >"$tmp/out.json"
+}
+
+plain_arrive()
+{
+	plain run --verify --rate 1000 --packets 300 "$@" &&
+		says '.sent == 300 and .delivered + .late == 300 and .checked == 300' &&
+		says '.reordered == 0 and .duplicated == 0 and .corrupted == 0'
+}
+
+# A way that takes 2000 a second is found to be one.
+finds()
+{
+	cap_inside g nft "add table ip harm; add chain ip harm f { type filter hook forward priority 0; };
+		add rule ip harm f udp dport 9000 limit rate over 2000/second burst 5 packets drop" || return 1
+	plain search --size 64 --seconds 0.2 --warm 0 --max-seconds 8 --rate 1500
+	cap_inside g nft delete table ip harm
+	says '.loss <= 0.001 and .pps > 0 and .pps <= 2200'
+}
+
 cap_net_up
+check "a plain sender, 64 bytes" plain_arrive --size 64
+check "1420 bytes, three flows" plain_arrive --size 1420 --flows 3
+check "its highest rate is found" finds
 if command -v wireguard-go >/dev/null; then
 	cap_start wireguard wireguard-go 40
 	both_ways wireguard-go

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # timeout: 240
 #
-# The bench of tunnels works at all: a run of one second through plain forwarding and through Penstock, connections as
-# well; its lines are JSON with what is promised, plots are made of them, and nothing is left. No figure is judged.
+# The bench of tunnels works at all: a run of one second through plain forwarding and through Penstock, connections and
+# small packets as well; its lines are JSON with what is promised, plots are made of them, and nothing is left. No figure is judged.
 . "$(dirname "$0")/lib.sh"
 need_lab
 bench=tests/bench/b_tunnel.sh
@@ -32,6 +32,10 @@ check "nothing is left" [ -z "$(left $pid)" ]
 cp "$tmp/lines" "$tmp/record"
 check "setups_per_s runs" bench setups_per_s
 check "connections are made" has '.bench == "setups_per_s" and .median > 1 and .ours.failed == 0'
+cat "$tmp/lines" >>"$tmp/record"
+check "pps_64 runs" eval 'PPS_SECONDS=0.1 PPS_SEARCH=2 bench pps_64'
+check "packets come through both ends" has '.bench == "pps_64" and .median > 0 and .peer_median > 0 and .ours.loss <= 0.001'
+check "what ended the searches is told" has 'all(.limits[], .their_limits[]; . == "loss" or . == "sender") and (.limits | length) == 1'
 cat "$tmp/lines" >>"$tmp/record"
 check "a name that is none makes no line" eval 'bench no_such_bench && [ ! -s "$tmp/lines" ]'
 
