@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What a gateway carries: packets a second at no more than 0.1 % loss, from the open-loop generator (wgload.h), client to
-# server. Ours against wireguard-go, in turn, in the same namespaces, with the same load: Debian's of 2022, before GSO,
-# and any binary that WIREGUARD_GO names. "ratio" is the median of the rounds' ratios, above 1 where ours carries more.
+# server. Ours against wireguard-go, in turn, in the same namespaces, with the same load: the distribution's, called
+# wireguard-go-YEAR, and any binary that WIREGUARD_GO names, called wireguard-go. "ratio" is the median of the rounds' ratios, above 1 where ours carries more.
 #
 #   capacity_{64,512,1280,1420}          inner bytes; the outer datagrams come in trains (UDP_SEGMENT)
 #   capacity_{64,512,1280,1420}_single   one by one
 #   …_kernel                             ours with --mode=kernel and native XDP
 #   …_gro                                all of them with GRO on at the gateway's interfaces
-# The first argument is a name of these or a part of it. CAPACITY_ROUNDS (5; 2 of all), CAPACITY_SECONDS (0.7, a run), CAPACITY_FLOWS
-# (1), CAPACITY_TRAIN (1), CAPACITY_PIN (capacity_lib.sh), CAPACITY_XDP (native) as wanted; CAPACITY_GRO=1 adds the last.
+# The first argument is a name of these or a part of it. CAPACITY_ROUNDS (5; 2 of all), CAPACITY_SECONDS (0.7, a run), CAPACITY_SEARCH
+# (12 s, at most), CAPACITY_FLOWS (1), CAPACITY_TRAIN (1), CAPACITY_PIN (capacity_lib.sh), CAPACITY_XDP (native) as wanted; CAPACITY_GRO=1 adds the last.
 exec 3>&1 1>&2
 . "$(dirname "$0")/../netns/lib.sh"
 . "$(dirname "$0")/capacity_lib.sh"
@@ -43,8 +43,10 @@ wanted() { cases | if cases | grep -q "^$filter "; then grep "^$filter "; else g
 # Who is compared with ours: label and program, one a line.
 peers()
 {
-	! command -v wireguard-go >/dev/null || echo "wireguard-go-2022 $(command -v wireguard-go)"
-	[ -z "${WIREGUARD_GO:-}" ] || echo "wireguard-go-given $WIREGUARD_GO"
+	local distro
+
+	distro=$(command -v wireguard-go) && [ "$distro" != "${WIREGUARD_GO:-}" ] && echo "$(cap_wg_label "$distro") $distro"
+	[ -z "${WIREGUARD_GO:-}" ] || echo "wireguard-go $WIREGUARD_GO"
 }
 
 version() { "$1" --version 2>/dev/null | sed -n '1s/.* //p'; }
@@ -60,26 +62,26 @@ search()
 	kernel) cap_start penstock kernel "$xdp" ;;
 	*) cap_start wireguard "$(peers | sed -n "s/^$who //p")" ;;
 	esac
-	cap_load search --size "$size" --gso "$gso" --flows "$flows" --train "$train" --seconds "$seconds" --max-seconds 12 \
+	cap_load search --size "$size" --gso "$gso" --flows "$flows" --train "$train" --seconds "$seconds" --max-seconds "${CAPACITY_SEARCH:-12}" \
 		${at:+--rate "$(cat "$at" 2>/dev/null || echo 0)"} >"$out" || fatal "$who: nothing was carried"
 	cap_stop
 	jq .pps "$out" >"$at"
 	jq -c . "$out"
 }
 
-# NAME ENV PEER: the rounds of that case, ours and the peer's, as one line; without a peer, ours alone.
+# NAME WHO ENV PEER: the rounds of that case, ours and the peer's, as one line; without a peer, ours alone.
 report()
 {
-	jq -c --arg bench "$1" --argjson env "$2" --arg peer "$3" -s '
+	jq -c --arg bench "$1" --arg who "$2" --argjson env "$3" --arg peer "$4" -s '
 		def median: sort | .[length / 2 | floor];
 		def r: . * 1000 | round / 1000;
 		def fields: . as $all | .[0] | to_entries | map(select(.value | type == "number") | .key) |
 			map({(.): (. as $k | $all | map(.[$k]) | median | r)}) | add;
-		(map(.ours)) as $ours |
+		(map(.ours)) as $ours | map(.theirs.pps) as $their_pps | map(.ours.pps / .theirs.pps | r) as $ratios |
 		{$bench, metric: "packets_per_second_at_0.1_percent_loss", unit: "pps", median: ($ours | map(.pps) | median),
-			min: ($ours | map(.pps) | min), max: ($ours | map(.pps) | max), n: length} +
-		(if $peer == "" then {} else {
-			ratio: (map(.ours.pps / .theirs.pps) | median | r), ratios: map(.ours.pps / .theirs.pps | r), $peer,
+			min: ($ours | map(.pps) | min), max: ($ours | map(.pps) | max), n: length, $who, better: "more"} +
+		(if $peer == "" then {} else {$peer, peer_median: ($their_pps | median), peer_min: ($their_pps | min),
+			peer_max: ($their_pps | max), ratio: ($ratios | median), ratio_min: ($ratios | min), ratio_max: ($ratios | max),
 			theirs: (map(.theirs) | fields), their_limits: (map(.theirs.limit) | unique)} end) +
 		{ours: ($ours | fields), limits: ($ours | map(.limit) | unique), env: $env}' "$tmp/rounds.json" >&3
 }
@@ -106,7 +108,7 @@ compare()
 			[ "$who" != none ] || cp "$tmp/result-$mode.json" "$tmp/result-none.json"
 			paste -d' ' "$tmp/result-$mode.json" "$tmp/result-$who.json" | jq -c -n '[inputs] |
 				range(0; length; 2) as $i | {ours: .[$i], theirs: .[$i + 1]}' >"$tmp/rounds.json"
-			report "$name" "$(env_json "$mode" "$who" "$gso")" "${who/none/}"
+			report "$name" "penstock-$mode" "$(env_json "$mode" "$who" "$gso")" "${who/none/}"
 		done
 	done
 }

@@ -33,27 +33,39 @@ cases()
 
 wanted() { cases | if cases | grep -q "^$filter\( \|\$\)"; then grep "^$filter\( \|\$\)"; else grep -e "^[^ ]*$filter"; fi; }
 
-wg_name() { [ -z "$peer_wg" ] || "$peer_wg" --version | sed -n '1s/ v/ /p'; }
+wg_name() { [ -z "$peer_wg" ] || cap_wg_label "$peer_wg"; }
 
-# N SIZE WHO
+# The env of a line, with the peer's version.
+env_json() { cap_env user none | jq -c --arg v "$([ -z "$peer_wg" ] || "$peer_wg" --version | sed -n '1s/.* v//p')" '. + {peer_version: $v}'; }
+
+# N WHO SIZE…: its peers are made known once.
 cost()
 {
-	if [ "$3" = ours ]; then
+	local n=$1 who=$2 size
+
+	shift 2
+	if [ "$who" = ours ]; then
 		cap_start penstock user off
-		cap_crowd "$1"
+		cap_crowd "$n"
 	else
-		cap_start wireguard "$peer_wg" "$1"
+		cap_start wireguard "$peer_wg" "$n"
 	fi
-	cap_load peers --peers "$1" --size "$2" --rate "$rate" --rounds "$rounds" --seconds 0.5 >"$tmp/$3.json" || fatal "$3: no load"
+	for size in "$@"; do
+		cap_load peers --peers "$n" --size "$size" --rate "$rate" --rounds "$rounds" --seconds 0.5 >"$tmp/$who-$size.json" ||
+			fatal "$who: no load"
+	done
 	cap_stop
 }
 
+# NAME SIZE
 report()
 {
-	jq -nc --arg bench "$1" --argjson env "$(cap_env user none)" --arg peer "$(wg_name)" \
-		--slurpfile o "$tmp/ours.json" --slurpfile t <(cat "$tmp/theirs.json" 2>/dev/null) '$o[0] as $o | $t[0] as $t |
-		{$bench, metric: "gateway_cpu_per_packet", unit: "ns", median: $o.all_ns, min: $o.all_min_ns, n: $o.rounds, to_one: $o.ratio,
-		ours: $o} + (if $t then {ratio: ($t.all_ns / $o.all_ns * 1000 | round / 1000), $peer, theirs: $t} else {} end) + {env: $env}' >&3
+	jq -nc --arg bench "$1" --argjson env "$(env_json)" --arg peer "$(wg_name)" \
+		--slurpfile o "$tmp/ours-$2.json" --slurpfile t <(cat "$tmp/theirs-$2.json" 2>/dev/null) '$o[0] as $o | $t[0] as $t |
+		{$bench, metric: "gateway_cpu_per_packet", unit: "ns", median: $o.all_ns, min: $o.all_min_ns, n: $o.rounds,
+		who: "penstock-user", better: "less", to_one: $o.ratio, ours: $o} +
+		(if $t then {ratio: ($t.all_ns / $o.all_ns * 1000 | round / 1000), $peer, peer_median: $t.all_ns, peer_min: $t.all_min_ns,
+		their_to_one: $t.ratio, theirs: $t} else {} end) + {env: $env}' >&3
 }
 
 # WHO: several runs, the file has a line each
@@ -77,15 +89,16 @@ handshakes()
 {
 	storm ours
 	[ -z "$peer_wg" ] || storm theirs
-	jq -nc --arg peer "$(wg_name)" --argjson env "$(cap_env user none)" --slurpfile o "$tmp/storm-ours.json" \
+	jq -nc --arg peer "$(wg_name)" --argjson env "$(env_json)" --slurpfile o "$tmp/storm-ours.json" \
 		--slurpfile t <(cat "$tmp/storm-theirs.json" 2>/dev/null) '
 		def median: sort | .[length / 2 | floor];
 		def r: . * 1000 | round / 1000;
 		def rate: map(.per_s) | median;
 		def model: map(.per_s / (.x25519_per_s / 4)) | median | r;
 		{bench: "handshakes", metric: "handshakes", unit: "per_s", median: ($o | rate), min: ($o | map(.per_s) | min),
-		max: ($o | map(.per_s) | max), n: ($o | length), of_model: ($o | model), ours: ($o | last)} +
-		(if $t == [] then {} else {ratio: (($o | rate) / ($t | rate) | r), $peer, their_of_model: ($t | model), theirs: ($t | last)} end) +
+		max: ($o | map(.per_s) | max), n: ($o | length), who: "penstock-user", better: "more", of_model: ($o | model), ours: ($o | last)} +
+		(if $t == [] then {} else {ratio: (($o | rate) / ($t | rate) | r), $peer, peer_median: ($t | rate),
+			peer_min: ($t | map(.per_s) | min), peer_max: ($t | map(.per_s) | max), their_of_model: ($t | model), theirs: ($t | last)} end) +
 		{env: $env}' >&3
 }
 
@@ -93,13 +106,16 @@ handshakes()
 cap_need
 command -v python3 >/dev/null || skip "'python3' is not installed"
 cap_net_up
-while read -r name n size; do
-	if [ "$name" = handshakes ]; then
-		handshakes
-		continue
-	fi
-	cost "$n" "$size" ours
-	rm -f "$tmp/theirs.json"
-	[ -z "$peer_wg" ] || cost "$n" "$size" theirs
-	report "$name"
-done < <(wanted)
+for n in $(wanted | awk 'NF == 3 { print $2 }' | uniq); do
+	sizes=$(wanted | awk -v n="$n" '$2 == n { print $3 }')
+	# shellcheck disable=SC2086
+	cost "$n" ours $sizes
+	# shellcheck disable=SC2086
+	[ -z "$peer_wg" ] || cost "$n" theirs $sizes
+	for size in $sizes; do
+		report "peers_${n}_$size" "$size"
+	done
+done
+if wanted | grep -qx handshakes; then
+	handshakes
+fi

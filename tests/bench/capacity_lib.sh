@@ -12,14 +12,15 @@
 #   cap_crowd N               makes N clients known to that; cap_load is then of all of them
 #   cap_stop                  ends that
 #   cap_load WHAT OPTION…     h_wgload in c, with the options that lead to what was started; JSON on stdout
-#   cap_env MODE XDP-MODE     what a result's "env" says, as JSON
+#   cap_wg_label PROGRAM      what lines call a wireguard-go: wireguard-go if WIREGUARD_GO names it, else wireguard-go-YEAR
+#   cap_env MODE XDP-MODE     what a result's "env" says, as JSON; workers: as our gateway told when it last ran
 #
 # CAPACITY_PIN=core (default where there are two): the gateway and what receives for it on core 1, the generator on
 # core 0. none: nobody is told where to run.
 ns=wgl-$$
 h_wgload=$PWD/$PENSTOCK_BUILD/tests/bench/h_wgload
 cap_pin=${CAPACITY_PIN:-$([ "$(nproc)" -ge 2 ] && echo core || echo none)}
-cap_offloads=default cap_pid= cap_portal= cap_kind=
+cap_offloads=default cap_pid= cap_portal= cap_kind= cap_workers=null
 # Ours alone on the machine: the threads that receive for them are known by these names.
 cap_wan=wa$$ cap_lan=wb$$
 cap_sink=10.9.1.2:9000
@@ -181,10 +182,12 @@ cap_penstock()
 		--id-file "$tmp/gateway-id.json" --name gateway --tun "tg$$" --log-format json >>"$tmp/gateway.log" 2>&1 &
 	cap_pid=$!
 	wait_for 10 cap_joined || fatal "the gateway does not join the portal"
+	cap_workers=$(cap_status | jq '.bulk.workers.count')
 }
 
 cap_serves() { [ -n "$(cap_inside g ss -Hltn 'sport = :8080')" ]; }
-cap_joined() { [ "$("$PENSTOCK_BUILD/penstock" --instance "$ns" status --json | jq -r .portal.state)" = connected ]; }
+cap_status() { "$PENSTOCK_BUILD/penstock" --instance "$ns" status --json; }
+cap_joined() { [ "$(cap_status | jq -r .portal.state)" = connected ]; }
 
 cap_crowd()
 {
@@ -236,11 +239,20 @@ cap_load()
 	cap_inside c env -u PENSTOCK_LAB -u PENSTOCK_BUILD timeout 100 $(cap_pinned 0) "$h_wgload" "$what" "${link[@]}" 2>>"$tmp/load.log"
 }
 
+cap_wg_label()
+{
+	local year
+
+	[ "$1" != "${WIREGUARD_GO:-}" ] || { echo wireguard-go; return; }
+	year=$("$1" --version 2>/dev/null | sed -n '1s/.*v0\.0\.\(20[0-9][0-9]\).*/\1/p')
+	echo "wireguard-go-${year:-unknown}"
+}
+
 cap_env()
 {
 	jq -nc --arg kernel "$(uname -r)" --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" \
 		--argjson cpus "$(nproc)" --arg mode "$1" --arg xdp "$2" --arg offloads "$cap_offloads" --arg pin "$cap_pin" \
-		'{$kernel, $cpu, $cpus, network: "veth, namespaces", $mode, xdp_mode: $xdp,
+		--argjson workers "${cap_workers:-null}" '{$kernel, $cpu, $cpus, network: "veth, namespaces", $mode, xdp_mode: $xdp, $workers,
 		offloads: (if $offloads == "gro" then "veth default, gro on, threaded napi" else "veth default" end),
 		pinning: (if $pin == "core" then "gateway and its receiving on core 1, generator on core 0" else "none" end)}'
 }
