@@ -79,10 +79,12 @@ tn_plain()
 }
 
 # ---- penstock -------------------------------------------------------------------------------------
+# HANDICAP: then ours are attached natively, if it is left to them: generic ones would stand beside the native ones of others.
 tn_penstock()
 {
-	local prog
+	local prog XDP_MODE=$XDP_MODE
 
+	[ "$1" = 0 ] || [ "$XDP_MODE" != auto ] || XDP_MODE=native
 	net_host portal && link 2 gateway p0 portal eth0 && addr gateway p0 192.0.2.1/24 - &&
 		addr portal eth0 $PORTAL_V4/24 - && ip -n "$P-portal" route add default via 192.0.2.1 &&
 		ip -n "$P-client" route add $PORTAL_V4 via $GATEWAY_WAN && program_files || return 1
@@ -179,7 +181,7 @@ tn_up()
 	tn_network || return 1
 	case ${tn_label[n]} in
 	plain) tn_plain ;;
-	penstock-*) tn_penstock ;;
+	penstock-*) tn_penstock "$2" ;;
 	*) tn_wireguard "$n" ;;
 	esac || return 1
 	wait_for 30 tn_reaches "$n" || { echo "$P: the client does not reach the server"; return 1; }

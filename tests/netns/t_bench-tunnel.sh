@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# timeout: 240
+# timeout: 300
 #
 # The bench of tunnels works at all: a run of one second through plain forwarding and through Penstock, connections and
 # small packets as well; its lines are JSON with what is promised, plots are made of them, and nothing is left. No figure is judged.
@@ -37,6 +37,10 @@ check "pps_64 runs" eval 'PPS_SECONDS=0.1 PPS_SEARCH=2 bench pps_64'
 check "packets come through both ends" has '.bench == "pps_64" and .median > 0 and .peer_median > 0 and .ours.loss <= 0.001'
 check "what ended the searches is told" has 'all(.limits[], .their_limits[]; . == "loss" or . == "sender") and (.limits | length) == 1'
 cat "$tmp/lines" >>"$tmp/record"
+if why=$( (need_bpf) ); then
+	check "with the handicap" eval 'MODES=auto HANDICAP=1 bench tcp_up_1'
+	check "ours is native, theirs as well" has '.handicap == 1 and .env.xdp == "native" and .env.peer.xdp == "native" and .median > 0'
+fi
 check "a name that is none makes no line" eval 'bench no_such_bench && [ ! -s "$tmp/lines" ]'
 
 plot() { python3 -B tests/bench/plot.py "$tmp/record" "$tmp/$1" >/dev/null; }
