@@ -127,10 +127,6 @@ struct ps_flow_key {
 	__be16 dport;
 };
 
-enum ps_flow_flags {
-	PS_FLOW_WARM = 1, /* new: see include/plan/flow.h */
-};
-
 /* Only established, authorised flows are here. Both maps: BPF_MAP_TYPE_LRU_HASH. */
 struct ps_flow {
 	__u32 peer;	  /* ps_peer slot */
@@ -142,7 +138,7 @@ struct ps_flow {
 	__u64 bulk_until_ns; /* [data path] the flow's packets are user space's until then, and
 				until it has none left (include/plan/flow.h); 0: the kernel's */
 	__u32 resource;	     /* for display: slot in the daemon's resource table */
-	__u32 flags;	     /* [data path] enum ps_flow_flags */
+	__u32 pad0;
 	__u8 nat; /* 1: translate (include/plan/nat.h): ps_flow_in the destination address and
 		     source port, ps_flow_out the source address and destination port */
 	__u8 pad;

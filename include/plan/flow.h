@@ -6,9 +6,10 @@
  * Packets that were passed to user space can still be on their way through there when their
  * successor arrives. So a flow that user space has had stays its own until there was a pause of
  * PS_PAUSE_NS and the daemon has said since the last of them (ps_config.drained_ns) that it has
- * none left. A fresh entry ("warm") waits for no more than that. One held because of a
- * segmentation-offload packet, and a session held because of joined datagrams, are user space's for
- * their whole time before that. What never pauses changes hands PS_FORCE_NS later all the same.
+ * none left. A fresh entry, held until the time it was made, waits for no more than that. One held
+ * because of a segmentation-offload packet, and a session held because of joined datagrams, are
+ * user space's for their whole time before that. What never pauses changes hands PS_FORCE_NS later
+ * all the same.
  *
  * 0 in the field of the hold: it is the kernel's. Pure but for the entry's own [data path] fields.
  */
@@ -34,8 +35,7 @@ static __always_inline int ps_flow_held(struct ps_flow *f, __u64 now, __u64 drai
 
 	if (!until)
 		return 0;
-	if (ps_hold_over(until, last, now, drained) ||
-	    (PS_READ_ONCE(f->flags) & PS_FLOW_WARM && ps_hold_over(0, last, now, drained))) {
+	if (ps_hold_over(until, last, now, drained)) {
 		PS_WRITE_ONCE(f->bulk_until_ns, 0);
 		return 0;
 	}
@@ -46,7 +46,6 @@ static __always_inline int ps_flow_held(struct ps_flow *f, __u64 now, __u64 drai
 /* A packet of the flow went to user space, and what follows does until then. */
 static __always_inline void ps_flow_hold(struct ps_flow *f, __u64 now, __u64 until)
 {
-	PS_WRITE_ONCE(f->flags, 0);
 	PS_WRITE_ONCE(f->last_ns, now);
 	PS_WRITE_ONCE(f->bulk_until_ns, until);
 }

@@ -89,17 +89,15 @@ static inline void kw_flow_nat(struct kworld *w, int map, const struct kinner *i
 	T_EQ(bpf_map_update_elem(map, &key, &f, BPF_ANY), 0);
 }
 
-/* The same entry as the daemon makes it for a new flow: warm until then, last seen at last_ns. */
-static inline void kw_flow_warm(struct kworld *w, int map, const struct kinner *in,
-				uint64_t last_ns, uint64_t until_ns)
+/* The same entry as the daemon makes it at that time for a new flow. */
+static inline void kw_flow_warm(struct kworld *w, int map, const struct kinner *in, uint64_t at_ns)
 {
 	struct ps_flow_key key = kw_key(in, map == w->k.flow_in ? KW_PEER : 0);
 	struct ps_flow f = {.peer = KW_PEER,
 			    .generation = w->k.peer[KW_PEER].generation,
 			    .expires_ns = PS_NEVER,
-			    .last_ns = last_ns,
-			    .bulk_until_ns = until_ns,
-			    .flags = PS_FLOW_WARM};
+			    .last_ns = at_ns,
+			    .bulk_until_ns = at_ns};
 
 	T_EQ(bpf_map_update_elem(map, &key, &f, BPF_ANY), 0);
 }

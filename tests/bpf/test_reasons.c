@@ -334,14 +334,10 @@ static void rx_inner(void)
 	kw_reset(&w, 4);
 	/* Last seen later than now: however long a busy machine takes, that is no pause. */
 	for (int i = 0; i < 2; i++) {
-		kw_flow_warm(&w, w.k.flow_in, &in, kern_now() + 1800 * NS_PER_SEC,
-			     kern_now() + 3600 * NS_PER_SEC);
+		kw_flow_warm(&w, w.k.flow_in, &in, kern_now() + 1800 * NS_PER_SEC);
 		rx_inner_one(PS_R_XDP_FLOW_WARM, text, len);
 	}
-	kw_flow_warm(&w, w.k.flow_in, &in, kern_now() - PS_PAUSE_NS,
-		     kern_now() + 3600 * NS_PER_SEC);
-	rx_inner_one(PS_R_XDP_DELIVERED, text, len);
-	kw_flow_warm(&w, w.k.flow_in, &in, kern_now(), kern_now());
+	kw_flow_warm(&w, w.k.flow_in, &in, kern_now() - PS_PAUSE_NS);
 	rx_inner_one(PS_R_XDP_DELIVERED, text, len);
 	kw_reset(&w, 4);
 	w.k.session[KW_SLOT].peer = KW_PEER + 1; /* its flow is another peer's */

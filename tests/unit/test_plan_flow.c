@@ -9,7 +9,7 @@
 
 static struct ps_flow warm(void)
 {
-	return (struct ps_flow){.last_ns = AT(0), .bulk_until_ns = AT(0), .flags = PS_FLOW_WARM};
+	return (struct ps_flow){.last_ns = AT(0), .bulk_until_ns = AT(0)};
 }
 
 static void test_pause_ends_warmth(void)

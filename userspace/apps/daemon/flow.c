@@ -78,7 +78,6 @@ static bool flow_merge(struct daemon *d, enum bpf_dir dir, const struct ps_flow_
 	flow->packets = old.packets;
 	flow->bytes = old.bytes;
 	flow->bulk_until_ns = old.bulk_until_ns;
-	flow->flags = old.flags;
 	return old.expires_ns / NS_PER_SEC != flow->expires_ns / NS_PER_SEC;
 }
 
@@ -155,7 +154,6 @@ static void offer(struct daemon *d, enum bpf_dir dir, const struct ps_flow_key *
 				   .at_ns = now,
 				   .nat = *nat};
 	flow.last_ns = flow.bulk_until_ns = now;
-	flow.flags = PS_FLOW_WARM;
 	if (!flow_merge(d, dir, key, &flow))
 		return;
 	if (bpf_flow_put(d->bpf, dir, key, &flow))
