@@ -16,7 +16,7 @@ int ps_wan_rx(struct xdp_md *ctx)
 {
 	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
 
-	return xdp_account(rx_packet(ctx, len), len);
+	return xdp_account(rx_packet(ctx), len);
 }
 
 /* TC ingress on the WAN interface: hands what ps_wan_rx decrypted to the tunnel device. */

@@ -22,14 +22,13 @@ struct rx {
 	struct ps_session *session;
 	struct ps_peer *peer;
 	struct ps_scratch *scratch;
-	__u64 now;
+	__u64 now; /* up to a tick ago, which is good enough but where something is held */
 	__u32 slot;
 	__u32 peer_id;
 	__u32 peer_seq;
 	__u32 text_len; /* inner packet and padding */
 	__u32 tun_ifindex;
-	__u32 frame_len;
-	const struct ps_config *cfg;
+	enum ps_reason_id early; /* see rx_early */
 };
 
 /* Copy what judging takes from the peer. 0: somebody is writing it. */
@@ -48,11 +47,26 @@ static __always_inline int rx_peer_read(struct rx *r)
 	return PS_READ_ONCE(p->seq) == r->peer_seq;
 }
 
+/* What key and window have to say, for when it is asked for: looked at with the session, so that
+ * the processor waits for all their cache lines at once. PS_GO_ON: the key is in place. */
+static __always_inline enum ps_reason_id rx_early(const struct rx *r, struct chacha *c,
+						  struct ps_replay *replay, struct key_slot *key,
+						  __u32 *key_seq)
+{
+	if (!keys_load(key, 0, chacha_key(c), key_seq))
+		return PS_R_XDP_NO_KEY;
+	return ps_replay_check(replay, r->outer.counter) ? PS_GO_ON : PS_R_XDP_REPLAY;
+}
+
 static __always_inline enum ps_reason_id rx_lookup(struct xdp_md *ctx, struct rx *r,
-						   const struct ps_config *cfg)
+						   const struct ps_config *cfg, struct chacha *c)
 {
 	__u32 which = PS_SCRATCH_RX;
+	struct ps_replay *replay;
 	enum ps_reason_id id;
+	struct key_slot *key;
+	__u32 key_seq;
+	int held;
 
 	if (!(cfg->flags & PS_CFG_RX))
 		return PS_R_XDP_USER_MODE;
@@ -64,10 +78,18 @@ static __always_inline enum ps_reason_id rx_lookup(struct xdp_md *ctx, struct rx
 	}
 	r->slot = r->outer.receiver & cfg->slot_mask;
 	r->session = bpf_map_lookup_elem(&ps_session, &r->slot);
-	r->now = bpf_ktime_get_ns();
+	replay = bpf_map_lookup_elem(&ps_replay, &r->slot);
+	key = bpf_map_lookup_elem(&ps_key, &r->slot);
+	if (!replay || !key)
+		return PS_R_XDP_NO_SESSION;
+	r->early = rx_early(r, c, replay, key, &key_seq);
+	held = r->session && PS_READ_ONCE(r->session->rx_held_until_ns);
+	r->now = held ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
 	id = ps_rx_session(r->session, r->outer.receiver, r->now);
 	if (id != PS_GO_ON || !r->session)
 		return id;
+	if (!keys_still(key, key_seq)) /* now it is known to be this session's */
+		r->early = PS_R_XDP_NO_KEY;
 	r->peer_id = r->session->peer;
 	r->peer = bpf_map_lookup_elem(&ps_peer, &r->peer_id);
 	r->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
@@ -76,32 +98,28 @@ static __always_inline enum ps_reason_id rx_lookup(struct xdp_md *ctx, struct rx
 	id = ps_rx_peer(&r->scratch->view, &r->outer);
 	if (id == PS_GO_ON)
 		id = ps_rx_gso((cfg->flags & PS_CFG_GENERIC) && xdp_is_gso(ctx));
-	if (id == PS_GO_ON)
+	if (id == PS_GO_ON && held)
 		id = ps_rx_order(r->session, r->now, cfg);
+	if (id != PS_GO_ON && !held)
+		r->now = bpf_ktime_get_ns();
 	ps_rx_passed(r->session, id, r->now, cfg);
 	return id;
 }
 
 /* Decrypt into scratch. */
-static __always_inline enum ps_reason_id rx_open(struct xdp_md *ctx, struct rx *r)
+static __always_inline enum ps_reason_id rx_open(struct xdp_md *ctx, struct rx *r, struct chacha *c)
 {
-	struct ps_replay *replay = bpf_map_lookup_elem(&ps_replay, &r->slot);
-	struct key_slot *slot = bpf_map_lookup_elem(&ps_key, &r->slot);
-	__u32 len = r->outer.payload_len - WG_DATA_HDR_LEN, key_seq;
-	struct chacha c;
+	__u32 len = r->outer.payload_len - WG_DATA_HDR_LEN;
 
-	if (!replay || !slot || !keys_load(slot, 0, chacha_key(&c), &key_seq) ||
-	    !keys_still(slot, key_seq))
-		return PS_R_XDP_NO_KEY;
-	if (!ps_replay_check(replay, r->outer.counter))
-		return PS_R_XDP_REPLAY;
+	if (r->early != PS_GO_ON)
+		return r->early;
 	if (len < AEAD_TAG_LEN || len > PS_INNER_MAX + AEAD_TAG_LEN)
 		return PS_R_XDP_TOO_BIG;
 	if (bpf_xdp_load_bytes(ctx, r->outer.wg_off + WG_DATA_HDR_LEN, r->scratch->buf, len))
 		return PS_R_XDP_TRUNCATED;
 	r->text_len = len - AEAD_TAG_LEN;
-	chacha_init(&c, r->outer.counter);
-	if (!aead_open(&c, r->scratch, r->text_len))
+	chacha_init(c, r->outer.counter);
+	if (!aead_open(c, r->scratch, r->text_len))
 		return PS_R_XDP_BAD_TAG;
 	return PS_GO_ON;
 }
@@ -124,6 +142,7 @@ static __always_inline enum ps_reason_id rx_judge(struct rx *r, struct ps_inner 
 						  struct ps_flow **flow)
 {
 	const __u8 *p = r->scratch->buf;
+	const struct ps_config *cfg;
 	enum ps_reason_id id;
 
 	id = ps_rx_inner(p, p + r->text_len, in);
@@ -139,7 +158,11 @@ static __always_inline enum ps_reason_id rx_judge(struct rx *r, struct ps_inner 
 		return id;
 	if (PS_READ_ONCE(r->peer->seq) != r->peer_seq)
 		return PS_R_XDP_USER_MODE;
-	if (ps_flow_held(*flow, r->now, PS_READ_ONCE(r->cfg->drained_ns)))
+	if (!PS_READ_ONCE((*flow)->bulk_until_ns))
+		return rx_nat(r, in, *flow);
+	cfg = config_get();
+	r->now = bpf_ktime_get_ns();
+	if (!cfg || ps_flow_held(*flow, r->now, PS_READ_ONCE(cfg->drained_ns)))
 		return PS_R_XDP_FLOW_WARM;
 	return rx_nat(r, in, *flow);
 }
@@ -158,21 +181,20 @@ static __always_inline int rx_put_eth(struct xdp_md *ctx, struct rx *r, const st
 	return 1;
 }
 
-/* Move start and end of the frame to what the inner packet needs, with room for the metadata. Bytes
- * are left alone. On failure the frame is as it was. */
-static __always_inline int rx_reshape(struct xdp_md *ctx, const struct rx *r, __u32 len)
+/* Move the start of the frame to where an inner packet must begin that ends where the frame does,
+ * with room for the metadata: so its end need not move. Bytes are left alone. On failure the frame
+ * is as it was. */
+static __always_inline int rx_reshape(struct xdp_md *ctx, __u32 len)
 {
-	int head = (int)(r->outer.wg_off + WG_DATA_HDR_LEN - PS_ETH_HLEN);
-	int tail = (int)r->frame_len - head - PS_ETH_HLEN - (int)len;
-	int meta = sizeof(struct ps_meta);
+	__u64 frame_len = (__u64)((long)ctx->data_end - (long)ctx->data);
+	int head;
 
+	OPAQUE(frame_len); /* or the compiler takes a pointer for a number of 32 bits */
+	head = (int)frame_len - PS_ETH_HLEN - (int)len;
 	if (bpf_xdp_adjust_head(ctx, head))
 		return 0;
-	if (!bpf_xdp_adjust_meta(ctx, -meta)) {
-		if (!bpf_xdp_adjust_tail(ctx, -tail))
-			return 1;
-		bpf_xdp_adjust_meta(ctx, meta);
-	}
+	if (!bpf_xdp_adjust_meta(ctx, -(int)sizeof(struct ps_meta)))
+		return 1;
 	bpf_xdp_adjust_head(ctx, -head);
 	return 0;
 }
@@ -203,7 +225,7 @@ static __always_inline enum ps_reason_id rx_deliver(struct xdp_md *ctx, struct r
 	__u8 ecn;
 
 	if (!replay || len == 0 || len > PS_INNER_MAX || !flow || !rx_put_eth(ctx, r, ip) ||
-	    !rx_reshape(ctx, r, len))
+	    !rx_reshape(ctx, len))
 		return PS_R_XDP_ADJUST_FAILED;
 	meta = (void *)(long)ctx->data_meta;
 	if (meta + 1 > (struct ps_meta *)(long)ctx->data)
@@ -238,26 +260,25 @@ static __always_inline enum ps_reason_id rx_inner(struct xdp_md *ctx, struct rx 
 	return rx_deliver(ctx, r, &in->ip, flow);
 }
 
-static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx, __u64 frame_len)
+static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx)
 {
 	const __u8 *data = (const __u8 *)(long)ctx->data;
 	const __u8 *end = (const __u8 *)(long)ctx->data_end;
 	struct ps_config *cfg = config_get();
 	enum ps_reason_id id;
+	struct chacha c;
 	struct rx r = {0};
 
-	r.frame_len = (__u32)frame_len;
 	r.tun_ifindex = alive_ifindex();
 	if (!cfg || !r.tun_ifindex)
 		return PS_R_XDP_DAEMON_GONE;
-	r.cfg = cfg;
 	id = ps_rx_classify(data, end, cfg, &r.outer);
 	if (id != PS_GO_ON)
 		return id;
-	id = rx_lookup(ctx, &r, cfg);
+	id = rx_lookup(ctx, &r, cfg, &c);
 	if (id != PS_GO_ON)
 		return id;
-	id = rx_open(ctx, &r);
+	id = rx_open(ctx, &r, &c);
 	return id == PS_GO_ON ? rx_inner(ctx, &r) : id;
 }
 #endif

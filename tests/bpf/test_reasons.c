@@ -271,7 +271,7 @@ static void rx_session(void)
 	s->flags = PS_SESS_USED;
 	expect_rx(PS_R_XDP_UNCONFIRMED, &p);
 	kw_reset(&w, 4);
-	s->rx_until_ns = kern_now() - 1;
+	s->rx_until_ns = kern_past();
 	expect_rx(PS_R_XDP_EXPIRED, &p);
 	kw_reset(&w, 4);
 	s->peer = 0xffff;
@@ -329,7 +329,7 @@ static void rx_inner(void)
 	w.k.peer[KW_PEER].generation++;
 	rx_inner_one(PS_R_XDP_FLOW_STALE, text, len);
 	kw_reset(&w, 4);
-	kw_flow(&w, w.k.flow_in, &in, kern_now() - 1);
+	kw_flow(&w, w.k.flow_in, &in, kern_past());
 	rx_inner_one(PS_R_XDP_FLOW_EXPIRED, text, len);
 	kw_reset(&w, 4);
 	/* Last seen later than now: however long a busy machine takes, that is no pause. */
@@ -532,13 +532,13 @@ static void tx_state(void)
 	TX_CASE(peer->flags = PS_PEER_USED, PS_R_TX_USER_MODE);
 	TX_CASE(peer->seq = 1, PS_R_TX_USER_MODE);
 	TX_CASE(peer->generation++, PS_R_TX_FLOW_STALE);
-	TX_CASE(kw_flow(&w, w.k.flow_out, &in, kern_now() - 1), PS_R_TX_FLOW_EXPIRED);
+	TX_CASE(kw_flow(&w, w.k.flow_out, &in, kern_past()), PS_R_TX_FLOW_EXPIRED);
 	TX_CASE(peer->path_ifindex = 0, PS_R_TX_NO_PATH);
 	TX_CASE(peer->path_family = 0, PS_R_TX_NO_PATH);
 	TX_CASE(peer->tx_slot = PS_NO_SLOT, PS_R_TX_NO_PATH);
 	TX_CASE(s->flags = PS_SESS_USED, PS_R_TX_NO_PATH);
 	TX_CASE(s->peer = KW_PEER + 1, PS_R_TX_NO_PATH);
-	TX_CASE(s->tx_until_ns = kern_now() - 1, PS_R_TX_EXPIRED);
+	TX_CASE(s->tx_until_ns = kern_past(), PS_R_TX_EXPIRED);
 	TX_CASE(s->tx_counter = PS_REPLAY_LIMIT, PS_R_TX_EXPIRED);
 	TX_CASE(kern_set_keys(&w.k, KW_SLOT, NULL, NULL), PS_R_TX_NO_KEY);
 #undef TX_CASE

@@ -107,7 +107,8 @@ void pw_bpf_flow(struct pw_bpf *b, enum bpf_dir dir, const struct ps_flow_key *k
 		return;
 	}
 	k = *f;
-	k.expires_ns = here(f->expires_ns, now);
+	/* What is over is long over: the programs' clock may be a tick behind. */
+	k.expires_ns = f->expires_ns <= now ? 1 : here(f->expires_ns, now);
 	k.last_ns = here(f->last_ns, now);
 	k.bulk_until_ns = here(f->bulk_until_ns, now);
 	T_EQ(bpf_map_update_elem(map, key, &k, BPF_ANY), 0);
