@@ -3,7 +3,7 @@
  * Session keys that no dump can show, for kernels from 6.4 on: the map's value holds a pointer to
  * an object of the BPF allocator, which the syscall side of the map replaces by zeros. keys_plain
  * is the other implementation of the same four names: key_slot, keys_load, keys_still, key_set;
- * and of skb_partial, which the same kernels decide.
+ * and of skb_partial and skb_headroom, which the same kernels decide.
  *
  * `seq` is odd while a slot's keys change and grows with every change. A packet copies the key to
  * its stack and checks seq before it relies on the copy: a freed object's memory may be reused at
@@ -99,5 +99,13 @@ static __always_inline int skb_partial(struct __sk_buff *ctx, __u32 *start, __u3
 	*start = skb->csum_start - (__u32)(skb->data - skb->head);
 	*field = *start + skb->csum_offset;
 	return 1;
+}
+
+/* Bytes in front of the skb's data. */
+static __always_inline __u32 skb_headroom(struct __sk_buff *ctx)
+{
+	struct sk_buff *skb = bpf_cast_to_kern_ctx(ctx);
+
+	return (__u32)(skb->data - skb->head);
 }
 #endif

@@ -31,7 +31,7 @@ struct tx {
 	struct ps_flow *flow;
 	struct ps_session *session;
 	struct ps_scratch *scratch;
-	__u64 now;
+	__u64 now; /* up to a tick ago, which is good enough but where something is held */
 	__u32 peer_id;
 	__u32 fwmark;
 	__u32 l2_len;
@@ -75,8 +75,11 @@ static __always_inline enum ps_reason_id tx_flow(struct __sk_buff *ctx, struct t
 	t->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
 	if (!t->scratch)
 		return PS_R_TX_NOT_IP;
-	CLAMP(head, PS_INNER_HEAD);
-	if (bpf_skb_load_bytes(ctx, t->l2_len, t->scratch->buf, (__u32)head))
+	/* All of it, but for what user space will take: then its headers are enough. */
+	if (ctx->gso_size || head > PS_INNER_MAX)
+		CLAMP(head, PS_INNER_HEAD);
+	CLAMP(head, PS_INNER_MAX);
+	if (bpf_skb_load_bytes(ctx, t->l2_len, t->scratch->buf, head))
 		return PS_R_TX_NOT_IP;
 	in = &t->scratch->inner;
 	id = ps_tx_inner(t->scratch->buf, t->scratch->buf + t->len, in);
@@ -110,13 +113,18 @@ static __always_inline enum ps_reason_id tx_judge(struct __sk_buff *ctx, struct 
 	if (!tx_peer_read(t))
 		return PS_R_TX_USER_MODE;
 	id = ps_tx_peer(&t->scratch->path, t->flow);
-	if (id == PS_R_TX_USER_MODE)
+	if (id == PS_R_TX_USER_MODE) {
+		t->now = bpf_ktime_get_ns();
 		ps_flow_hold(t->flow, t->now, t->now);
+	}
 	if (id != PS_GO_ON)
 		return id;
 	if (!SKB_FAMILY_SWITCH && t->scratch->path.family != t->scratch->inner.ip.family)
 		return PS_R_TX_NO_PATH;
-	id = ps_tx_bulk(t->flow, ctx->gso_size != 0, t->now, cfg);
+	if (ctx->gso_size || PS_READ_ONCE(t->flow->bulk_until_ns)) {
+		t->now = bpf_ktime_get_ns();
+		id = ps_tx_bulk(t->flow, ctx->gso_size != 0, t->now, cfg);
+	}
 	if (id == PS_GO_ON)
 		id = ps_tx_size(&t->scratch->path, t->len);
 	if (id != PS_GO_ON)
@@ -203,13 +211,17 @@ static __always_inline enum ps_reason_id tx_seal(struct tx *t, struct ps_tx_plan
 static __always_inline int tx_reshape(struct __sk_buff *ctx, const struct tx *t, int partial)
 {
 	__u32 head = PS_ETH_HLEN + ps_tx_outer_len(&t->scratch->path) - t->l2_len;
-	__u32 pull = 0;
+	__u32 pull = 0, room = skb_headroom(ctx);
 	__u64 flags = 0;
 
 	if (t->scratch->path.family != t->scratch->inner.ip.family)
 		flags = t->scratch->path.family == 4 ? DECAP_L3_IP4 : DECAP_L3_IP6;
 	if (partial || flags)
 		pull = t->l2_len + t->scratch->inner.ip.hlen + 4;
+	/* All is rewritten, so the tag's room may as well come in front, which is one call less.
+	 * Not if just that would make the kernel look for a longer headroom. */
+	if (!pull && (room < head || room >= head + AEAD_TAG_LEN))
+		return !bpf_skb_change_head(ctx, head + AEAD_TAG_LEN, 0);
 	if (bpf_skb_change_tail(ctx, t->l2_len + t->len + AEAD_TAG_LEN + pull, 0))
 		return 0;
 	if (pull && bpf_skb_adjust_room(ctx, -(__s32)pull, BPF_ADJ_ROOM_MAC, flags))
@@ -261,16 +273,12 @@ static __always_inline void tx_bump(const struct tx *t)
 static __always_inline enum ps_reason_id tx_send(struct __sk_buff *ctx, struct tx *t)
 {
 	__u32 start = 0, field = 0;
-	__u64 len = t->len;
 	struct ps_tx_plan plan = {0};
 	enum ps_reason_id id;
 	int partial;
 
-	if (len == 0 || len > PS_INNER_MAX)
+	if (t->len == 0 || t->len > PS_INNER_MAX)
 		return PS_R_TX_TOO_BIG;
-	CLAMP(len, PS_INNER_MAX);
-	if (bpf_skb_load_bytes(ctx, t->l2_len, t->scratch->buf, len))
-		return PS_R_TX_NOT_IP;
 	partial = skb_partial(ctx, &start, &field);
 	if (partial && !tx_complete(t, start, field))
 		return PS_R_TX_INNER_OTHER;
@@ -299,7 +307,7 @@ static __always_inline enum ps_reason_id tx_packet(struct __sk_buff *ctx, __u32 
 		return PS_R_TX_NOT_IP;
 	t.len = ctx->len - t.l2_len;
 	t.fwmark = cfg->fwmark;
-	t.now = bpf_ktime_get_ns();
+	t.now = bpf_ktime_get_coarse_ns();
 	id = tx_flow(ctx, &t);
 	if (id != PS_GO_ON || !t.flow)
 		return id;
