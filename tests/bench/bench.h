@@ -38,18 +38,25 @@ static inline const char *bench_cpu(void)
 	return model;
 }
 
-/* Sorts v. extra: further members of "env", as JSON text without braces. */
-static inline void bench_print(const char *bench, const char *metric, const char *unit, double *v,
-			       int n, const char *extra)
+/* Sorts v. more: further members, as JSON text without braces, "" for none; extra: of "env". */
+static inline void bench_print_more(const char *bench, const char *metric, const char *unit,
+				    double *v, int n, const char *more, const char *extra)
 {
 	struct utsname u;
 
 	uname(&u);
 	qsort(v, (size_t)n, sizeof(*v), bench_by_value);
 	printf("{\"bench\":\"%s\",\"metric\":\"%s\",\"unit\":\"%s\",\"median\":%.1f,\"min\":%.1f,"
-	       "\"max\":%.1f,\"n\":%d,\"env\":{\"kernel\":\"%s\",\"cpu\":\"%s\",\"cpus\":%ld,%s}}"
+	       "\"max\":%.1f,\"n\":%d%s%s,\"env\":{\"kernel\":\"%s\",\"cpu\":\"%s\",\"cpus\":%ld,%"
+	       "s}}"
 	       "\n",
-	       bench, metric, unit, v[n / 2], v[0], v[n - 1], n, u.release, bench_cpu(),
-	       sysconf(_SC_NPROCESSORS_ONLN), extra);
+	       bench, metric, unit, v[n / 2], v[0], v[n - 1], n, *more ? "," : "", more, u.release,
+	       bench_cpu(), sysconf(_SC_NPROCESSORS_ONLN), extra);
+}
+
+static inline void bench_print(const char *bench, const char *metric, const char *unit, double *v,
+			       int n, const char *extra)
+{
+	bench_print_more(bench, metric, unit, v, n, "", extra);
 }
 #endif
