@@ -143,6 +143,38 @@ static void test_sweep_when_due(void)
 	pw_close(&w);
 }
 
+/* A large table in parts: in as many ticks as there are parts each session's news has arrived, not
+ * before its own, and the next round begins where the first did. */
+static void test_tick_in_parts(void)
+{
+	struct ipaddr far = pkt_ip("10.1.2.3");
+	struct daemon *d;
+	uint32_t slot = 0, n;
+
+	open_world();
+	permit(1, TUNNEL_RESOURCE_CIDR, "10.1.0.0/16");
+	reaches(&far, &far);
+	d = w.node[0].d;
+	n = d->n_sessions;
+	while (slot < n && !(d->fwd.mem.session[slot].flags & PS_SESS_USED))
+		slot++;
+	if (T(slot < n && n % 4 == 0 && !d->tick_at)) {
+		d->tick_each = n / 4;
+		for (uint32_t round = 0; round < 2; round++) {
+			uint64_t sent = w.now + 1 + round;
+
+			d->fwd.mem.session[slot].last_tx_ns = sent;
+			for (uint32_t part = 0; part < 4; part++) {
+				T_EQ(d->seen[slot].tx_ns == sent, part > slot / (n / 4));
+				tick(d, w.now + 2);
+				T_EQ(d->tick_at, (part + 1) % 4 * (n / 4));
+			}
+			T_EQ(d->seen[slot].tx_ns, sent);
+		}
+	}
+	pw_close(&w);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -150,5 +182,6 @@ int main(int argc, char **argv)
 	T_RUN(test_internet);
 	T_RUN(test_name);
 	T_RUN(test_sweep_when_due);
+	T_RUN(test_tick_in_parts);
 	return t_done();
 }

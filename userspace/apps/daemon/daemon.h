@@ -233,6 +233,8 @@ struct daemon {
 	struct loop_hook hook;
 	struct loop_wake workers_wake;
 	struct loop_timer timer, tick;
+	uint32_t tick_at;   /* the session that the next tick begins with */
+	uint32_t tick_each; /* how many it looks at; 0: the usual number */
 	struct loop_fd fd_udp4, fd_udp6, fd_tun, fd_monitor;
 	struct loop_signal sig_int, sig_term, sig_hup;
 

@@ -152,8 +152,6 @@ static void on_tick(void *ctx, uint64_t now)
 		sign_in(d, now);
 	}
 	tick(d, now);
-	d->tick_due_ns = now + NS_PER_SEC;
-	loop_timer_arm(&d->tick, d->tick_due_ns);
 }
 
 static int new_node_key(struct daemon *d, bool first, uint64_t now)

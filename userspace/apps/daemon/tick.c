@@ -2,7 +2,8 @@
  *
  * Once a second: what either executor did to a session becomes news for its timers (rekey,
  * keepalive, idle), so that neither has to report packet by packet; who executes is decided anew;
- * captures are noticed. */
+ * captures are noticed. A large table's sessions are looked at in parts over the second: ten
+ * thousand busy ones at once would hold up everything else for milliseconds. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@
 #define BULK_PACKETS	   5000 /* packets a second, at least */
 #define BULK_TICKS_TO_USER 2
 #define BULK_TICKS_BACK	   4
+
+#define TICK_SESSIONS 2048 /* looked at in one go */
 
 struct moved {
 	uint64_t packets, bytes;
@@ -117,14 +120,9 @@ static void follow_captures(struct daemon *d)
 			      : "capture ended: the kernel sends again");
 }
 
-void tick(void *ctx, uint64_t now)
+/* After all sessions have been looked at. */
+static void second(struct daemon *d, uint64_t now)
 {
-	struct daemon *d = ctx;
-
-	for (uint32_t i = 0; i < d->n_sessions; i++)
-		if (d->fwd.mem.session[i].flags & PS_SESS_USED)
-			session_tick(d, i, now);
-	link_drain(d, now);
 	mtu_tick(d, now);
 	flow_nat_tick(d, now);
 	if (d->bpf && !d->kernel_why[0]) {
@@ -134,4 +132,21 @@ void tick(void *ctx, uint64_t now)
 	}
 	portal_tick(d, now);
 	dns_host_tick(d, now);
+}
+
+void tick(void *ctx, uint64_t now)
+{
+	struct daemon *d = ctx;
+	const uint32_t n = d->n_sessions, each = d->tick_each ? d->tick_each : TICK_SESSIONS;
+	const uint32_t end = n - d->tick_at > each ? d->tick_at + each : n;
+
+	for (uint32_t i = d->tick_at; i < end; i++)
+		if (d->fwd.mem.session[i].flags & PS_SESS_USED)
+			session_tick(d, i, now);
+	link_drain(d, now);
+	d->tick_at = end == n ? 0 : end;
+	if (!d->tick_at)
+		second(d, now);
+	d->tick_due_ns = now + NS_PER_SEC / ((n + each - 1) / each);
+	loop_timer_arm(&d->tick, d->tick_due_ns);
 }
