@@ -15,6 +15,7 @@
 #define PS_DEF_PEERS	1024
 #define PS_DEF_FLOWS	65536
 #define PS_DEF_CHANNELS 1024
+#define PS_DEF_CPUS	1 /* the daemon knows how many there are */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

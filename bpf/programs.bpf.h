@@ -5,6 +5,7 @@
 #define PENSTOCK_PROGRAMS_BPF_H
 #include "account.bpf.h"
 #include "rx.bpf.h"
+#include "steer.bpf.h"
 #include "in.bpf.h"
 #include "tx.bpf.h"
 
@@ -17,6 +18,29 @@ int ps_wan_rx(struct xdp_md *ctx)
 	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
 
 	return xdp_account(rx_packet(ctx), len);
+}
+
+/* In place of ps_wan_rx where frames are steered: hands those of WireGuard data to a processor. */
+SEC("xdp")
+int ps_wan_steer(struct xdp_md *ctx)
+{
+	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
+	int action;
+
+	reason_count(steer_packet(ctx, &action), len);
+	return action;
+}
+
+/* There, in its cpumap thread: as ps_wan_rx. */
+SEC("xdp/cpumap")
+int ps_wan_cpu(struct xdp_md *ctx)
+{
+	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
+	enum ps_reason_id id = rx_packet(ctx);
+
+	if (ps_verdict_of(id) == PS_V_PASS)
+		steer_finish_sum(ctx);
+	return xdp_account(id, len);
 }
 
 /* TC ingress on the WAN interface: hands what ps_wan_rx decrypted to the tunnel device. */

@@ -30,7 +30,7 @@ static uint32_t kern_sessions = KERN_SESSIONS, kern_peers = KERN_PEERS, kern_flo
 
 struct kern {
 	struct bpf_object *obj;
-	int wan_rx, wan_in, tun_out, key_set;
+	int wan_rx, wan_steer, wan_cpu, wan_in, tun_out, key_set;
 	int flow_in, flow_out, channel, reason, key, alive;
 	struct ps_session *session;
 	struct ps_replay *replay;
@@ -134,6 +134,7 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 	kern_size(k, "ps_peer", kern_peers);
 	kern_size(k, "ps_flow_in", kern_flows);
 	kern_size(k, "ps_flow_out", kern_flows);
+	kern_size(k, "ps_cpu", (uint32_t)libbpf_num_possible_cpus());
 	kern_set_l2(k, l2_len);
 	rc = bpf_object__load(k->obj);
 	if (rc) {
@@ -143,6 +144,8 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 		return rc;
 	}
 	k->wan_rx = kern_prog(k, "ps_wan_rx");
+	k->wan_steer = kern_prog(k, "ps_wan_steer");
+	k->wan_cpu = kern_prog(k, "ps_wan_cpu");
 	k->wan_in = kern_prog(k, "ps_wan_in");
 	k->tun_out = kern_prog(k, "ps_tun_out");
 	k->key_set = kern_prog(k, "ps_key_set");

@@ -80,7 +80,8 @@ static int dispatcher_one(struct bpf_load *b, size_t i, struct xdp_program *xdp)
 
 int bpf_attach_dispatcher(struct bpf_load *b, struct bpf_object *obj, char *why, size_t why_cap)
 {
-	struct xdp_program *xdp = xdp_program__from_bpf_obj(obj, "xdp");
+	DECLARE_LIBXDP_OPTS(xdp_program_opts, opts, .obj = obj, .prog_name = b->xdp_name);
+	struct xdp_program *xdp = xdp_program__create(&opts);
 	int rc = (int)libxdp_get_error(xdp);
 
 	if (rc) {
@@ -95,6 +96,8 @@ int bpf_attach_dispatcher(struct bpf_load *b, struct bpf_object *obj, char *why,
 	if (rc == 0 && b->tc_name &&
 	    bpf_program__fd(bpf_object__find_program_by_name(obj, b->tc_name)) < 0)
 		rc = -EOPNOTSUPP;
+	if (rc == 0 && b->steer)
+		rc = bpf_steer_fill(obj);
 	if (rc < 0) {
 		snprintf(why, why_cap, "%s", bpf_said()[0] ? bpf_said() : strerror(-rc));
 		bpf_detach_xdp(b);

@@ -29,6 +29,7 @@ struct bpf_load {
 	const char
 		*tc_name; /* of another that must have been loaded with it; NULL: there is none */
 	bool plain;
+	bool steer;		  /* by CPUMAP: ps_wan_steer and ps_wan_cpu instead of ps_wan_rx */
 	struct xdp_program *xdp;  /* dispatcher: owns obj */
 	bool xdp_on[BPF_WAN_MAX]; /* attached by the dispatcher */
 	enum xdp_attach_mode xdp_mode[BPF_WAN_MAX];
@@ -64,6 +65,16 @@ void bpf_detach_xdp(struct bpf_load *b);
 void bpf_detach_tc(struct bpf_load *b);
 /* Remove filters and dispatcher members whose program has one of these ids, on every interface. */
 void bpf_detach_stale(const uint32_t *prog_id, size_t len);
+
+/* bpf_steer.c */
+void bpf_steer_decide(struct bpf_load *b);
+/* This kernel takes no part of it after all. */
+void bpf_steer_refused(struct bpf_load *b, const char *why);
+/* Which programs and maps of the opened object there are to be. */
+int bpf_steer_prepare(struct bpf_object *obj, bool on);
+/* The processors' threads, and which slot is whose, in the loaded object. */
+int bpf_steer_fill(const struct bpf_object *obj);
+void bpf_steer_empty(const struct bpf_object *obj);
 
 /* bpf_pin.c */
 int bpf_pin_mount(struct io_err *err);

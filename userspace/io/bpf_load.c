@@ -113,6 +113,8 @@ static struct bpf_object *object_open(const struct bpf_load *b)
 		rc = map_size(obj, "ps_peer", b->cfg.peers);
 	if (rc == 0)
 		rc = map_size(obj, "ps_channel", b->cfg.channels);
+	if (rc == 0)
+		rc = bpf_steer_prepare(obj, b->steer);
 	if (rc < 0) {
 		bpf_object__close(obj);
 		errno = -rc;
@@ -165,6 +167,30 @@ static int flavour_choose(struct bpf_load *b, struct io_err *err)
 	return 0;
 }
 
+/* Steered when that was decided and the kernel takes it, never at the price of readable keys. */
+static int object_choose(struct bpf_load *b, struct io_err *err)
+{
+	struct bpf_load_info *info = &b->info;
+	int rc;
+
+	b->xdp_name = "ps_wan_steer";
+	rc = b->steer ? flavour_choose(b, err) : -ENOENT;
+	if (rc == 0 && b->plain && !b->cfg.force_plain && !bpf_env_set("PENSTOCK_BPF_PLAIN"))
+		rc = -EOPNOTSUPP;
+	if (rc == 0)
+		rc = bpf_steer_fill(b->obj);
+	if (rc == 0 || rc == -EPERM)
+		return rc;
+	b->xdp_name = "ps_wan_rx";
+	if (b->steer)
+		bpf_steer_refused(b, bpf_said()[0] ? bpf_said() : strerror(-rc));
+	bpf_object__close(b->obj);
+	b->obj = NULL;
+	b->plain = info->keys_hidden = false;
+	info->shown_why[0] = '\0';
+	return flavour_choose(b, err);
+}
+
 /* Programs of a dispatcher are loaded as its extensions, so this takes a second object; when it
  * works the first is let go. Never an error: single programs do as well. */
 static void dispatcher_try(struct bpf_load *b)
@@ -180,6 +206,8 @@ static void dispatcher_try(struct bpf_load *b)
 		return;
 	bpf_said_reset();
 	if (bpf_attach_dispatcher(b, obj, why, sizeof(why)) == 0) {
+		if (b->obj)
+			bpf_steer_empty(b->obj);
 		bpf_object__close(b->obj);
 		b->obj = obj;
 		return;
@@ -372,10 +400,10 @@ static struct bpf_load *load_alloc(const struct bpf_load_cfg *cfg)
 	if (!b)
 		return NULL;
 	b->cfg = *cfg;
-	b->xdp_name = "ps_wan_rx";
 	b->tc_name = "ps_wan_in";
 	bpf_load_init(b);
 	veth_choose(b);
+	bpf_steer_decide(b);
 	return b;
 }
 
@@ -394,7 +422,7 @@ int bpf_load_open(struct bpf_load **out, const struct bpf_load_cfg *cfg, struct 
 	rc = bpf_pin_mount(err);
 	if (rc == 0) {
 		bpf_load_clean(b->instance, NULL);
-		rc = flavour_choose(b, err);
+		rc = object_choose(b, err);
 	}
 	if (rc == 0) {
 		dispatcher_try(b);
@@ -433,6 +461,8 @@ void bpf_load_close(struct bpf_load *b)
 	if (b->obj)
 		bpf_map_delete_elem(bpf_load_map_fd(b, "ps_alive"), &zero);
 	bpf_detach_xdp(b);
+	if (b->obj && b->steer)
+		bpf_steer_empty(b->obj);
 	bpf_pin_remove(b->instance);
 	bpf_detach_tc(b);
 	tables_unshare(&b->tables);

@@ -6,13 +6,15 @@
  *
  * Order: ps_wan_in is attached before ps_wan_rx and detached after it, so that no decrypted packet
  * ever enters the WAN interface's own receive path. Everything that delivers checks ps_alive, which
- * the kernel clears when the tunnel device goes: a killed daemon forwards nothing. */
+ * the kernel clears when the tunnel device goes: a killed daemon forwards nothing. Where frames are
+ * steered (bpf_steer.h) ps_wan_steer and ps_wan_cpu are in the place of ps_wan_rx. */
 #ifndef PENSTOCK_IO_BPF_LOAD_H
 #define PENSTOCK_IO_BPF_LOAD_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "abi/maps.h"
+#include "io/bpf_steer.h"
 #include "io/err.h"
 
 #define BPF_WAN_MAX  4
@@ -31,10 +33,11 @@ struct bpf_load_cfg {
 	size_t wan_len;
 	int tun_ifindex;
 	enum bpf_xdp_mode xdp_mode;
-	bool force_plain;  /* keys in a plain map, as on kernels without kptrs (also: environment
-			      PENSTOCK_BPF_PLAIN=1) */
-	bool force_single; /* no libxdp dispatcher (also: PENSTOCK_XDP_SINGLE=1) */
-	uint32_t sessions; /* table sizes; sessions is a power of two */
+	enum bpf_steer steer; /* one program for all interfaces: cpumap where it suits each */
+	bool force_plain;     /* keys in a plain map, as on kernels without kptrs (also: environment
+				 PENSTOCK_BPF_PLAIN=1) */
+	bool force_single;    /* no libxdp dispatcher (also: PENSTOCK_XDP_SINGLE=1) */
+	uint32_t sessions;    /* table sizes; sessions is a power of two */
 	uint32_t peers;
 	uint32_t flows;	   /* that each of the two flow maps holds at once */
 	uint32_t channels; /* of relays */
@@ -47,6 +50,8 @@ struct bpf_wan_info {
 	char xdp_attach[16]; /* "dispatcher", "single", "none" */
 	char tc_attach[16];  /* "tcx", "clsact" */
 	char why[120];	     /* what was tried before and refused; "" when nothing was */
+	enum bpf_steer steer;
+	char steer_why[BPF_STEER_WHY];
 };
 
 struct bpf_prog_stat {
@@ -56,7 +61,7 @@ struct bpf_prog_stat {
 	uint32_t jited_len; /* bytes */
 };
 
-#define BPF_PROGS_MAX 4
+#define BPF_PROGS_MAX 5
 
 /* For `status`. Strings are for people and for JSON alike. */
 struct bpf_load_info {

@@ -73,12 +73,12 @@ int bpf_pin_all(struct bpf_load *b, struct io_err *err)
 		return rc;
 	bpf_object__for_each_map(map, b->obj)
 	{
-		if (rc == 0 && map_public(bpf_map__name(map)))
+		if (rc == 0 && bpf_map__fd(map) >= 0 && map_public(bpf_map__name(map)))
 			rc = pin_one(bpf_map__fd(map), dir, bpf_map__name(map), err);
 	}
 	bpf_object__for_each_program(prog, b->obj)
 	{
-		if (rc == 0)
+		if (rc == 0 && bpf_program__fd(prog) >= 0)
 			rc = pin_one(bpf_program__fd(prog), dir, bpf_program__name(prog), err);
 	}
 	for (size_t i = 0; i < b->cfg.wan_len && rc == 0; i++) {
@@ -144,9 +144,10 @@ static void stale_detach(const uint32_t *prog_id, size_t len)
 
 int bpf_load_clean(const char *instance, struct io_err *err)
 {
-	static const char *const names[] = {"ps_wan_rx", "ps_wan_in", "ps_tun_out", "ps_relay"};
+	static const char *const names[] = {"ps_wan_rx", "ps_wan_in", "ps_tun_out", "ps_relay",
+					    "ps_wan_steer"};
 	char dir[BPF_PATH_MAX];
-	uint32_t id[4];
+	uint32_t id[5];
 	size_t len = 0;
 
 	if (!bpffs_there())
@@ -154,7 +155,7 @@ int bpf_load_clean(const char *instance, struct io_err *err)
 	bpf_pin_dir(instance, dir);
 	if (access(dir, F_OK) < 0)
 		return errno == ENOENT ? 0 : io_fail(err, -errno, "%s: %s", dir, strerror(errno));
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < 5; i++)
 		if ((id[len] = pinned_prog_id(dir, names[i])))
 			len++;
 	if (len)

@@ -3,11 +3,13 @@
  * The old one-value ethtool requests: every kernel has them, and they are all that is asked. */
 #include "io/nic.h"
 #include <errno.h>
+#include <glob.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -27,6 +29,58 @@ static bool flag(int fd, const char *ifname, uint32_t cmd, uint32_t mask)
 	struct ethtool_value value = {.cmd = cmd};
 
 	return request(fd, ifname, &value) == 0 && (value.data & mask);
+}
+
+/* First line of a file in sysfs; "" when there is none. */
+static void line_read(const char *path, char *out, int cap)
+{
+	FILE *f = fopen(path, "re");
+
+	out[0] = '\0';
+	if (f && !fgets(out, cap, f))
+		out[0] = '\0';
+	if (f)
+		fclose(f);
+}
+
+/* Is /sys that of our network namespace, where the interface has this name? */
+static bool sysfs_ours(const char *ifname)
+{
+	char path[64], line[32];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%.16s/ifindex", ifname);
+	line_read(path, line, sizeof(line));
+	return line[0] && strtoul(line, NULL, 10) == if_nametoindex(ifname);
+}
+
+static bool rps_on(const char *ifname)
+{
+	char path[80], line[512];
+	glob_t g = {0};
+	bool on = false;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%.16s/queues/rx-*/rps_cpus", ifname);
+	if (!sysfs_ours(ifname) || glob(path, 0, NULL, &g))
+		return false;
+	for (size_t i = 0; i < g.gl_pathc && !on; i++) {
+		line_read(g.gl_pathv[i], line, sizeof(line));
+		on = line[strspn(line, "0,\n")] != '\0';
+	}
+	globfree(&g);
+	return on;
+}
+
+void nic_queues_read(const char *ifname, struct nic_queues *out)
+{
+	struct ethtool_channels c = {.cmd = ETHTOOL_GCHANNELS};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	memset(out, 0, sizeof(*out));
+	if (fd >= 0 && request(fd, ifname, &c) == 0)
+		out->rx = c.rx_count + c.combined_count;
+	if (fd >= 0)
+		close(fd);
+	out->rps = rps_on(ifname);
 }
 
 int nic_offload_read(const char *ifname, struct nic_offload *out, struct io_err *err)

@@ -36,6 +36,24 @@ static void print_kernel(const json_t *k)
 		       ctl_has(k, "keys_why") ? ctl_clean_str(k, "keys_why") : "");
 }
 
+/* How each interface of the outer packets receives. */
+static void print_wan(const json_t *wan)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach(wan, i, e)
+	{
+		printf("  wan:     %s, steering %s (%s)", ctl_clean_str(e, "iface"),
+		       ctl_clean_str(e, "steer"), ctl_clean_str(e, "steer_why"));
+		if (ctl_has(e, "rx_queues"))
+			printf(", receive queues %s", ctl_plain(ctl_u64(e, "rx_queues")));
+		printf("%s\n", ctl_bool(e, "rps") ? ", RPS" : "");
+		if (ctl_has(e, "advice"))
+			printf("           %s\n", ctl_clean_str(e, "advice"));
+	}
+}
+
 static void print_bulk(const json_t *b)
 {
 	const json_t *tun = json_object_get(b, "tun"), *udp = json_object_get(b, "udp");
@@ -169,6 +187,7 @@ void cmd_status(const json_t *a, const struct ctl_options *opt)
 	       ctl_clean_str(a, "instance"), ctl_clean_str(a, "version"),
 	       ctl_seconds(ctl_u64(a, "uptime_s")), ctl_clean_str(a, "mode"));
 	print_kernel(json_object_get(a, "kernel"));
+	print_wan(json_object_get(a, "wan"));
 	print_bulk(json_object_get(a, "bulk"));
 	print_workers(json_object_get(json_object_get(a, "bulk"), "workers"));
 	print_portal(json_object_get(a, "portal"));

@@ -460,6 +460,12 @@ json_t *view_resource(const struct tunnel_resource *r);
 /* A refusal with that code; fmt has one %s. */
 json_t *view_refuse(const char *code, const char *fmt, const char *arg);
 
+/* ---- view_wan.c ---- */
+#define WAN_ADVICE_GRO                                                                             \
+	"GRO is off: bulk arrives in single datagrams, which cost several times as much; ethtool " \
+	"-K <interface> gro on"
+json_t *view_wan(const struct daemon *d);
+
 /* ---- view_bulk.c ---- */
 json_t *view_bulk(const struct daemon *d);
 

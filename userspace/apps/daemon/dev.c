@@ -12,6 +12,7 @@
 
 #include "apps/daemon/daemon.h"
 #include "io/nft.h"
+#include "io/nic.h"
 #include "io/sysctl.h"
 
 #define BULK_HOLD_NS   (50 * NS_PER_MS) /* between trains of one transfer, and no longer */
@@ -118,6 +119,17 @@ static int find_wan(struct daemon *d)
 	return 0;
 }
 
+/* Once, at the start; status goes on saying it. */
+static void advise_wan(const struct daemon *d)
+{
+	struct nic_offload nic;
+	struct io_err err;
+
+	for (size_t i = 0; i < d->wan_len; i++)
+		if (!nic_offload_read(d->wan_name[i], &nic, &err) && !nic.gro)
+			LOG_WARN("device", WAN_ADVICE_GRO, LOG_STR("interface", d->wan_name[i]));
+}
+
 /* ---- the forwarding table and the kernel executor ---- */
 
 static uint32_t pow2_at_least(uint32_t n)
@@ -136,6 +148,7 @@ static int open_kernel(struct daemon *d)
 		.wan_len = d->wan_len,
 		.tun_ifindex = tun_ifindex(d->tun),
 		.xdp_mode = d->opt.xdp_mode,
+		.steer = d->opt.steer,
 		.sessions = d->n_sessions,
 		.peers = d->max_peers,
 		.flows = d->max_flows,
@@ -249,7 +262,9 @@ static int start_kernel(struct daemon *d)
 
 		LOG_INFO("kernel", "fast path attached", LOG_STR("interface", w->ifname),
 			 LOG_STR("xdp", w->xdp_mode), LOG_STR("by", w->xdp_attach),
-			 LOG_STR("tc", w->tc_attach), LOG_STR("note", w->why));
+			 LOG_STR("tc", w->tc_attach), LOG_STR("note", w->why),
+			 LOG_STR("steer", bpf_steer_name(w->steer)),
+			 LOG_STR("steer_why", w->steer_why));
 	}
 	if (!bpf_load_info(d->bpf)->keys_hidden)
 		LOG_WARN("kernel", "a dump by root can show session keys on this kernel",
@@ -272,6 +287,7 @@ int dev_open(struct daemon *d)
 		rc = open_udp(d);
 	if (rc)
 		return rc;
+	advise_wan(d);
 	dev_open_rules(d);
 	if (d->role->gateway)
 		rc = open_forwarding(d);

@@ -32,6 +32,7 @@ struct opt {
 	enum log_format log_format;
 	enum opt_mode mode;
 	enum bpf_xdp_mode xdp_mode;
+	enum bpf_steer steer;
 	enum dns_method dns_method; /* client */
 	bool allow_plaintext;
 	bool check;	    /* validate and exit */

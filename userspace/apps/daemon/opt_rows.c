@@ -138,6 +138,23 @@ static int set_xdp_mode(struct opt *o, const char *v, const char **why)
 	return 0;
 }
 
+static int set_steer(struct opt *o, const char *v, const char **why)
+{
+	if (!strcmp(v, "auto"))
+		o->steer = BPF_STEER_AUTO;
+	else if (!strcmp(v, "rss"))
+		o->steer = BPF_STEER_RSS;
+	else if (!strcmp(v, "cpumap"))
+		o->steer = BPF_STEER_CPUMAP;
+	else {
+		*why = !strcmp(v, "xsk") ? "is not built: AF_XDP gains only where the driver has "
+					   "zero-copy mode (use auto, rss or cpumap)"
+					 : "must be auto, rss or cpumap";
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int parse_u32(const char *v, uint32_t min, uint32_t max, uint32_t *out, const char **why)
 {
 	static char range[64];
@@ -329,6 +346,13 @@ const struct opt_row opt_rows[] = {
 	 "auto|native|generic|off",
 	 set_xdp_mode,
 	 "how the receive program is attached (default: auto)",
+	 BOTH},
+	{"steer",
+	 0,
+	 {"PENSTOCK_STEER"},
+	 "auto|rss|cpumap",
+	 set_steer,
+	 "which processor decrypts in the kernel (default: auto)",
 	 BOTH},
 	{"wan-iface",
 	 0,

@@ -145,6 +145,7 @@ static json_t *view_status(const struct daemon *d, uint64_t now)
 	put(o, "mode", json_string(opt_mode_name(d->opt.mode)));
 	put(o, "uptime_s", num(time_since(d->started_ns, now) / NS_PER_SEC));
 	put(o, "kernel", view_kernel(d));
+	put(o, "wan", view_wan(d));
 	put(o, "bulk", view_bulk(d));
 	put(o, "control",
 	    json_pack("{s:I,s:I}", "lag_us", (json_int_t)(d->lag_ns / 1000), "lag_max_us",

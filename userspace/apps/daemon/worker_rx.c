@@ -12,6 +12,7 @@
 
 #include "apps/daemon/worker.h"
 #include "base/bytes.h"
+#include "plan/ecn.h"
 #include "plan/ingress.h"
 
 /* ---- what is handed over ---- */
@@ -49,7 +50,7 @@ static void hand_opened(struct haul *h, const struct fwd_rx *job, uint8_t ecn, u
 static void rx_opened(struct haul *h, struct fwd_rx *job, uint8_t ecn, uint64_t now)
 {
 	struct fwd_table *fwd = h->lane.fwd;
-	uint8_t *pkt = job->o.inner;
+	uint8_t *pkt = job->o.inner, merged;
 	enum ps_reason_id id;
 	struct fwd_fast f;
 	uint32_t hash;
@@ -61,8 +62,13 @@ static void rx_opened(struct haul *h, struct fwd_rx *job, uint8_t ecn, uint64_t 
 		hand_opened(h, job, ecn, hash);
 		return;
 	}
-	if (ecn == PS_ECN_CE)
-		ps_inner_mark_ce(pkt, &f.in.ip);
+	merged = ps_ecn_decap(f.in.ip.tos & PS_ECN_MASK, ecn);
+	if (merged == PS_ECN_DROP) {
+		lane_count(&h->lane, PS_R_URX_ECN, job->len);
+		return;
+	}
+	if (merged != (f.in.ip.tos & PS_ECN_MASK))
+		ps_ecn_put(pkt, f.in.ip.family, merged);
 	if (f.nat.on)
 		ps_nat_apply(pkt, &f.in.ip, PS_NAT_TO, &f.nat);
 	lane_count(&h->lane, PS_R_URX_DELIVERED, job->len);

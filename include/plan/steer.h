@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+ *
+ * Which processor serves a frame, decided from values alone: a hash of the path it came by (its
+ * source address and port, or a relay's and the channel), so that one path is one processor. And
+ * whether a frame's UDP checksum is one that a sender left to its device. bpf/steer.bpf.h asks. */
+#ifndef PENSTOCK_PLAN_STEER_H
+#define PENSTOCK_PLAN_STEER_H
+#include "plan/ingress.h"
+#include "wire/csum.h"
+#include "wire/ip.h"
+#include "wire/udp.h"
+
+#define PS_STEER_SLOTS 256 /* of ps_steer; a power of two, and no more processors than that */
+
+static __always_inline __u64 ps_steer_mix(__u64 h)
+{
+	h ^= h >> 32;
+	h *= 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 29;
+}
+
+/* The slot in ps_steer of a frame that ps_rx_classify has let go on with *o. */
+static __always_inline __u32 ps_steer_slot(const __u8 *p, const __u8 *end, const struct ps_outer *o)
+{
+	__u64 w0 = o->via.word[0], w1 = o->via.word[1], w2 = o->via.word[2];
+	__u32 link = o->link_len == PS_ETH_HLEN ? PS_ETH_HLEN : PS_ETH_HLEN + PS_VLAN_HLEN;
+
+	p += link;
+	if (!w0 && p + PS_IP4_HLEN + PS_UDP_HLEN <= end && *p >> 4 == 4) {
+		w0 = PS_LOAD(__u16, p + PS_IP4_HLEN + PS_UDP_SPORT);
+		w1 = PS_LOAD(__u32, p + PS_IP4_SADDR);
+	} else if (!w0 && p + PS_IP6_HLEN + PS_UDP_HLEN <= end) {
+		w0 = PS_LOAD(__u16, p + PS_IP6_HLEN + PS_UDP_SPORT);
+		w1 = ps_le64_at(p + PS_IP6_SADDR);
+		w2 = ps_le64_at(p + PS_IP6_SADDR + 8);
+	}
+	w0 = ps_steer_mix(ps_steer_mix(ps_steer_mix(w0) ^ w1) ^ w2);
+	return (__u32)(w0 >> 16) & (PS_STEER_SLOTS - 1);
+}
+
+#define PS_STEER_SUM_MAX 9216 /* UDP bytes that are summed: a jumbo frame */
+
+enum ps_steer_sum {
+	PS_STEER_SUM_DONE, /* somebody's checksum, right or wrong, or none */
+	PS_STEER_SUM_4,	   /* unfinished: IPv4 may go without */
+	PS_STEER_SUM_6,	   /* unfinished: IPv6 must have it */
+};
+
+/* Is the UDP checksum the bare sum of the pseudo header, as a stack writes it that leaves the rest
+ * to the device? *at: of the UDP header in the frame, *len: its bytes. A finished checksum looks so
+ * by chance once in 65536; finishing it again then makes it right again. */
+static __always_inline enum ps_steer_sum ps_steer_unfinished(const __u8 *p, const __u8 *end,
+							     __u32 *at, __u32 *len)
+{
+	__u16 type, have;
+	__u32 off = ps_eth_parse(p, end, &type);
+	const __u8 *ip = p + (off == PS_ETH_HLEN ? PS_ETH_HLEN : PS_ETH_HLEN + PS_VLAN_HLEN), *udp;
+	__u32 hlen = type == PS_ETHERTYPE_IP4 ? PS_IP4_HLEN : PS_IP6_HLEN;
+	__u64 sum;
+
+	if (!off || (type != PS_ETHERTYPE_IP4 && type != PS_ETHERTYPE_IP6))
+		return PS_STEER_SUM_DONE;
+	udp = ip + hlen;
+	if (udp + PS_UDP_HLEN > end)
+		return PS_STEER_SUM_DONE;
+	*at = off + hlen;
+	*len = ps_host16_at(udp + PS_UDP_LEN);
+	sum = (__u64)PS_LOAD(__u16, udp + PS_UDP_LEN) + ps_be16(PS_IPPROTO_UDP);
+	if (hlen == PS_IP4_HLEN)
+		sum += ps_csum_words(ip + PS_IP4_SADDR, 8);
+	else
+		sum += ps_csum_words(ip + PS_IP6_SADDR, 32);
+	have = PS_LOAD(__u16, udp + PS_UDP_CSUM);
+	if (have == 0 || have != ps_csum_fold(sum))
+		return PS_STEER_SUM_DONE;
+	return hlen == PS_IP4_HLEN ? PS_STEER_SUM_4 : PS_STEER_SUM_6;
+}
+#endif

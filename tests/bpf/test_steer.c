@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Steering by CPUMAP on a veth: what comes out is what comes out without it, decrypted or passed to
+ * a socket, native and generic, whatever the sender's stack left of the checksum; and a path is
+ * always the same processor's. */
+#include <sched.h>
+#include <linux/virtio_net.h>
+#include <sys/uio.h>
+#include "plan/steer.h"
+#include "tests/bpf/klive.h"
+
+#define QUEUE 192
+
+/* Every slot is the last processor's, with the second stage in its thread. */
+static bool steer_to(uint32_t cpu, int prog)
+{
+	struct bpf_cpumap_val v = {.qsize = QUEUE, .bpf_prog.fd = prog};
+
+	if (!T_EQ(bpf_map_update_elem(kern_fd(&w.k, "ps_cpu"), &cpu, &v, BPF_ANY), 0))
+		return false;
+	for (uint32_t i = 0; i < PS_STEER_SLOTS; i++)
+		T_EQ(bpf_map_update_elem(kern_fd(&w.k, "ps_steer"), &i, &cpu, BPF_ANY), 0);
+	return true;
+}
+
+static bool steered_world(uint32_t xdp_flags, int outer)
+{
+	if (!world_up_with(false, xdp_flags, outer, &w.k.wan_steer))
+		return false;
+	if (xdp_flags & XDP_FLAGS_SKB_MODE)
+		w.k.config->flags |= PS_CFG_GENERIC;
+	return steer_to((uint32_t)(w.k.cpus - 1), w.k.wan_cpu);
+}
+
+/* Sealed packets on the wire come out of a socket bound behind the tunnel device. */
+static void decrypts(uint32_t xdp_flags, int outer, uint16_t channel)
+{
+	struct kouter o = {.family = outer, .dport = KP_OUR_PORT, .channel = channel};
+
+	if (!steered_world(xdp_flags, outer))
+		return;
+	for (int i = 0; i < 2; i++) {
+		struct kinner in = kw_inner(i ? 6 : 4, 17, 999);
+		uint8_t text[1500], got[1500];
+		int fd = udp_socket(in.family, in.dport);
+		struct kpkt p;
+
+		kw_seal(&w, &p, &o, text, kp_inner(text, &in));
+		T_EQ(send(wire, p.b, p.len, 0), p.len);
+		if (T(readable(fd, 2000))) {
+			T_EQ(recv(fd, got, sizeof(got), 0), 999);
+			T_MEM(got, text + (i ? 48 : 28), 999);
+		}
+		close(fd);
+	}
+	T_EQ(count_of(PS_R_XDP_STEERED), 2);
+	T_EQ(count_of(PS_R_XDP_DELIVERED), 2);
+	T_EQ(count_of(PS_R_IN_DELIVERED), 2);
+	T_EQ(w.k.session[KW_SLOT].rx_kernel_packets, 2);
+	world_down();
+}
+
+static void test_decrypts(void)
+{
+	for (int generic = 0; generic < 2; generic++)
+		for (int outer = 4; outer <= 6; outer += 2) {
+			decrypts(generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE, outer, 0);
+			decrypts(generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE, outer,
+				 KW_CHANNEL);
+		}
+}
+
+/* A socket of ours, where user space would receive. */
+static int our_socket(int family)
+{
+	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(KP_OUR_PORT)};
+	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(KP_OUR_PORT)};
+	int fd = socket(family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			0);
+
+	memcpy(&a4.sin_addr, kw_local4, 4);
+	memcpy(&a6.sin6_addr, kw_local6, 16);
+	T_EQ(family == 4 ? bind(fd, (struct sockaddr *)&a4, sizeof(a4))
+			 : bind(fd, (struct sockaddr *)&a6, sizeof(a6)),
+	     0);
+	return fd;
+}
+
+enum sum { SUM_RIGHT, SUM_WRONG, SUM_UNFINISHED };
+
+static void put_sum(struct kpkt *p, int family, enum sum how)
+{
+	size_t at = KP_ETH + (family == 4 ? 20 : 40), len = p->len - at;
+	uint32_t pseudo = family == 4 ? kp_pseudo(4, kw_remote4, kw_local4, 17, len)
+				      : kp_pseudo(6, kw_remote6, kw_local6, 17, len);
+	uint16_t sum = how == SUM_UNFINISHED ? (uint16_t)pseudo : kp_csum(p->b + at, len, pseudo);
+
+	kp_be16(p->b + at + 6, how == SUM_WRONG ? sum ^ 0x5555u : sum ? sum : 0xffffu);
+}
+
+static bool wire_send(const struct kpkt *p, int family, bool marked)
+{
+	struct virtio_net_hdr h = {.flags = marked ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
+				   .csum_start = (uint16_t)(KP_ETH + (family == 4 ? 20 : 40)),
+				   .csum_offset = 6};
+	struct iovec v[2] = {{&h, sizeof(h)}, {(void *)(uintptr_t)p->b, p->len}};
+
+	return T_EQ(writev(wire, v, 2), sizeof(h) + p->len);
+}
+
+/* What the kernel does not take reaches the socket as it was sent; a wrong checksum stays wrong. A
+ * native frame has lost the mark that its checksum is unfinished, a generic one has it still. */
+static void passes(uint32_t xdp_flags, int family)
+{
+	static const size_t payload[] = {1, 2, 400, 432, 433, 434, 435, 436, 944, 945, 1300};
+	struct kouter o = {.family = family, .dport = KP_OUR_PORT};
+	int fd, on = 1;
+
+	if (!steered_world(xdp_flags, family))
+		return;
+	w.k.session[KW_SLOT].flags &= ~(uint32_t)PS_SESS_CONFIRMED;
+	fd = our_socket(family);
+	T_EQ(setsockopt(wire, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	for (size_t i = 0; i < 3 * sizeof(payload) / sizeof(*payload); i++) {
+		struct kinner in = kw_inner(4, 17, payload[i / 3]);
+		size_t head = kp_outer_len(&o);
+		enum sum how = (enum sum)(i % 3);
+		uint8_t text[1500], got[2048];
+		struct kpkt p;
+
+		kw_seal(&w, &p, &o, text, kp_inner(text, &in));
+		put_sum(&p, family, how);
+		wire_send(&p, family, how == SUM_UNFINISHED);
+		if (how == SUM_WRONG) {
+			readable(fd, 2000); /* looked at by whoever receives it */
+			T(recv(fd, got, sizeof(got), 0) < 0);
+			continue;
+		}
+		if (!T(readable(fd, 2000))) {
+			t_note("outer %d, payload %zu, checksum %d", family, payload[i / 3], how);
+			continue;
+		}
+		T_EQ(recv(fd, got, sizeof(got), 0), p.len - head);
+		T_MEM(got, p.b + head, p.len - head);
+	}
+	T_EQ(count_of(PS_R_XDP_STEERED), 33);
+	T_EQ(count_of(PS_R_XDP_UNCONFIRMED), 33);
+	close(fd);
+	world_down();
+}
+
+static void test_passes(void)
+{
+	for (int family = 4; family <= 6; family += 2) {
+		passes(XDP_FLAGS_DRV_MODE, family);
+		passes(XDP_FLAGS_SKB_MODE, family);
+	}
+}
+
+/* What is no WireGuard data is not steered, nor is anything when there is no thread, or no daemon.
+ */
+static void test_stays(void)
+{
+	struct kouter o = {.family = 4, .dport = KP_OUR_PORT};
+	struct kinner in = kw_inner(4, 17, 40);
+	struct kern_run r;
+	uint8_t text[256];
+	struct kpkt p, q;
+
+	if (!kw_open(&w, false))
+		return;
+	kw_seal(&w, &p, &o, text, kp_inner(text, &in));
+	T_EQ(kern_run(&w.k, w.k.wan_steer, p.b, p.len, NULL, 0, &r), 0);
+	T_EQ(r.id, PS_R_XDP_NO_CPU);
+	T_EQ(r.retval, XDP_PASS);
+	T_EQ(r.out_len, p.len);
+	T_MEM(r.out, p.b, p.len);
+	if (steer_to(0, w.k.wan_cpu)) {
+		T_EQ(kern_run(&w.k, w.k.wan_steer, p.b, p.len, NULL, 0, &r), 0);
+		T_EQ(r.id, PS_R_XDP_STEERED);
+		T_EQ(r.retval, XDP_REDIRECT);
+	}
+	q = p;
+	q.b[kp_outer_len(&o)] = 1; /* a handshake's first byte */
+	T_EQ(kern_run(&w.k, w.k.wan_steer, q.b, q.len, NULL, 0, &r), 0);
+	T_EQ(r.id, PS_R_XDP_NOT_DATA);
+	T_EQ(r.retval, XDP_PASS);
+	T_EQ(kern_set_alive(&w.k, 0), 0);
+	T_EQ(kern_run(&w.k, w.k.wan_steer, p.b, p.len, NULL, 0, &r), 0);
+	T_EQ(r.id, PS_R_XDP_DAEMON_GONE);
+	T_EQ(r.retval, XDP_PASS);
+	kern_close(&w.k);
+}
+
+int main(int argc, char **argv)
+{
+	t_init(argc, argv);
+	T_RUN(test_decrypts);
+	T_RUN(test_passes);
+	T_RUN(test_stays);
+	return t_done();
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Which processor a path has (plan/steer.h), and whether an interface is steered at all
+ * (io/bpf_steer.h): the whole table of that. */
+#include "io/bpf_steer.h"
+#include "plan/steer.h"
+#include "tests/t.h"
+
+#define PORT 51820
+
+static size_t frame(uint8_t *p, int family, int vlan, uint32_t host, uint16_t sport,
+		    uint16_t channel)
+{
+	size_t at = 12, hlen = family == 4 ? 20 : 40, len = 8 + (channel ? 4 : 0) + 64;
+
+	memset(p, 0, 256);
+	if (vlan) {
+		ps_be16_put(p + at, PS_ETHERTYPE_VLAN);
+		at += 4;
+	}
+	ps_be16_put(p + at, family == 4 ? PS_ETHERTYPE_IP4 : PS_ETHERTYPE_IP6);
+	at += 2;
+	p[at] = family == 4 ? 0x45 : 0x60;
+	ps_be16_put(p + at + (family == 4 ? 2 : 4), (uint16_t)(family == 4 ? len + 20 : len));
+	p[at + (family == 4 ? 9 : 6)] = 17;
+	memcpy(p + at + (family == 4 ? 12 : 20), &host, 4);
+	at += hlen;
+	ps_be16_put(p + at, sport);
+	ps_be16_put(p + at + 2, PORT);
+	ps_be16_put(p + at + 4, (uint16_t)len);
+	at += 8;
+	if (channel) {
+		ps_be16_put(p + at, channel);
+		ps_be16_put(p + at + 2, 64);
+		at += 4;
+	}
+	p[at] = 4;
+	return at + 64;
+}
+
+static uint32_t slot(int family, int vlan, uint32_t host, uint16_t sport, uint16_t channel,
+		     uint8_t counter)
+{
+	struct ps_config cfg = {.port4 = ps_be16(PORT), .port6 = ps_be16(PORT)};
+	struct ps_outer o = {0};
+	uint8_t p[256];
+	size_t len = frame(p, family, vlan, host, sport, channel);
+
+	p[len - 56] = counter; /* and, with it, a session: neither is the path */
+	p[len - 60] = counter;
+	T_EQ(ps_rx_classify(p, p + len, &cfg, &o), PS_GO_ON);
+	return ps_steer_slot(p, p + len, &o);
+}
+
+/* One path, one slot; what the frame holds, and its VLAN, make no difference. */
+static void test_path_keeps_its_slot(void)
+{
+	for (int family = 4; family <= 6; family += 2)
+		for (uint16_t channel = 0; channel < 2; channel++) {
+			uint16_t number = channel ? 0x4001 : 0;
+			uint32_t first = slot(family, 0, 7, 4000, number, 0);
+
+			for (uint8_t i = 1; i < 20; i++) {
+				T_EQ(slot(family, 0, 7, 4000, number, i), first);
+				T_EQ(slot(family, 1, 7, 4000, number, i), first);
+			}
+		}
+}
+
+/* Many paths are spread: by address, by port, by channel alone. No slot gets four times its share.
+ */
+static void test_paths_are_spread(void)
+{
+	for (int family = 4; family <= 6; family += 2)
+		for (int by = 0; by < 3; by++) {
+			uint32_t count[PS_STEER_SLOTS] = {0};
+
+			for (uint32_t i = 0; i < 16 * PS_STEER_SLOTS; i++)
+				count[slot(family, 0, by == 0 ? ps_be32(0x0a000000 + i) : 7,
+					   (uint16_t)(by == 1 ? 1024 + i : 4000),
+					   (uint16_t)(by == 2 ? 0x4000 + i : 0), 0)]++;
+			for (uint32_t i = 0; i < PS_STEER_SLOTS; i++)
+				T(count[i] < 64);
+		}
+}
+
+static void test_unfinished(void)
+{
+	for (int family = 4; family <= 6; family += 2)
+		for (int vlan = 0; vlan < 2; vlan++) {
+			uint32_t at = 0, len = 0;
+			uint8_t p[256], *sum;
+			size_t n = frame(p, family, vlan, 7, 4000, 0), udp = n - 64 - 8;
+			const uint8_t *addr = p + udp - (family == 4 ? 8 : 32);
+			uint32_t pseudo = 17 + 72;
+
+			for (size_t i = 0; i < (family == 4 ? 8 : 32); i += 2)
+				pseudo += (uint32_t)(addr[i] << 8 | addr[i + 1]);
+			pseudo = (pseudo & 0xffff) + (pseudo >> 16);
+			sum = p + udp + 6;
+			T_EQ(ps_steer_unfinished(p, p + n, &at, &len), PS_STEER_SUM_DONE);
+			ps_be16_put(sum, (uint16_t)pseudo);
+			T_EQ(ps_steer_unfinished(p, p + n, &at, &len),
+			     family == 4 ? PS_STEER_SUM_4 : PS_STEER_SUM_6);
+			T_EQ(at, udp);
+			T_EQ(len, 72);
+			ps_be16_put(sum, (uint16_t)(pseudo + 1));
+			T_EQ(ps_steer_unfinished(p, p + n, &at, &len), PS_STEER_SUM_DONE);
+			for (size_t cut = 0; cut < udp + 8; cut++)
+				T_EQ(ps_steer_unfinished(p, p + cut, &at, &len), PS_STEER_SUM_DONE);
+		}
+}
+
+static void test_choice(void)
+{
+	static const struct {
+		enum bpf_steer asked;
+		struct bpf_steer_facts f;
+		enum bpf_steer want;
+		const char *why;
+	} rows[] = {
+		{BPF_STEER_RSS, {1, 8, false, true, false, true}, BPF_STEER_RSS, "asked for"},
+		{BPF_STEER_CPUMAP, {8, 1, true, true, true, true}, BPF_STEER_CPUMAP, "asked for"},
+		{BPF_STEER_CPUMAP, {1, 8, false, false, false, true}, BPF_STEER_RSS, "program"},
+		{BPF_STEER_CPUMAP, {1, 8, false, true, false, false}, BPF_STEER_RSS, "6.18"},
+		{BPF_STEER_AUTO, {1, 8, false, true, false, false}, BPF_STEER_RSS, "6.18"},
+		{BPF_STEER_AUTO, {1, 2, false, true, false, true}, BPF_STEER_RSS, "two"},
+		{BPF_STEER_AUTO, {1, 1, false, true, false, true}, BPF_STEER_RSS, "two"},
+		{BPF_STEER_AUTO, {0, 8, false, true, false, true}, BPF_STEER_RSS, "queues"},
+		{BPF_STEER_AUTO, {2, 8, false, true, false, true}, BPF_STEER_RSS, "several"},
+		{BPF_STEER_AUTO, {1, 8, false, true, true, true}, BPF_STEER_RSS, "for less"},
+		{BPF_STEER_AUTO, {1, 8, true, true, true, true}, BPF_STEER_RSS, "RPS spreads"},
+		{BPF_STEER_AUTO, {1, 8, true, true, false, true}, BPF_STEER_CPUMAP, "one receive"},
+		{BPF_STEER_AUTO, {1, 8, false, true, false, true}, BPF_STEER_CPUMAP, "one receive"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		char why[BPF_STEER_WHY] = "";
+
+		T_EQ(bpf_steer_choose(rows[i].asked, &rows[i].f, why), rows[i].want);
+		if (!T(strstr(why, rows[i].why)))
+			t_note("row %zu: %s", i, why);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	t_init(argc, argv);
+	T_RUN(test_path_keeps_its_slot);
+	T_RUN(test_paths_are_spread);
+	T_RUN(test_unfinished);
+	T_RUN(test_choice);
+	return t_done();
+}
