@@ -3,6 +3,7 @@
  * The policy world by itself: one resource of each type reached end to end with everything easy,
  * replies included, and carried by the kernel's tables afterwards. */
 #include "tests/policy/pw_kernel.h"
+#include "tests/policy/pw_worker.h"
 
 static struct pw_world w;
 
@@ -83,6 +84,40 @@ static void test_cidr(void)
 	pw_policy_set(&w, 0, 1, false, 0);
 	T(pw_kernel_in(&w.node[PW_CLIENTS], pw_slot(&w, PW_CLIENTS, 0), &got, &out) !=
 	  PS_R_XDP_DELIVERED);
+	pw_close(&w);
+}
+
+/* Workers carry what is not the kernel's, and lose it by the same revocation. */
+static void test_user_mode(void)
+{
+	struct ipaddr far = pkt_ip("10.1.2.3");
+	struct pw_node *c = &w.node[0], *g = &w.node[PW_CLIENTS];
+	uint32_t there, back, slot;
+	struct pw_out out;
+	struct pkt got;
+
+	open_world();
+	permit(1, TUNNEL_RESOURCE_CIDR, "10.1.0.0/16");
+	reaches(&far, &far);
+	there = pw_slot(&w, 0, PW_CLIENTS);
+	back = pw_slot(&w, PW_CLIENTS, 0);
+	fwd_peer_set_kernel(&c->d->fwd, there, false);
+	fwd_peer_set_kernel(&g->d->fwd, back, false);
+	pw_policy_set(&w, 0, 1, false, 0); /* forget what the kernel was offered meanwhile */
+	pw_policy_set(&w, 0, 1, true, TUNNEL_NEVER_EXPIRES);
+	reaches(&far, &far); /* held for the resource's gateway first */
+	got = reaches(&far, &far);
+	there = pw_slot(&w, 0, PW_CLIENTS);
+	back = pw_slot(&w, PW_CLIENTS, 0);
+	T_EQ(pw_kernel_out(c, &got, &slot, &out), PS_R_TX_NO_FLOW); /* nobody offered it */
+	T_EQ(pw_worker_out(c, &got, &slot, &out), PS_R_TX_SENT);
+	T_EQ(slot, there);
+	T_EQ(pw_kernel_in(g, back, &got, &out), PS_R_XDP_USER_MODE);
+	T_EQ(pw_worker_in(g, back, &got, &out), PS_R_XDP_DELIVERED);
+	T(out.len == got.len && !memcmp(out.b, got.b, got.len));
+	pw_policy_set(&w, 0, 1, false, 0);
+	T(pw_worker_out(c, &got, &slot, &out) != PS_R_TX_SENT);
+	T(pw_worker_in(g, back, &got, &out) != PS_R_XDP_DELIVERED);
 	pw_close(&w);
 }
 
@@ -179,6 +214,7 @@ int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_cidr);
+	T_RUN(test_user_mode);
 	T_RUN(test_internet);
 	T_RUN(test_name);
 	T_RUN(test_sweep_when_due);
