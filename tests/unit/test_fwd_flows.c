@@ -195,12 +195,11 @@ static void test_decided_anew(void)
 	}
 	seq = e->seq;
 	f.packets = f.bytes = f.last_ns = f.bulk_until_ns = 5;
-	f.flags = PS_FLOW_WARM;
 	fwd_flow_publish(e, &f);
 	f.expires_ns += 5; /* of another reading of the clocks */
 	fwd_flow_publish(e, &f);
 	T_EQ(e->seq, seq); /* readers are not disturbed */
-	T(e->flow.packets == 1 && !e->flow.flags && !e->flow.bulk_until_ns);
+	T(e->flow.packets == 1 && !e->flow.bulk_until_ns);
 }
 
 /* Whoever still holds an entry that is another flow's by now counts nothing there. */

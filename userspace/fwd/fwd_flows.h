@@ -30,7 +30,7 @@ struct fwd_flow_entry {
 	bool cached; /* a worker may carry it */
 	uint8_t pad[2];
 	struct ps_flow_key key;
-	/* What judging takes, as in the kernel's entry; bulk_until_ns and flags are not used. */
+	/* What judging takes, as in the kernel's entry; bulk_until_ns is not used. */
 	_Alignas(64) struct ps_flow flow;
 	/* The control thread's, for the view. */
 	uint64_t expires_at;		  /* unix seconds, TUNNEL_NEVER_EXPIRES */
