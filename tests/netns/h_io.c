@@ -275,6 +275,24 @@ static void test_offloads(void)
 	T_EQ(nic_offload_read("none0", &nic, &err), -ENODEV);
 }
 
+/* Queues as the driver tells them; RPS is read only where /sys is our namespace's, for another's
+ * interface may have the same name. */
+static void test_queues(void)
+{
+	struct nic_queues q;
+
+	nic_queues_read("v0", &q);
+	T_EQ(q.rx, 1);
+	T(!q.rps);
+	shell("ip link add vq0 numrxqueues 3 type veth peer name vq1 && ethtool -L vq0 rx 3");
+	nic_queues_read("vq0", &q);
+	T_EQ(q.rx, 3);
+	shell("ip link del vq0");
+	nic_queues_read("none0", &q);
+	T_EQ(q.rx, 0);
+	T(!q.rps);
+}
+
 /* ---- operator socket ----------------------------------------------------------------------------
  */
 
@@ -437,6 +455,7 @@ int main(int argc, char **argv)
 	T_RUN(test_nft);
 	T_RUN(test_sysctl);
 	T_RUN(test_offloads);
+	T_RUN(test_queues);
 	T_RUN(test_ctl_socket);
 	return t_done();
 }
