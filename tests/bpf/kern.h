@@ -135,6 +135,12 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 	kern_size(k, "ps_flow_in", kern_flows);
 	kern_size(k, "ps_flow_out", kern_flows);
 	kern_size(k, "ps_cpu", (uint32_t)libbpf_num_possible_cpus());
+	if (!kver_steers()) {
+		bpf_program__set_autoload(bpf_object__find_program_by_name(k->obj, "ps_wan_steer"),
+					  false);
+		bpf_program__set_autoload(bpf_object__find_program_by_name(k->obj, "ps_wan_cpu"),
+					  false);
+	}
 	kern_set_l2(k, l2_len);
 	rc = bpf_object__load(k->obj);
 	if (rc) {

@@ -23,4 +23,14 @@ static inline bool kver_plain_only(void)
 	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
 	       (major < 6 || (major == 6 && minor < 4));
 }
+
+/* Does the loader steer here (io/bpf_steer.c)? */
+static inline bool kver_steers(void)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname u;
+
+	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 18));
+}
 #endif
