@@ -3,6 +3,7 @@
 #
 #   make            all programs and BPF objects        make test [SUITE=name]
 #   make demo       the whole thing, in namespaces      make bench [BENCH=name]
+#   make record RECORD=FILE [PART=…]  all benches of the tunnel, as docs/performance.md has them
 #   make lint       layering, purity, format, secrets   make fuzz [TARGET=… SECONDS=…]
 #   make format     clang-format the tree               make install DESTDIR=…
 #
@@ -82,7 +83,7 @@ INTEROP_BINS := $(call test_bins,tests/interop/i_*.c)
 NETNS_BINS := $(call test_bins,tests/netns/h_*.c)
 FUZZ_BINS := $(call test_bins,tests/fuzz/fuzz_*.c)
 
-.PHONY: all tests test demo bench lint fuzz format install clean deps distclean
+.PHONY: all tests test demo bench record lint fuzz format install clean deps distclean
 all: $(PROGS) $(BPF_OBJS)
 tests: all $(UNIT_BINS) $(SCN_BINS) $(BPFT_BINS) $(POLICY_BINS) $(INTEROP_BINS) $(NETNS_BINS) $(FUZZ_BINS) $(WGLOAD)
 benches: all $(BENCH_BINS) $(BUILD)/tests/netns/h_turnload $(BUILD)/tests/netns/h_connload $(WGLOAD)
@@ -175,6 +176,9 @@ test: deps
 bench: deps
 	$(Q)$(MAKE) --no-print-directory benches >&2
 	$(Q)tests/bench/run.sh $(BENCH)
+record: deps
+	$(Q)$(MAKE) --no-print-directory benches
+	$(Q)tests/bench/record.sh $(RECORD) $(PART)
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tools/lab/demo.sh

@@ -27,7 +27,7 @@
 #   PEERS="plain wireguard-go-distro wireguard-go"    the last if WIREGUARD_GO names one
 #   HANDICAP=both         1: every WAN link's end has a native XDP program, as ours in kernel mode has; 0: none for the peers
 #   REPS=5 SECONDS_PER_RUN=5 OMIT_SECONDS=1 BENCH_MTU=1420 (inside)
-#   PPS_SECONDS=0.5 PPS_SEARCH=10   a run of the search for pps_*, and the most the search takes
+#   PPS_SECONDS=0.5 PPS_SEARCH=8   a run of the search for pps_*, and the most the search takes
 #   PIN=1                 the gateway's program and what is received for it on CPU 1, all else on CPU 0
 #
 # In each world a file's checksum and a byte-exact echo pass before anything is measured. A run that had more than 5 %
@@ -39,7 +39,7 @@ tn_pin=${PIN:-}
 [ "$tn_pin" != 0 ] || tn_pin=
 . "$root/tests/bench/tunnel_lib.sh"
 . "$root/tests/bench/tunnel_runs.sh"
-reps=${REPS:-5} secs=${SECONDS_PER_RUN:-5} omit=${OMIT_SECONDS:-1} pps_secs=${PPS_SECONDS:-0.5} pps_search=${PPS_SEARCH:-10}
+reps=${REPS:-5} secs=${SECONDS_PER_RUN:-5} omit=${OMIT_SECONDS:-1} pps_secs=${PPS_SECONDS:-0.5} pps_search=${PPS_SEARCH:-8}
 rc=0
 
 # name, run, metric, unit, better, where in a run's figures
