@@ -10,7 +10,7 @@
 #   …_kernel                             ours with --mode=kernel and native XDP
 #   …_gro                                all of them with GRO on at the gateway's interfaces
 # The first argument is a name of these or a part of it. CAPACITY_ROUNDS (5; 2 of all), CAPACITY_SECONDS (0.7, a run), CAPACITY_SEARCH
-# (12 s, at most), CAPACITY_FLOWS (1), CAPACITY_TRAIN (1), CAPACITY_PIN (capacity_lib.sh), CAPACITY_XDP (native) as wanted; CAPACITY_GRO=1 adds the last.
+# (12 s, at most), CAPACITY_PEERS (as PEERS in b_tunnel.sh), CAPACITY_FLOWS (1), CAPACITY_TRAIN (1), CAPACITY_PIN (capacity_lib.sh), CAPACITY_XDP (native) as wanted; CAPACITY_GRO=1 adds the last.
 exec 3>&1 1>&2
 . "$(dirname "$0")/../netns/lib.sh"
 . "$(dirname "$0")/capacity_lib.sh"
@@ -43,10 +43,16 @@ wanted() { cases | if cases | grep -q "^$filter "; then grep "^$filter "; else g
 # Who is compared with ours: label and program, one a line.
 peers()
 {
-	local distro
+	local p distro
 
-	distro=$(command -v wireguard-go) && [ "$distro" != "${WIREGUARD_GO:-}" ] && echo "$(cap_wg_label "$distro") $distro"
-	[ -z "${WIREGUARD_GO:-}" ] || echo "wireguard-go $WIREGUARD_GO"
+	distro=$(command -v wireguard-go)
+	for p in ${CAPACITY_PEERS-wireguard-go-distro wireguard-go}; do
+		case $p in
+		wireguard-go-distro) [ -z "$distro" ] || [ "$distro" = "${WIREGUARD_GO:-}" ] || echo "$(cap_wg_label "$distro") $distro" ;;
+		wireguard-go) [ -z "${WIREGUARD_GO:-}" ] || echo "wireguard-go $WIREGUARD_GO" ;;
+		*) fatal "CAPACITY_PEERS: no '$p'" ;;
+		esac
+	done
 }
 
 version() { "$1" --version 2>/dev/null | sed -n '1s/.* //p'; }

@@ -43,14 +43,16 @@ busy()
 part()
 {
 	local few=${short:+1} bench=tests/bench
+	local capacity="CAPACITY_ROUNDS=${few:-5} CAPACITY_SECONDS=0.5 CAPACITY_SEARCH=${few:-8}"
 
 	case $1 in
-	tunnel) echo 1800 MODES="'auto user'" HANDICAP=0 REPS="${few:-5}" SECONDS_PER_RUN="${few:-3}" OMIT_SECONDS="$((!${few:-0}))" \
-		PPS_SEARCH="${few:+4}" $bench/b_tunnel.sh ;;
+	tunnel) echo 2400 MODES="'auto user'" HANDICAP=0 REPS="${few:-5}" SECONDS_PER_RUN="${few:-3}" OMIT_SECONDS="$((!${few:-0}))" \
+		PPS_SEARCH="${few:-6}" $bench/b_tunnel.sh ;;
 	handicap) echo 900 MODES=auto HANDICAP=1 REPS="${few:-3}" SECONDS_PER_RUN="${few:-3}" OMIT_SECONDS="$((!${few:-0}))" \
 		$bench/b_tunnel.sh "'\\(tcp\\|cpu\\|rtt\\|setups\\)_'" ;;
-	capacity_*) echo 300 CAPACITY_ROUNDS="${few:-5}" CAPACITY_SECONDS=0.5 CAPACITY_SEARCH="${few:+3}" $bench/b_capacity.sh "$1" ;;
-	peers) echo 900 PEERS="$([ -n "$short" ] && echo 50 || echo 10000)" PEERS_ROUNDS="${few:-5}" $bench/b_peers.sh peers_ ;;
+	capacity_*_single) echo 300 CAPACITY_PEERS=wireguard-go "$capacity" $bench/b_capacity.sh "$1" ;;
+	capacity_*) echo 300 "$capacity" $bench/b_capacity.sh "$1" ;;
+	peers) echo 1200 PEERS="$([ -n "$short" ] && echo 50 || echo 10000)" PEERS_ROUNDS="${few:-5}" $bench/b_peers.sh peers_ ;;
 	handshakes) echo 120 $bench/b_peers.sh handshakes ;;
 	relayed) [ ! -x $bench/b_relayed.sh ] || echo 600 ${short:+REPS=1 SECONDS_PER_RUN=1} $bench/b_relayed.sh ;;
 	kernel | aead) echo 300 "$build/tests/bench/b_$1" ;;
