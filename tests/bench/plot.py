@@ -76,13 +76,13 @@ class Record:
             ratios[who, peer] = x["ratio"], x.get("ratio_min") or x["ratio"], x.get("ratio_max") or x["ratio"]
 
     def note(self, bench, env):
-        """Where it was measured, and what is to be known of single benches."""
+        """Where it was measured, and what is to be known of single parts of it."""
         for k in ("kernel", "cpu", "cpus", "version", "workers"):
             if env.get(k) is not None:
                 self.envs.setdefault(k, set()).add(str(env[k]))
         for k, told in (("idle", "the machine was not idle"), ("short", "a short run, for trying")):
             if env.get(k) is (k == "short"):
-                self.notes.setdefault(told, set()).add(bench)
+                self.notes.setdefault(told, set()).add(env.get("part", bench))
 
     def contenders(self):
         return sorted(self.ours) + sorted(self.peers, key=lambda p: (p == "plain", p))

@@ -61,5 +61,5 @@ check "one that is missed" row '| `pps_64` | penstock-auto / wireguard-go | 3.00
 check "what a line tells of itself" row '| `peers_10000_64` | `to_one` | 1.10 | ≤ 1.15 | met |'
 check "of the relay" row '| `relayed_tcp_up_1` | relayed / direct | 0.950 (0.950–0.950) | ≥ 0.900 | met |'
 check "what was measured alone" row '| `aead_seal_64`, one | 50.0 | 40.0 | 60.0 | ns |'
-check "what was not idle" row '**The machine was not idle**: kernel_ingress_64_v4'
+check "what was not idle" row '**The machine was not idle**: kernel'
 finish
