@@ -46,6 +46,7 @@ for prog in gateway client; do
 	check "$prog: flag without its value" refuses 'api-url' "${run[@]}" --api-url
 	check "$prog: --mode" refuses 'mode' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --mode turbo
 	check "$prog: --xdp-mode" refuses 'xdp-mode' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --xdp-mode fast
+	check "$prog: --offload" refuses 'offload' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --offload maybe
 	for mtu in 1279 1501 1280x big -1300; do
 		check "$prog: --tunnel-mtu $mtu" refuses 'tunnel-mtu' "${run[@]}" --token-path "$token" --api-url ws://127.0.0.1:1/ --tunnel-mtu=$mtu
 	done

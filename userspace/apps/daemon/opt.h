@@ -36,6 +36,7 @@ struct opt {
 	enum dns_method dns_method; /* client */
 	bool allow_plaintext;
 	bool check;	    /* validate and exit */
+	bool no_offload;    /* one packet at a time, from and to sockets and tunnel device */
 	bool has_token;	    /* token came from the environment or, on a gateway, the command line */
 	bool loopback;	    /* loopback addresses as host candidates: tests on one host */
 	bool internet;	    /* client: begin with the Internet resource on */

@@ -155,6 +155,16 @@ static int set_steer(struct opt *o, const char *v, const char **why)
 	return 0;
 }
 
+static int set_offload(struct opt *o, const char *v, const char **why)
+{
+	if (strcmp(v, "on") && strcmp(v, "off")) {
+		*why = "must be on or off";
+		return -EINVAL;
+	}
+	o->no_offload = !strcmp(v, "off");
+	return 0;
+}
+
 static int parse_u32(const char *v, uint32_t min, uint32_t max, uint32_t *out, const char **why)
 {
 	static char range[64];
@@ -353,6 +363,13 @@ const struct opt_row opt_rows[] = {
 	 "auto|rss|cpumap",
 	 set_steer,
 	 "which processor decrypts in the kernel (default: auto)",
+	 BOTH},
+	{"offload",
+	 0,
+	 {"PENSTOCK_OFFLOAD"},
+	 "on|off",
+	 set_offload,
+	 "several packets in one, to and from sockets and tunnel device (default: on)",
 	 BOTH},
 	{"wan-iface",
 	 0,
