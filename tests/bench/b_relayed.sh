@@ -9,8 +9,8 @@
 #   relayed_tcp_up_1 relayed_tcp_down_1     received, Gbit/s: iperf3, one stream; "box_s_per_gb": the machine's processor time
 #
 # Native XDP on a veth takes the segmentation offload off its other end, and needs a program and whole checksums there, which
-# costs more: the direct path knows nothing of that. HANDICAP=1 gives client and gateway of every world a native XDP program
-# that does nothing, so that all of them receive single datagrams, as from a NIC without receive offload.
+# costs more: the direct path knows nothing of that. HANDICAP=1 has client and gateway of every world run their own programs
+# natively as well, so that all of them receive single datagrams, as from a NIC without receive offload.
 # The first argument is a name of these or a part of it. RELAY_XDP="native generic auto off" (auto is what an operator has),
 # HANDICAP=0|1|both, REPS=5, SECONDS_PER_RUN=4, OMIT_SECONDS=1.
 exec 3>&1 1>&2
@@ -68,16 +68,13 @@ is_ready()
 
 world_up()
 {
-	local n=$1 h xdp=${worlds[$1]} direct=0
+	local n=$1 xdp=${worlds[$1]} direct=0 ends=auto
 
+	[ "$2" = 0 ] || ends=native
 	[ "$xdp" != direct ] || { xdp=off direct=1; }
-	PENSTOCK_LAB=$(world "$n") MODE=auto XDP_MODE=auto LAB_RELAYS=1 LAB_DIRECT=$direct LAB_RELAY_XDP=$xdp \
+	PENSTOCK_LAB=$(world "$n") MODE=auto XDP_MODE=$ends LAB_RELAYS=1 LAB_DIRECT=$direct LAB_RELAY_XDP=$xdp \
 		"$LAB" up 3>&- && PENSTOCK_LAB=$(world "$n") "$LAB" wait 30 || return 1
 	wait_for 30 is_ready "$n" || { echo "$xdp: not on its path, or not at full length"; return 1; }
-	[ "$2" = 0 ] || for h in client gateway; do
-		ip -n "$(world "$n")-$h" link set dev eth0 xdp off 2>/dev/null
-		ip -n "$(world "$n")-$h" link set dev eth0 xdpdrv obj "$root/build/bpf/pass.bpf.o" sec xdp || return 1
-	done
 	run_servers "$n" && run_content "$n"
 }
 
