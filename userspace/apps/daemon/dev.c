@@ -30,9 +30,8 @@ static int open_tun(struct daemon *d)
 {
 	const struct nl_link_cfg link = {
 		.mtu = d->opt.tunnel_mtu, .txqueuelen = TUN_TXQUEUELEN, .no_ll6 = true, .up = true};
-	const struct tun_cfg cfg = {.name = d->opt.tun,
-				    .no_gso = d->opt.no_offload,
-				    .multi = d->opt.workers > 0};
+	const struct tun_cfg cfg = {
+		.name = d->opt.tun, .no_gso = d->opt.no_offload, .multi = d->opt.workers > 0};
 	struct io_err err = {""};
 	int rc = tun_open(&d->tun, &cfg, &err);
 
