@@ -65,6 +65,7 @@ void opt_log_unknown_env(void);
  * -errno with a message. */
 int opt_load_token(const struct opt *o, char *token, struct io_err *err);
 const char *opt_mode_name(enum opt_mode m);
-/* --workers=auto: as many as there are processors we may run on, OPT_WORKERS_MAX at most. */
+/* --workers=auto: one for two processors that we may run on, as each is two threads; at least one,
+ * OPT_WORKERS_MAX at most. */
 uint32_t opt_workers_auto(void);
 #endif

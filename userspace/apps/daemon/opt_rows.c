@@ -198,7 +198,9 @@ uint32_t opt_workers_auto(void)
 	int n = 1;
 
 	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = CPU_COUNT(&set);
+		n = CPU_COUNT(&set) / 2;
+	if (n < 1)
+		return 1;
 	return n < OPT_WORKERS_MAX ? (uint32_t)n : OPT_WORKERS_MAX;
 }
 
@@ -425,7 +427,8 @@ const struct opt_row opt_rows[] = {
 	 {"PENSTOCK_WORKERS"},
 	 "auto|N",
 	 set_workers,
-	 "threads each way that carry established flows; 0: none (default: auto, one a processor)",
+	 "threads each way that carry established flows; 0: none (default: auto, half the "
+	 "processors)",
 	 BOTH},
 	{"max-partition-time",
 	 0,
