@@ -210,6 +210,27 @@ static void test_out(void)
 	T(f.nat.on && f.nat.port == ps_be16(98));
 }
 
+/* Flows of a peer that the kernel serves are offered to it anew now and then: the packet that
+ * brings that about is the control thread's. */
+static void test_offered_anew(void)
+{
+	struct pkt i = to_host(IP_PROTO_UDP), o = from_host(IP_PROTO_UDP);
+
+	for (int kernel = 0; kernel < 2; kernel++) {
+		struct fwd_fast f;
+
+		make(kernel);
+		cache(FWD_FLOW_IN, &i, NULL)->again_ns = NOW + 5;
+		cache(FWD_FLOW_OUT, &o, NULL)->again_ns = NOW + 5;
+		for (uint64_t now = NOW + 4; now < NOW + 7; now++) {
+			T_EQ(in(&i, i.len, &f, now), PS_GO_ON);
+			T_EQ(f.again, kernel && now >= NOW + 5);
+			T_EQ(out(&o, &f, now), PS_GO_ON);
+			T_EQ(f.again, kernel && now >= NOW + 5);
+		}
+	}
+}
+
 static void test_out_refused(void)
 {
 	struct endpoint e = {.ip = pkt_ip("192.0.2.1"), .port = 9};
@@ -517,6 +538,7 @@ int main(int argc, char **argv)
 	T_RUN(test_in_refused);
 	T_RUN(test_nat_bounds);
 	T_RUN(test_out);
+	T_RUN(test_offered_anew);
 	T_RUN(test_out_refused);
 	T_RUN(test_differential);
 	return t_done();

@@ -3,6 +3,12 @@
  * The steps of bpf/rx.bpf.h and bpf/tx.bpf.h for workers; contract in fwd_fast.h. */
 #include "fwd/fwd_fast.h"
 
+/* The kernel's table forgets flows (it is an LRU), and has none of a peer that was user space's. */
+static bool wants_offer(uint32_t peer_flags, const struct fwd_flow_entry *e, uint64_t now)
+{
+	return (peer_flags & PS_PEER_KERNEL) && now >= PS_READ_ONCE(e->again_ns);
+}
+
 /* From whom, and is it a packet at all? Not whether the kernel serves the peer. */
 static enum ps_reason_id in_peer(const struct ps_peer_view *v, const struct fwd_opened *o)
 {
@@ -38,6 +44,7 @@ enum ps_reason_id fwd_fast_in(const struct fwd_table *t, const struct fwd_flows 
 		return id;
 	out->peer = o->peer;
 	out->generation = v.generation;
+	out->again = wants_offer(v.flags, out->e, now);
 	ps_nat_of_flow(&flow, &out->nat);
 	return ps_rx_nat(&out->nat, o->inner, &out->in.ip);
 }
@@ -82,6 +89,7 @@ enum ps_reason_id fwd_fast_out(const struct fwd_table *t, const struct fwd_flows
 		return PS_R_TX_INNER_OTHER;
 	out->peer = flow.peer;
 	out->generation = flow.generation;
+	out->again = wants_offer(out->path.flags, out->e, now);
 	ps_nat_of_flow(&flow, &out->nat);
 	return ps_tx_nat(&out->nat, pkt, &out->in.ip);
 }

@@ -23,8 +23,9 @@ struct fwd_fast {
 	struct ps_inner in; /* its key is the flow's, peer included */
 	struct ps_nat nat;  /* to translate by: PS_NAT_TO when it came in, PS_NAT_FROM going out */
 	struct fwd_flow_entry *e;
-	uint32_t peer;		  /* who sent it, or whom it goes to */
-	uint32_t generation;	  /* of the peer and the flow */
+	uint32_t peer;	     /* who sent it, or whom it goes to */
+	uint32_t generation; /* of the peer and the flow */
+	bool again;	     /* the kernel, whose the peer's flows are, is to be offered it anew */
 	struct ps_path_view path; /* fwd_fast_out only */
 };
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "core/tunnel/nat.h"
 
-_Static_assert(offsetof(struct fwd_flow_entry, key) + sizeof(struct ps_flow_key) <= 64,
+_Static_assert(offsetof(struct fwd_flow_entry, again_ns) + sizeof(uint64_t) <= 64,
 	       "finding takes one cache line");
 _Static_assert(offsetof(struct fwd_flow_entry, flow) == 64 &&
 		       offsetof(struct ps_flow, nat_addr) <= 64,
@@ -77,6 +77,7 @@ static void renew(struct fwd_flow_entry *e, enum fwd_flow_dir dir, const struct 
 	e->key = *key;
 	e->flow = (struct ps_flow){0};
 	write_end(e);
+	PS_WRITE_ONCE(e->again_ns, 0);
 	e->expires_at = 0;
 	e->peer_id = e->resource_id = (struct uuid){0};
 	e->has_resource = false;

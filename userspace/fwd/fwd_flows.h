@@ -30,6 +30,9 @@ struct fwd_flow_entry {
 	bool cached; /* a worker may carry it */
 	uint8_t pad[2];
 	struct ps_flow_key key;
+	/* From then on the control thread wants to see a packet of it, if the peer's flows are the
+	 * kernel's: to offer it to the kernel again. Its own, and no part of the decision. */
+	_Alignas(8) uint64_t again_ns;
 	/* What judging takes, as in the kernel's entry; bulk_until_ns is not used. */
 	_Alignas(64) struct ps_flow flow;
 	/* The control thread's, for the view. */

@@ -198,6 +198,7 @@ static void see(struct daemon *d, enum bpf_dir dir, const struct ps_flow_key *ke
 		fwd_flow_publish(e, f);
 	else
 		fwd_flow_note(e, f);
+	PS_WRITE_ONCE(e->again_ns, now + REOFFER_NS);
 	fwd_flow_carried(e, key, packets, bytes, now);
 }
 

@@ -58,7 +58,7 @@ static void rx_opened(struct haul *h, struct fwd_rx *job, uint8_t ecn, uint64_t 
 	f.in.key = (struct ps_flow_key){0};
 	id = fwd_fast_in(fwd, &h->all->d->flows, &job->o, &f, now);
 	hash = haul_hash(&f.in.key);
-	if (id != PS_GO_ON || haul_held(h, hash)) {
+	if (id != PS_GO_ON || f.again || haul_held(h, hash)) {
 		hand_opened(h, job, ecn, hash);
 		return;
 	}

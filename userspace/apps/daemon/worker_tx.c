@@ -104,7 +104,7 @@ static void tx_packet(struct haul *h, struct tun_pkt *p, uint64_t now)
 	hash = haul_hash(&f.in.key);
 	/* Until the first counter is taken nothing is changed: what is handed over is as it came.
 	 */
-	if (id != PS_GO_ON || haul_held(h, hash))
+	if (id != PS_GO_ON || f.again || haul_held(h, hash))
 		hand_packet(h, p, hash);
 	else if (!super && !p->gso.csum)
 		done = tx_one(h, p, &f, now);
