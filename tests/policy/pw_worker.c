@@ -22,7 +22,7 @@ enum ps_reason_id pw_worker_in(struct pw_node *n, uint32_t slot, const struct pk
 	struct pkt opened = *p;
 	struct fwd_opened o = {.idx = n->conn[slot].idx, .peer = slot, .inner = opened.b};
 	enum ps_reason_id id;
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	if (!s)
 		return PS_R_XDP_NO_SESSION;
@@ -41,7 +41,7 @@ enum ps_reason_id pw_worker_out(struct pw_node *n, const struct pkt *p, uint32_t
 	uint8_t sealed[sizeof(p->b) + FWD_DATA_OVERHEAD];
 	struct fwd_tx tx = {.inner = p->b, .inner_len = p->len, .out = sealed};
 	enum ps_reason_id id;
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	id = fwd_fast_out(&n->d->fwd, &n->d->flows, p->b, p->len, false, &f, n->w->now);
 	if (id != PS_GO_ON)

@@ -83,11 +83,13 @@ static enum ps_reason_id in(struct pkt *p, size_t len, struct fwd_fast *out, uin
 				     .inner = p->b,
 				     .inner_len = len};
 
+	out->known = false;
 	return fwd_fast_in(&w.t, &w.flows, &o, out, now);
 }
 
 static enum ps_reason_id out(const struct pkt *p, struct fwd_fast *f, uint64_t now)
 {
+	f->known = false;
 	return fwd_fast_out(&w.t, &w.flows, p->b, p->len, false, f, now);
 }
 
@@ -107,7 +109,7 @@ static void test_in(void)
 	const struct tunnel_nat nat = {.on = true, .addr = pkt_ip("10.1.1.1"), .port = 99};
 	struct pkt p = to_host(IP_PROTO_UDP), other = to_host(IP_PROTO_TCP);
 	struct fwd_flow_entry *e;
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	make(false); /* the mode is nothing to workers */
 	T_EQ(in(&p, p.len, &f, NOW), PS_R_XDP_NO_FLOW);
@@ -133,7 +135,7 @@ static void test_in_refused(void)
 {
 	struct pkt p = to_host(IP_PROTO_UDP), bad;
 	struct fwd_opened o = {.peer = PEER, .inner = p.b, .inner_len = p.len};
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	make(true);
 	cache(FWD_FLOW_IN, &p, NULL);
@@ -173,7 +175,7 @@ static void test_nat_bounds(void)
 {
 	const struct tunnel_nat nat = {.on = true, .addr = pkt_ip("10.1.1.1"), .port = 99};
 	struct pkt i = to_host(IP_PROTO_TCP), o = from_host(IP_PROTO_TCP);
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	make(false);
 	for (int translated = 0; translated < 2; translated++) {
@@ -196,7 +198,7 @@ static void test_out(void)
 	const struct tunnel_nat nat = {.on = true, .addr = pkt_ip("100.96.0.1"), .port = 98};
 	struct pkt p = from_host(IP_PROTO_UDP), tcp = from_host(IP_PROTO_TCP);
 	struct fwd_flow_entry *e;
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	make(false); /* nor is the interface the kernel would send over */
 	T_EQ(out(&p, &f, NOW), PS_R_TX_NO_FLOW);
@@ -217,18 +219,70 @@ static void test_offered_anew(void)
 	struct pkt i = to_host(IP_PROTO_UDP), o = from_host(IP_PROTO_UDP);
 
 	for (int kernel = 0; kernel < 2; kernel++) {
-		struct fwd_fast f;
+		struct fwd_fast f = {0};
 
 		make(kernel);
 		cache(FWD_FLOW_IN, &i, NULL)->again_ns = NOW + 5;
 		cache(FWD_FLOW_OUT, &o, NULL)->again_ns = NOW + 5;
 		for (uint64_t now = NOW + 4; now < NOW + 7; now++) {
-			T_EQ(in(&i, i.len, &f, now), PS_GO_ON);
-			T_EQ(f.again, kernel && now >= NOW + 5);
-			T_EQ(out(&o, &f, now), PS_GO_ON);
-			T_EQ(f.again, kernel && now >= NOW + 5);
+			bool due = kernel && now >= NOW + 5;
+
+			T(in(&i, i.len, &f, now) == PS_GO_ON && f.again == due);
+			T(out(&o, &f, now) == PS_GO_ON && f.again == due);
 		}
 	}
+}
+
+/* Judged by what was found for the packet before, or by itself: it is the same. */
+static void test_next_of_the_flow(void)
+{
+	const struct tunnel_nat nat = {.on = true, .addr = pkt_ip("10.1.1.1"), .port = 99};
+	struct pkt in_p[6], out_p[6];
+	struct fwd_fast kept_in = {0}, kept_out = {0}, f = {0};
+	uint64_t rnd = t_seed();
+	unsigned again = 0;
+
+	make(false);
+	for (unsigned i = 0; i < 6; i++) {
+		const uint8_t proto = i < 3 ? IP_PROTO_TCP : IP_PROTO_UDP;
+		const uint16_t port = (uint16_t)(5000 + i);
+
+		in_p[i] = pkt_text("100.64.0.7", "10.9.9.9", proto, port, 443);
+		out_p[i] = pkt_text("10.9.9.9", "100.64.0.7", proto, 443, port);
+		if (i % 3 != 2) { /* those are not in the cache */
+			cache(FWD_FLOW_IN, &in_p[i], i % 3 ? &nat : NULL);
+			cache(FWD_FLOW_OUT, &out_p[i], i % 3 ? &nat : NULL);
+		}
+	}
+	for (unsigned n = 0; n < 20000; n++) {
+		unsigned i = (unsigned)(t_rand(&rnd) % 6);
+		struct pkt a = in_p[i], b = out_p[i];
+		struct fwd_opened o = {.slot = fwd_slot(&w.t, w.idx), .idx = w.idx, .peer = PEER};
+		enum ps_reason_id id;
+
+		if (t_rand(&rnd) % 3 && kept_in.known) { /* often the same flow once more */
+			i = ps_host16(kept_in.in.key.sport) - 5000u;
+			a = in_p[i], b = out_p[i];
+		}
+		if (i < 3 && !(t_rand(&rnd) % 4))
+			a.b[33] = b.b[33] = (uint8_t)(1 << t_rand(&rnd) % 5); /* flags */
+		if (!(t_rand(&rnd) % 16))
+			a.b[6] = b.b[6] = 0x20; /* a fragment */
+		o.confirms = !(t_rand(&rnd) % 16);
+		o.inner = a.b, o.inner_len = a.len + t_rand(&rnd) % 3;
+		f.known = false;
+		again += kept_in.known;
+		id = fwd_fast_in(&w.t, &w.flows, &o, &f, NOW);
+		T_EQ(fwd_fast_in(&w.t, &w.flows, &o, &kept_in, NOW), id);
+		T_EQ(kept_in.known, f.known);
+		if (id == PS_GO_ON)
+			T(kept_in.e == f.e && kept_in.in.ip.len == f.in.ip.len &&
+			  kept_in.nat.on == f.nat.on && kept_in.nat.port == f.nat.port);
+		id = out(&b, &f, NOW);
+		T_EQ(fwd_fast_out(&w.t, &w.flows, b.b, b.len, false, &kept_out, NOW), id);
+		T(id != PS_GO_ON || (kept_out.e == f.e && kept_out.nat.on == f.nat.on));
+	}
+	T(again > 5000); /* or nothing was shown */
 }
 
 static void test_out_refused(void)
@@ -236,7 +290,7 @@ static void test_out_refused(void)
 	struct endpoint e = {.ip = pkt_ip("192.0.2.1"), .port = 9};
 	struct ipaddr s = pkt_ip("10.9.9.9"), d = pkt_ip("100.64.0.7");
 	struct pkt p = from_host(IP_PROTO_UDP), bad = p, big;
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	make(true);
 	cache(FWD_FLOW_OUT, &p, NULL);
@@ -480,7 +534,7 @@ static bool inbound_agrees(void)
 				     .confirms = !(s->flags & PS_SESS_CONFIRMED)};
 	struct ps_nat nat = {0};
 	enum ps_reason_id want = plan_in(PEER, p.b, p.len, &nat);
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	return same(fwd_fast_in(&w.t, &w.flows, &o, &f, NOW), want, &f.nat, &nat);
 }
@@ -493,7 +547,7 @@ static bool outbound_agrees(void)
 	struct fwd_tx tx = {.inner = p.b, .inner_len = p.len, .out = buf};
 	struct ps_nat nat = {0};
 	enum ps_reason_id want = plan_out(p.b, p.len, &nat), got;
-	struct fwd_fast f;
+	struct fwd_fast f = {0};
 
 	got = fwd_fast_out(&w.t, &w.flows, p.b, p.len, false, &f, NOW);
 	if (got == PS_GO_ON &&
@@ -539,6 +593,7 @@ int main(int argc, char **argv)
 	T_RUN(test_nat_bounds);
 	T_RUN(test_out);
 	T_RUN(test_offered_anew);
+	T_RUN(test_next_of_the_flow);
 	T_RUN(test_out_refused);
 	T_RUN(test_differential);
 	return t_done();

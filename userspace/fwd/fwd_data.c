@@ -60,9 +60,26 @@ static void open_expect(const struct fwd_table *t, const struct fwd_rx *rx)
 	__builtin_prefetch(&t->mem.keys[slot].recv);
 }
 
+/* Packets of one session that follow each other, until they are added to its counters. */
+struct opened_run {
+	struct ps_session *s;
+	uint64_t packets, bytes;
+};
+
+static void run_add(struct opened_run *r, uint64_t now)
+{
+	if (!r->packets)
+		return;
+	add(&r->s->rx_user_packets, r->packets);
+	add(&r->s->rx_user_bytes, r->bytes);
+	if (r->bytes)
+		PS_WRITE_ONCE(r->s->last_rx_ns, now);
+	r->packets = r->bytes = 0;
+}
+
 /* Its tag was right. */
 static enum ps_reason_id open_commit(struct fwd_table *t, struct fwd_rx *rx, uint32_t slot,
-				     uint64_t now)
+				     struct opened_run *run, uint64_t now)
 {
 	struct ps_session *s = &t->mem.session[slot];
 	size_t inner_len = rx->len - FWD_DATA_OVERHEAD;
@@ -77,10 +94,11 @@ static enum ps_reason_id open_commit(struct fwd_table *t, struct fwd_rx *rx, uin
 		.inner_len = inner_len,
 		.confirms = !(PS_READ_ONCE(s->flags) & PS_SESS_CONFIRMED),
 	};
-	add(&s->rx_user_packets, 1);
-	add(&s->rx_user_bytes, inner_len);
-	if (inner_len)
-		PS_WRITE_ONCE(s->last_rx_ns, now);
+	if (run->s != s)
+		run_add(run, now);
+	run->s = s;
+	run->packets++;
+	run->bytes += inner_len;
 	return PS_R_URX_DELIVERED;
 }
 
@@ -88,6 +106,7 @@ void fwd_open_batch(struct fwd_table *t, struct fwd_rx *rx, size_t n, uint64_t n
 {
 	struct aead_job job[FWD_BATCH];
 	uint32_t slot[FWD_BATCH];
+	struct opened_run run = {0};
 	size_t n_jobs = 0;
 
 	for (size_t i = 0; n > 1 && i < n; i++)
@@ -110,9 +129,10 @@ void fwd_open_batch(struct fwd_table *t, struct fwd_rx *rx, size_t n, uint64_t n
 	for (size_t i = 0; i < n; i++) {
 		if (rx[i].reason != PS_R_URX_DELIVERED)
 			continue;
-		rx[i].reason = job[n_jobs++].ok ? open_commit(t, &rx[i], slot[i], now)
+		rx[i].reason = job[n_jobs++].ok ? open_commit(t, &rx[i], slot[i], &run, now)
 						: PS_R_URX_BAD_TAG;
 	}
+	run_add(&run, now);
 }
 
 enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct fwd_opened *out,

@@ -3,6 +3,8 @@
  * The steps of bpf/rx.bpf.h and bpf/tx.bpf.h for workers; contract in fwd_fast.h. */
 #include "fwd/fwd_fast.h"
 
+#include <string.h>
+
 /* The kernel's table forgets flows (it is an LRU), and has none of a peer that was user space's. */
 static bool wants_offer(uint32_t peer_flags, const struct fwd_flow_entry *e, uint64_t now)
 {
@@ -10,16 +12,16 @@ static bool wants_offer(uint32_t peer_flags, const struct fwd_flow_entry *e, uin
 }
 
 /* From whom, and is it a packet at all? Not whether the kernel serves the peer. */
-static enum ps_reason_id in_peer(const struct ps_peer_view *v, const struct fwd_opened *o)
+static enum ps_reason_id in_peer(uint32_t flags, const struct fwd_opened *o)
 {
-	const struct ps_peer_view any = {.flags = v->flags | PS_PEER_KERNEL};
+	const struct ps_peer_view any = {.flags = flags | PS_PEER_KERNEL};
 	const struct ps_outer outer = {.payload_len = (uint32_t)o->inner_len + WG_DATA_OVERHEAD};
 
 	return ps_rx_peer(&any, &outer);
 }
 
-enum ps_reason_id fwd_fast_in(const struct fwd_table *t, const struct fwd_flows *f,
-			      const struct fwd_opened *o, struct fwd_fast *out, uint64_t now)
+static enum ps_reason_id in_first(const struct fwd_table *t, const struct fwd_flows *f,
+				  const struct fwd_opened *o, struct fwd_fast *out, uint64_t now)
 {
 	struct ps_peer_view v;
 	enum ps_reason_id id;
@@ -29,7 +31,7 @@ enum ps_reason_id fwd_fast_in(const struct fwd_table *t, const struct fwd_flows 
 		return PS_R_XDP_UNCONFIRMED;
 	if (!fwd_peer_view(t, o->peer, &v))
 		return PS_R_XDP_USER_MODE;
-	id = in_peer(&v, o);
+	id = in_peer(v.flags, o);
 	if (id == PS_GO_ON)
 		id = ps_rx_inner(o->inner, o->inner + o->inner_len, &out->in);
 	if (id == PS_GO_ON)
@@ -49,6 +51,35 @@ enum ps_reason_id fwd_fast_in(const struct fwd_table *t, const struct fwd_flows 
 	return ps_rx_nat(&out->nat, o->inner, &out->in.ip);
 }
 
+/* One more packet of the flow that *out is of? Then only what differs from packet to packet is
+ * asked. */
+static bool in_again(const struct fwd_opened *o, struct fwd_fast *out, enum ps_reason_id *id)
+{
+	const struct ps_flow_key was = out->in.key;
+
+	if (!out->known || o->confirms || in_peer(PS_PEER_USED, o) != PS_GO_ON ||
+	    ps_rx_inner(o->inner, o->inner + o->inner_len, &out->in) != PS_GO_ON)
+		return false;
+	out->in.key.peer = o->peer;
+	if (memcmp(&was, &out->in.key, sizeof(was)) != 0)
+		return false;
+	*id = ps_rx_nat(&out->nat, o->inner, &out->in.ip);
+	return true;
+}
+
+enum ps_reason_id fwd_fast_in(const struct fwd_table *t, const struct fwd_flows *f,
+			      const struct fwd_opened *o, struct fwd_fast *out, uint64_t now)
+{
+	enum ps_reason_id id;
+
+	if (!in_again(o, out, &id)) {
+		memset(&out->in.key, 0, sizeof(out->in.key));
+		id = in_first(t, f, o, out, now);
+	}
+	out->known = id == PS_GO_ON;
+	return id;
+}
+
 /* May the flow go to this peer, and is there a way? Not whether it is the kernel's. */
 static enum ps_reason_id out_peer(const struct ps_path_view *v, const struct ps_flow *f)
 {
@@ -63,9 +94,9 @@ static enum ps_reason_id out_peer(const struct ps_path_view *v, const struct ps_
 	return ps_tx_peer(&any, f);
 }
 
-enum ps_reason_id fwd_fast_out(const struct fwd_table *t, const struct fwd_flows *f,
-			       const uint8_t *pkt, size_t len, bool is_super, struct fwd_fast *out,
-			       uint64_t now)
+static enum ps_reason_id out_first(const struct fwd_table *t, const struct fwd_flows *f,
+				   const uint8_t *pkt, size_t len, bool is_super,
+				   struct fwd_fast *out, uint64_t now)
 {
 	enum ps_reason_id id;
 	struct ps_flow flow;
@@ -92,4 +123,31 @@ enum ps_reason_id fwd_fast_out(const struct fwd_table *t, const struct fwd_flows
 	out->again = wants_offer(out->path.flags, out->e, now);
 	ps_nat_of_flow(&flow, &out->nat);
 	return ps_tx_nat(&out->nat, pkt, &out->in.ip);
+}
+
+static bool out_again(const uint8_t *pkt, size_t len, bool is_super, struct fwd_fast *out,
+		      enum ps_reason_id *id)
+{
+	const struct ps_flow_key was = out->in.key;
+
+	if (!out->known || ps_tx_inner(pkt, pkt + len, &out->in) != PS_GO_ON ||
+	    memcmp(&was, &out->in.key, sizeof(was)) != 0 || out->in.ip.len != len ||
+	    (!is_super && ps_tx_size(&out->path, (uint32_t)len) != PS_GO_ON))
+		return false;
+	*id = ps_tx_nat(&out->nat, pkt, &out->in.ip);
+	return true;
+}
+
+enum ps_reason_id fwd_fast_out(const struct fwd_table *t, const struct fwd_flows *f,
+			       const uint8_t *pkt, size_t len, bool is_super, struct fwd_fast *out,
+			       uint64_t now)
+{
+	enum ps_reason_id id;
+
+	if (!out_again(pkt, len, is_super, out, &id)) {
+		memset(&out->in.key, 0, sizeof(out->in.key));
+		id = out_first(t, f, pkt, len, is_super, out, now);
+	}
+	out->known = id == PS_GO_ON;
+	return id;
 }

@@ -10,7 +10,9 @@
  * is why the control thread decides. Nothing is changed or counted here; who has carried the packet
  * tells fwd_flow_carried.
  *
- * Any thread, within a section of fwd_table.h: what is found here holds until the section ends. */
+ * Any thread, within a section of fwd_table.h: what is found here holds until the section ends. So
+ * does *out: left as it was for the next packet it spares looking the same flow up again. Its
+ * `known` is to be false before the first packet of a section. */
 #ifndef PENSTOCK_FWD_FAST_H
 #define PENSTOCK_FWD_FAST_H
 #include "fwd/fwd_flows.h"
@@ -25,6 +27,7 @@ struct fwd_fast {
 	struct fwd_flow_entry *e;
 	uint32_t peer;	     /* who sent it, or whom it goes to */
 	uint32_t generation; /* of the peer and the flow */
+	bool known;	     /* all this is of a packet judged PS_GO_ON in this section */
 	bool again;	     /* the kernel, whose the peer's flows are, is to be offered it anew */
 	struct ps_path_view path; /* fwd_fast_out only */
 };

@@ -87,6 +87,7 @@ struct haul {
 	struct fwd_rx job[FWD_BATCH];
 	uint8_t ecn[FWD_BATCH];
 	size_t n_jobs;
+	struct fwd_fast fast;	    /* of the last packet */
 	struct fwd_flow_entry *run; /* flow of the last packets, not yet accounted for */
 	struct ps_flow_key run_key;
 	uint64_t run_packets, run_bytes;

@@ -51,29 +51,28 @@ static void rx_opened(struct haul *h, struct fwd_rx *job, uint8_t ecn, uint64_t 
 {
 	struct fwd_table *fwd = h->lane.fwd;
 	uint8_t *pkt = job->o.inner, merged;
+	struct fwd_fast *f = &h->fast;
 	enum ps_reason_id id;
-	struct fwd_fast f;
 	uint32_t hash;
 
-	f.in.key = (struct ps_flow_key){0};
-	id = fwd_fast_in(fwd, &h->all->d->flows, &job->o, &f, now);
-	hash = haul_hash(&f.in.key);
-	if (id != PS_GO_ON || f.again || haul_held(h, hash)) {
+	id = fwd_fast_in(fwd, &h->all->d->flows, &job->o, f, now);
+	hash = haul_hash(&f->in.key);
+	if (id != PS_GO_ON || f->again || haul_held(h, hash)) {
 		hand_opened(h, job, ecn, hash);
 		return;
 	}
-	merged = ps_ecn_decap(f.in.ip.tos & PS_ECN_MASK, ecn);
+	merged = ps_ecn_decap(f->in.ip.tos & PS_ECN_MASK, ecn);
 	if (merged == PS_ECN_DROP) {
 		lane_count(&h->lane, PS_R_URX_ECN, job->len);
 		return;
 	}
-	if (merged != (f.in.ip.tos & PS_ECN_MASK))
-		ps_ecn_put(pkt, f.in.ip.family, merged);
-	if (f.nat.on)
-		ps_nat_apply(pkt, &f.in.ip, PS_NAT_TO, &f.nat);
+	if (merged != (f->in.ip.tos & PS_ECN_MASK))
+		ps_ecn_put(pkt, f->in.ip.family, merged);
+	if (f->nat.on)
+		ps_nat_apply(pkt, &f->in.ip, PS_NAT_TO, &f->nat);
 	lane_count(&h->lane, PS_R_URX_DELIVERED, job->len);
-	lane_deliver(&h->lane, pkt, f.in.ip.len);
-	haul_carried(h, &f, 1, f.in.ip.len, now);
+	lane_deliver(&h->lane, pkt, f->in.ip.len);
+	haul_carried(h, f, 1, f->in.ip.len, now);
 }
 
 static void rx_flush(struct haul *h, uint64_t now)
@@ -155,6 +154,7 @@ static void rx_readable(struct haul *h, int family)
 		now = loop_now();
 		pthread_rwlock_rdlock(&h->all->lock);
 		lane_begin(&h->lane);
+		h->fast.known = false;
 		for (size_t i = 0; i < n; i++)
 			rx_datagram(h, &g[i], now);
 		rx_flush(h, now);

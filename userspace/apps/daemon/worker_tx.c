@@ -94,25 +94,24 @@ static bool tx_super(struct haul *h, const struct off_split *of, const struct fw
 static void tx_packet(struct haul *h, struct tun_pkt *p, uint64_t now)
 {
 	bool super = p->gso.kind != OFF_NONE, done = true;
+	struct fwd_fast *f = &h->fast;
 	enum ps_reason_id id;
 	struct off_split s;
-	struct fwd_fast f;
 	uint32_t hash;
 
-	f.in.key = (struct ps_flow_key){0};
-	id = fwd_fast_out(h->lane.fwd, &h->all->d->flows, p->data, p->len, super, &f, now);
-	hash = haul_hash(&f.in.key);
+	id = fwd_fast_out(h->lane.fwd, &h->all->d->flows, p->data, p->len, super, f, now);
+	hash = haul_hash(&f->in.key);
 	/* Until the first counter is taken nothing is changed: what is handed over is as it came.
 	 */
-	if (id != PS_GO_ON || f.again || haul_held(h, hash))
+	if (id != PS_GO_ON || f->again || haul_held(h, hash))
 		hand_packet(h, p, hash);
 	else if (!super && !p->gso.csum)
-		done = tx_one(h, p, &f, now);
-	else if (off_split_begin(&s, p->data, p->len, &p->gso) || off_split_max(&s) > f.path.mtu ||
+		done = tx_one(h, p, f, now);
+	else if (off_split_begin(&s, p->data, p->len, &p->gso) || off_split_max(&s) > f->path.mtu ||
 		 off_split_max(&s) > PS_INNER_MAX)
 		done = false;
 	else
-		done = tx_super(h, &s, &f, now);
+		done = tx_super(h, &s, f, now);
 	if (!done)
 		hand_packet(h, p, hash);
 }
@@ -120,6 +119,7 @@ static void tx_packet(struct haul *h, struct tun_pkt *p, uint64_t now)
 static void section_begin(struct haul *h)
 {
 	pthread_rwlock_rdlock(&h->all->lock);
+	h->fast.known = false;
 }
 
 static void section_end(struct haul *h, uint64_t now)
