@@ -8,36 +8,12 @@
 . "$(dirname "$0")/e2e.sh"
 need_lab
 need_bpf
-helper=$PENSTOCK_BUILD/tests/netns/h_order
-[ -x "$helper" ] || fatal "$helper is not built"
-MS=${ORDER_MS:-4000}
-seed=${ORDER_SEED:-$RANDOM}
+ORDER_MS=${ORDER_MS:-4000}
+. "$(dirname "$0")/order_lib.sh"
 
 # wan PROGRAM FIELD-OR-FILTER
 wan() { status "$1" ".wan[0] | $2"; }
 reason() { lab ctl "$1" drops --json | jq -r --arg r "$2" '[.reasons[] | select(.reason == $r) | .packets] | add // 0'; }
-
-# order WHAT send|back PORT
-order()
-{
-	local out=$tmp/order.$3 pid rc
-
-	bg server "$helper" recv "$SERVER_V4" "$3" >"$out"
-	pid=$!
-	sleep 0.3
-	if [ "$2" = send ]; then
-		on client "$helper" send "$SERVER_V4" "$3" "$MS" "$seed"
-		wait $pid
-		rc=$?
-	else
-		on client "$helper" back "$SERVER_V4" "$3" "$MS" "$seed" >"$out"
-		rc=$?
-		wait $pid
-	fi
-	sed "s/^/# $1, $2: /" "$out" | tail -n 12
-	check "$1, $2: nothing is late or twice (seed $seed)" [ $rc = 0 ]
-	check "$1, $2: what was sent arrived" awk -F'[= ]' '/^sent=/ { ok = $4 >= 0.98 * $2 } END { exit !ok }' "$out"
-}
 
 # traffic STEER MODE: everything but the figures.
 traffic()
@@ -49,8 +25,8 @@ traffic()
 	check_tcp up4 $SERVER_V4
 	check_tcp down6 $SERVER_V6 -R
 	small_packets "$2" $SERVER_V4
-	order "$1" send 5401
-	order "$1" back 5402
+	order_flow "$1" send 5401
+	order_flow "$1" back 5402
 }
 
 # refused PROGRAM VALUE SAYS

@@ -7,8 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$tests_dir/e2e.sh"
 need_lab
-helper=$PENSTOCK_BUILD/tests/netns/h_order
-[ -x "$helper" ] || fatal "$helper is not built"
+. "$tests_dir/order_lib.sh"
 FLOWS=12
 
 workers() { status "$1" ".bulk.workers.$2"; }
@@ -17,28 +16,23 @@ total() { workers "$1" "each | map(.$2) | add // 0"; }
 # many send|back: FLOWS flows at a time, each with its order.
 many()
 {
-	local port pids= rc=0 late=0
+	local port pid pids= rc=0
 
 	for ((port = 5500; port < 5500 + FLOWS; port++)); do
-		if [ "$1" = send ]; then
-			bg server "$helper" recv "$SERVER_V4" $port >"$tmp/many.$port"
-			pids+=" $!"
-		else
-			bg server "$helper" recv "$SERVER_V4" $port >"$tmp/asked.$port"
-		fi
+		bg server "$order" recv "$SERVER_V4" $port >"$tmp/recv.$port"
+		[ "$1" = back ] || pids+=" $!"
 	done
 	sleep 0.5
 	for ((port = 5500; port < 5500 + FLOWS; port++)); do
-		bg client "$helper" "$1" "$SERVER_V4" $port 3000 $((RANDOM + 1)) >"$tmp/other.$port"
+		bg client "$order" "$1" "$SERVER_V4" $port 3000 $((ORDER_SEED + port)) >"$tmp/$1.$port"
 		pids+=" $!"
 	done
 	for pid in $pids; do
 		wait "$pid" || rc=1
 	done
-	[ "$1" = send ] || mv "$tmp"/other.* "$tmp" 2>/dev/null
-	late=$(cat "$tmp"/many.* "$tmp"/other.* 2>/dev/null | grep -o 'late=[0-9]*' | cut -d= -f2 | awk '{ n += $1 } END { print n + 0 }')
-	echo "# $FLOWS flows, $1: late $late"
-	[ $rc = 0 ]
+	grep -h -o 'late=[0-9]* twice=[0-9]*' "$tmp"/recv.* "$tmp"/back.* 2>/dev/null | sort | uniq -c | sed 's/^/# flows, with so many late: /'
+	rm -f "$tmp"/recv.* "$tmp"/back.*
+	return $rc
 }
 
 with_workers()
