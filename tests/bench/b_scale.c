@@ -220,6 +220,7 @@ static void cache_pair(const char *bench, uint32_t n)
 
 	if (!T(list != NULL))
 		return;
+	memset(list, 0, cap * sizeof(*list));
 	fwd_flows_init(&t, list, cap, 1);
 	for (uint32_t i = 0; i < n; i++) {
 		struct kinner in = inner_of(1, i);

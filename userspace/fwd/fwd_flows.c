@@ -25,7 +25,10 @@ uint32_t fwd_flows_cap_for(uint32_t n)
 void fwd_flows_init(struct fwd_flows *t, struct fwd_flow_entry *list, uint32_t cap, uint64_t seed)
 {
 	*t = (struct fwd_flows){.list = list, .cap = cap, .seed = seed};
-	memset(list, 0, cap * sizeof(*list));
+	/* Fresh memory stays untouched: a large table costs what is used of it. */
+	for (uint32_t i = 0; i < cap; i++)
+		if (list[i].seq || list[i].dir != FWD_FLOW_FREE)
+			list[i] = (struct fwd_flow_entry){0};
 }
 
 _Static_assert(sizeof(struct ps_flow_key) % sizeof(uint64_t) == sizeof(uint32_t),

@@ -51,7 +51,8 @@ struct fwd_flows {
 
 /* Entries for about n flows: a power of two, at least one set. */
 uint32_t fwd_flows_cap_for(uint32_t n);
-/* list[cap] is cleared; cap as fwd_flows_cap_for() says. seed: of the hash, unknown to peers. */
+/* list[cap]: zero, or an earlier table's, which is cleared; cap as fwd_flows_cap_for() says. seed:
+ * of the hash, unknown to peers. */
 void fwd_flows_init(struct fwd_flows *t, struct fwd_flow_entry *list, uint32_t cap, uint64_t seed);
 
 /* ---- the control thread ---- */

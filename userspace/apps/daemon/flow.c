@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "apps/daemon/daemon.h"
 #include "io/entropy.h"
@@ -220,14 +221,16 @@ void flow_carried(struct daemon *d, enum bpf_dir dir, uint32_t slot, const struc
 
 int flow_init(struct daemon *d)
 {
-	uint32_t cap = fwd_flows_cap_for(d->max_flows);
+	/* max_flows each way, as in the kernel's two tables */
+	uint32_t cap = fwd_flows_cap_for(d->max_flows < 1u << 28 ? 2 * d->max_flows : d->max_flows);
 	struct fwd_flow_entry *list;
 	uint64_t seed;
 
 	if (entropy_get(&seed, sizeof(seed)))
 		return -EIO;
-	list = aligned_alloc(_Alignof(struct fwd_flow_entry), cap * sizeof(*list));
-	if (!list)
+	list = mmap(NULL, cap * sizeof(*list), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	if (list == MAP_FAILED)
 		return -ENOMEM;
 	fwd_flows_init(&d->flows, list, cap, seed);
 	return 0;
@@ -235,7 +238,8 @@ int flow_init(struct daemon *d)
 
 void flow_fini(struct daemon *d)
 {
-	free(d->flows.list);
+	if (d->flows.list)
+		munmap(d->flows.list, d->flows.cap * sizeof(*d->flows.list));
 }
 
 /* ---- translations ---- */
