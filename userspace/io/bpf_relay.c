@@ -52,7 +52,8 @@ static int mtu_of(int fd, int ifindex)
 
 /* What depends on the interfaces: the smallest MTU, and whether native mode does any good. A veth
  * throws away what a native program sends, unless its peer has a program as well, and its peer
- * loses segmentation offload, which costs bulk most of its speed; so `auto` takes generic mode there. */
+ * loses segmentation offload, which costs bulk most of its speed; so `auto` takes generic mode
+ * there. */
 static int devices_look(struct bpf_relay *r, const struct bpf_relay_cfg *cfg, struct io_err *err)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), least = UINT16_MAX, mtu = 0;
