@@ -17,7 +17,9 @@
 #define PENSTOCK_PLAN_FLOW_H
 #include "abi/maps.h"
 
-#define PS_PAUSE_NS 50000 /* longer than from the program to the queue behind it */
+/* Longer than from the program to the queue behind it; and than a packet that user space has sent
+ * waits in the queues of its processor, which are not those of the program's. */
+#define PS_PAUSE_NS 250000
 #define PS_FORCE_NS 1000000000ull
 
 /* May what was passed to user space at `last`, and held until then, be the kernel's now? */

@@ -3,6 +3,7 @@
 #
 # One UDP flow keeps its order through the tunnel, whatever manner it is sent in (h_order.c): through the kernel, through user
 # space, and while it changes hands between them, native and generic, both directions. Not one datagram is late.
+# alone
 # timeout: 600
 . "$(dirname "$0")/lib.sh"
 need_lab

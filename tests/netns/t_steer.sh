@@ -3,6 +3,7 @@
 #
 # --steer with each of its values: the daemons start or say why not, status says what each interface does and why, traffic
 # passes, the kernel carries it, and one flow keeps its order (h_order.c), native and generic.
+# alone
 # timeout: 420
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/e2e.sh"

@@ -3,6 +3,7 @@
 #
 # Workers carry established flows, and the control thread what is not: who had which packets, that none is late when they
 # change hands, that a path is one worker's and flows are all workers'. And the same without any.
+# alone
 # timeout: 420
 . "$(dirname "$0")/lib.sh"
 . "$tests_dir/e2e.sh"

@@ -17,10 +17,10 @@ static void test_pause_ends_warmth(void)
 	struct ps_flow f = warm();
 
 	T(ps_flow_held(&f, AT(0), PS_NEVER));
-	T(ps_flow_held(&f, AT(30), PS_NEVER));
-	T(ps_flow_held(&f, AT(60), PS_NEVER)); /* 30 us after the last */
-	T(!ps_flow_held(&f, AT(120), PS_NEVER));
-	T(!ps_flow_held(&f, AT(121), 0)); /* and stays ended */
+	T(ps_flow_held(&f, AT(150), PS_NEVER));
+	T(ps_flow_held(&f, AT(300), PS_NEVER)); /* 150 us after the last */
+	T(!ps_flow_held(&f, AT(600), PS_NEVER));
+	T(!ps_flow_held(&f, AT(601), 0)); /* and stays ended */
 }
 
 /* However long the pause: while user space may still have a packet of it, it waits. */
@@ -53,7 +53,7 @@ static void test_offload_hold_knows_no_pause(void)
 	T(ps_flow_held(&f, AT(199999), PS_NEVER));
 	T(ps_flow_held(&f, AT(200000), PS_NEVER)); /* the one before may still be there */
 	T(ps_flow_held(&f, AT(200200), AT(199999)));
-	T(!ps_flow_held(&f, AT(200400), AT(200200)));
+	T(!ps_flow_held(&f, AT(200600), AT(200200)));
 }
 
 /* The daemon's clock reading may be a little ahead of the program's. */
@@ -75,11 +75,11 @@ static void test_session(void)
 	T(ps_session_held(&s, AT(199), PS_NEVER));
 	T(ps_session_held(&s, AT(240), PS_NEVER));
 	T(ps_session_held(&s, AT(400), AT(239)));
-	T(!ps_session_held(&s, AT(600), AT(400)));
-	T(!ps_session_held(&s, AT(601), 0));
-	ps_session_hold(&s, AT(700), AT(700)); /* user space's for another reason */
-	T(ps_session_held(&s, AT(701), PS_NEVER));
-	T(!ps_session_held(&s, AT(900), PS_NEVER));
+	T(!ps_session_held(&s, AT(700), AT(400)));
+	T(!ps_session_held(&s, AT(701), 0));
+	ps_session_hold(&s, AT(800), AT(800)); /* user space's for another reason */
+	T(ps_session_held(&s, AT(801), PS_NEVER));
+	T(!ps_session_held(&s, AT(1100), PS_NEVER));
 }
 
 int main(int argc, char **argv)
