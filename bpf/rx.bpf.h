@@ -86,6 +86,8 @@ static __always_inline enum ps_reason_id rx_lookup(struct xdp_md *ctx, struct rx
 	held = r->session && PS_READ_ONCE(r->session->rx_held_until_ns);
 	r->now = held ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
 	id = ps_rx_session(r->session, r->outer.receiver, r->now);
+	if (id == PS_R_XDP_UNCONFIRMED && r->session)
+		ps_rx_passed(r->session, id, bpf_ktime_get_ns(), cfg);
 	if (id != PS_GO_ON || !r->session)
 		return id;
 	if (!keys_still(key, key_seq)) /* now it is known to be this session's */

@@ -220,7 +220,7 @@ static __always_inline void ps_rx_passed(struct ps_session *s, enum ps_reason_id
 {
 	if (id == PS_R_XDP_TOO_BIG || id == PS_R_XDP_GSO)
 		ps_session_hold(s, now, now + cfg->bulk_hold_ns);
-	else if (id == PS_R_XDP_USER_MODE)
+	else if (id == PS_R_XDP_USER_MODE || id == PS_R_XDP_UNCONFIRMED)
 		ps_session_hold(s, now, now);
 }
 

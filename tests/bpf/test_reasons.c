@@ -33,7 +33,7 @@ static bool expect_rx(enum ps_reason_id want, const struct kpkt *p)
 	tables_read(&before);
 	ok = T_EQ(kern_run(&w.k, w.k.wan_rx, p->b, p->len, NULL, 0, &r), 0);
 	tables_read(&after);
-	if (want == PS_R_XDP_TOO_BIG || want == PS_R_XDP_BULK ||
+	if (want == PS_R_XDP_TOO_BIG || want == PS_R_XDP_BULK || want == PS_R_XDP_UNCONFIRMED ||
 	    want == PS_R_XDP_USER_MODE) { /* the one thing they leave behind */
 		after.session[KW_SLOT].rx_held_until_ns = before.session[KW_SLOT].rx_held_until_ns;
 		after.session[KW_SLOT].rx_passed_ns = before.session[KW_SLOT].rx_passed_ns;
@@ -270,6 +270,12 @@ static void rx_session(void)
 	expect_rx(PS_R_XDP_NO_SESSION, &p);
 	s->flags = PS_SESS_USED;
 	expect_rx(PS_R_XDP_UNCONFIRMED, &p);
+	s->flags |= PS_SESS_CONFIRMED; /* user space has seen it, and may not be done with it */
+	w.k.config->drained_ns = 0;
+	expect_rx(PS_R_XDP_BULK, &p);
+	w.k.config->drained_ns = PS_NEVER;
+	usleep(2 * PS_PAUSE_NS / 1000);
+	expect_rx(PS_R_XDP_DELIVERED, &p);
 	kw_reset(&w, 4);
 	s->rx_until_ns = kern_past();
 	expect_rx(PS_R_XDP_EXPIRED, &p);
