@@ -5,7 +5,7 @@
 # replace those that FILE has of these parts; tables and plots are made of it by plot.py. WIREGUARD_GO=PATH as in
 # b_tunnel.sh; without it the record has nothing of today's wireguard-go in it.
 #
-#   tunnel       b_tunnel, auto and user, five rounds              handicap    the same of auto with native XDP on the links
+#   tunnel       b_tunnel, RECORD_MODES (auto user), five rounds    handicap    the same of auto with native XDP on the links
 #   capacity_…   b_capacity, a part a case                         peers       10,000 peers in turn, beside one
 #   handshakes   b_peers'                                          relayed     TCP through our relay, beside the direct path
 #   kernel aead  the programs and the ciphers alone
@@ -46,7 +46,7 @@ part()
 	local capacity="CAPACITY_ROUNDS=${few:-5} CAPACITY_SECONDS=0.5 CAPACITY_SEARCH=${few:-8}"
 
 	case $1 in
-	tunnel) echo 2400 MODES="'auto user'" HANDICAP=0 REPS="${few:-5}" SECONDS_PER_RUN="${few:-3}" OMIT_SECONDS="$((!${few:-0}))" \
+	tunnel) echo 2400 MODES="'${RECORD_MODES:-auto user}'" HANDICAP=0 REPS="${few:-5}" SECONDS_PER_RUN="${few:-3}" OMIT_SECONDS="$((!${few:-0}))" \
 		PPS_SEARCH="${few:-6}" $bench/b_tunnel.sh ;;
 	handicap) echo 900 MODES=auto HANDICAP=1 REPS="${few:-3}" SECONDS_PER_RUN="${few:-3}" OMIT_SECONDS="$((!${few:-0}))" \
 		$bench/b_tunnel.sh "'\\(tcp\\|cpu\\|rtt\\|setups\\)_'" ;;
@@ -54,7 +54,7 @@ part()
 	capacity_*) echo 300 "$capacity" $bench/b_capacity.sh "$1" ;;
 	peers) echo 1200 PEERS="$([ -n "$short" ] && echo 50 || echo 10000)" PEERS_ROUNDS="${few:-5}" $bench/b_peers.sh peers_ ;;
 	handshakes) echo 120 $bench/b_peers.sh handshakes ;;
-	relayed) [ ! -x $bench/b_relayed.sh ] || echo 600 ${short:+REPS=1 SECONDS_PER_RUN=1} $bench/b_relayed.sh ;;
+	relayed) [ ! -x $bench/b_relayed.sh ] || echo 900 REPS="${few:-5}" SECONDS_PER_RUN="${few:-3}" RELAY_XDP="'native auto off'" $bench/b_relayed.sh ;;
 	kernel | aead) echo 300 "$build/tests/bench/b_$1" ;;
 	*) return 1 ;;
 	esac
