@@ -112,7 +112,7 @@ flows_in()
 	check "$mode: and of the client" eval "lab ctl client flows | grep -q 'server-v6 *lab ${gw:0:8} '"
 	check "$mode: the limit limits" [ "$(lab ctl client flows --limit 2 --json | jq '.flows | length')" = 2 ]
 	check "$mode: the table is bounded, and counted" eval \
-		'status gateway ".tables[] | select(.name == \"user_flows\") | .used > 4 and .cap == 65536" | grep -q true'
+		'status gateway ".tables[] | select(.name == \"user_flows\") | .used > 4 and .cap == 131072" | grep -q true'
 	portal_edit '.policies |= map(select(.resource != "server-v4"))'
 	check "$mode: gateway, out of policy: no flow of it is allowed" wait_for 5 fails flow gateway \
 		'.resource_name == "server-v4" and .verdict == "allow"'
