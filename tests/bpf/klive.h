@@ -155,18 +155,24 @@ static inline uint64_t count_of(enum ps_reason_id id)
 	return count[id];
 }
 
-static inline int udp_socket(int family, uint16_t port)
+/* Bound to one of the family's addresses. */
+static inline int udp_socket_at(int family, const void *addr4, const void *addr6, uint16_t port)
 {
 	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
 	int fd = socket(family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 			0);
 
-	memcpy(&a4.sin_addr, kw_host4, 4);
-	memcpy(&a6.sin6_addr, kw_host6, 16);
+	memcpy(&a4.sin_addr, addr4, 4);
+	memcpy(&a6.sin6_addr, addr6, 16);
 	T_EQ(family == 4 ? bind(fd, (struct sockaddr *)&a4, sizeof(a4))
 			 : bind(fd, (struct sockaddr *)&a6, sizeof(a6)),
 	     0);
 	return fd;
+}
+
+static inline int udp_socket(int family, uint16_t port)
+{
+	return udp_socket_at(family, kw_host4, kw_host6, port);
 }
 #endif

@@ -73,22 +73,6 @@ static void test_decrypts(void)
 		}
 }
 
-/* A socket of ours, where user space would receive. */
-static int our_socket(int family)
-{
-	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(KP_OUR_PORT)};
-	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(KP_OUR_PORT)};
-	int fd = socket(family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-			0);
-
-	memcpy(&a4.sin_addr, kw_local4, 4);
-	memcpy(&a6.sin6_addr, kw_local6, 16);
-	T_EQ(family == 4 ? bind(fd, (struct sockaddr *)&a4, sizeof(a4))
-			 : bind(fd, (struct sockaddr *)&a6, sizeof(a6)),
-	     0);
-	return fd;
-}
-
 enum sum { SUM_RIGHT, SUM_WRONG, SUM_UNFINISHED };
 
 static void put_sum(struct kpkt *p, int family, enum sum how)
@@ -122,7 +106,7 @@ static void passes(uint32_t xdp_flags, int family)
 	if (!steered_world(xdp_flags, family))
 		return;
 	w.k.session[KW_SLOT].flags &= ~(uint32_t)PS_SESS_CONFIRMED;
-	fd = our_socket(family);
+	fd = udp_socket_at(family, kw_local4, kw_local6, KP_OUR_PORT); /* user space's */
 	T_EQ(setsockopt(wire, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
 	for (size_t i = 0; i < 3 * sizeof(payload) / sizeof(*payload); i++) {
 		struct kinner in = kw_inner(4, 17, payload[i / 3]);
