@@ -99,7 +99,7 @@ static __always_inline enum ps_reason_id rx_lookup(struct xdp_md *ctx, struct rx
 		return PS_R_XDP_USER_MODE;
 	id = ps_rx_peer(&r->scratch->view, &r->outer);
 	if (id == PS_GO_ON)
-		id = ps_rx_gso((cfg->flags & PS_CFG_GENERIC) && xdp_is_gso(ctx));
+		id = ps_rx_gso(&r->outer, (cfg->flags & PS_CFG_GENERIC) && xdp_is_gso(ctx));
 	if (id == PS_GO_ON && held)
 		id = ps_rx_order(r->session, r->now, cfg);
 	if (id != PS_GO_ON && !held)

@@ -38,7 +38,8 @@ struct ps_outer {
 	__u32 receiver;
 	__u64 counter;
 	__u8 ecn;
-	__u8 pad[7];
+	__u8 surplus; /* more lies behind the channel's message than belongs to it */
+	__u8 pad[6];
 	union ps_via via; /* all zero: came directly */
 };
 
@@ -68,15 +69,17 @@ static __always_inline enum ps_reason_id ps_rx_of_ip(enum ps_ip_result r)
 }
 
 /* The header of channel data at p: what is in the channel has the length it says, up to three bytes
- * of padding aside. Its sender's address and port are before it, with `hlen` bytes of IP header. */
+ * of padding aside; or others follow, joined on their way, and all of it is the payload then. Its
+ * sender's address and port are before it, with `hlen` bytes of IP header. */
 static __always_inline enum ps_reason_id ps_rx_unwrap(const __u8 *p, __u32 hlen, struct ps_outer *o)
 {
 	const __u8 *udp = p - PS_UDP_HLEN, *ip;
-	struct turn_chan_hdr h;
+	struct turn_chan_hdr h = {0};
 
-	if (!turn_chan_parse(p, o->payload_len, &h))
-		return PS_R_XDP_CHANNEL_LEN;
-	o->payload_len = h.len;
+	o->surplus = !turn_chan_parse(p, o->payload_len, &h);
+	if (o->surplus && h.pad <= TURN_CHAN_PAD_MAX)
+		return PS_R_XDP_CHANNEL_LEN; /* it says more than there is */
+	o->payload_len = o->surplus ? o->payload_len - TURN_CHAN_HDR_LEN : h.len;
 	ip = udp - hlen;
 	/* Both ports, source first, are the second half of the first word. */
 	o->via.word[0] = (hlen == PS_IP4_HLEN ? 4u : 6u) | (__u32)PS_LOAD(__u16, p) << 16 |
@@ -143,6 +146,7 @@ static __always_inline enum ps_reason_id ps_rx_classify(const __u8 *p, const __u
 	__u32 link = ps_eth_parse(p, end, &type);
 
 	__builtin_memset(&o->via, 0, sizeof(o->via));
+	o->surplus = 0;
 	o->link_len = link;
 	if (!link)
 		return PS_R_XDP_TRUNCATED;
@@ -199,10 +203,13 @@ static __always_inline enum ps_reason_id ps_rx_peer(const struct ps_peer_view *v
 
 /* A frame that holds several datagrams, as a sender's segmentation offload or receive offload
  * leaves them to generic XDP: their messages lie one behind the other, and judged as one message
- * they would be a forgery or a replay. No driver's frame is one. */
-static __always_inline enum ps_reason_id ps_rx_gso(int is_gso)
+ * they would be a forgery or a replay. No driver's frame is one: what has a surplus there is no
+ * channel data. */
+static __always_inline enum ps_reason_id ps_rx_gso(const struct ps_outer *o, int is_gso)
 {
-	return is_gso ? PS_R_XDP_GSO : PS_GO_ON;
+	if (is_gso)
+		return PS_R_XDP_GSO;
+	return o->surplus ? PS_R_XDP_CHANNEL_LEN : PS_GO_ON;
 }
 
 /* Whose packet it is, as far as the order of the session's packets goes. */

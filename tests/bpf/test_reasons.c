@@ -187,6 +187,11 @@ static void rx_channel_framing(int outer)
 	expect_rx(PS_R_XDP_CHANNEL_LEN, &q);
 	q = relayed(outer, 4); /* more behind it than padding */
 	expect_rx(PS_R_XDP_CHANNEL_LEN, &q);
+	kw_seal(&w, &q, &o, p.b, PS_INNER_MAX + 1);
+	kp_be16(q.b + chan + 2, 64); /* the first of several, joined on their way */
+	expect_rx(PS_R_XDP_TOO_BIG, &q);
+	expect_rx(PS_R_XDP_BULK, &p); /* of the same session: it must not overtake */
+	kw_reset(&w, outer);
 	kp_outer(&q, &(struct kouter){.family = outer, .dport = KP_OUR_PORT}, 3);
 	q.b[chan] = 0x40;
 	expect_rx(PS_R_XDP_NOT_DATA, &q); /* no room for a header */
