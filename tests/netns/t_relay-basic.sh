@@ -35,6 +35,19 @@ check "two hundred allocations" through many $V4 $P4 --direction both --allocs 2
 fair() { jq -e '.up | .least * 20 > .most' "$tmp/many.json" >/dev/null || { cat "$tmp/many.json"; return 1; }; }
 check "none of them starved" fair
 
+# How often each worker has slept.
+sleeps() { grep -l '^relay-worker' /proc/"$relay_pid"/task/*/comm | sed 's/comm$/status/' | xargs awk '/^voluntary/ { print $2 }'; }
+one_worker()
+{
+	local before after i
+
+	for i in 1 2 3 4 5 6; do # by chance: every other one
+		before=$(sleeps) && load --direction both --seconds 1 --window 16 --no-gso >/dev/null 2>"$tmp/one.err" && after=$(sleeps) || return 1
+		echo $before $after | awk '{ a = $3 - $1; b = $4 - $2; few = a < b ? a : b; if (10 * few < a + b) exit; print "# slept", a, b; exit 1 }' || return 1
+	done
+}
+check "both directions of an allocation are one worker's" one_worker
+
 refused() { ! PASSWORD=wonderland load --seconds 1 2>"$tmp/refused.err" && grep -q 'allocate 401' "$tmp/refused.err"; }
 check "a wrong password is refused" refused
 

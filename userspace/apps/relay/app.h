@@ -42,7 +42,7 @@
 #define LISTEN_BATCH	32	   /* trains a turn of a listen socket */
 #define ALLOC_BATCH	16	   /* trains a turn of an allocation's socket */
 #define SOCK_BUF_LISTEN (16u << 20)
-#define SOCK_BUF_ALLOC	(2u << 20)
+#define SOCK_BUF_ALLOC	(8u << 20) /* a TCP window of 6 MiB, with what its trains take besides */
 
 enum { FAM4, FAM6, FAMS };
 
@@ -102,6 +102,7 @@ struct app {
 	struct ipaddr listen4, listen6; /* likewise, of the listen port; family 0: not served */
 	struct worker *workers;
 	uint32_t n_workers;
+	uint32_t asked; /* the worker whose request is being handled */
 	struct alloc_sock *allocs;
 	uint32_t n_alloc_cap, n_bind_cap;
 	struct gso_sock out[FAMS]; /* worker 0's descriptors, for the control thread */

@@ -166,6 +166,7 @@ static bool ring_turn(struct app *a, struct worker *w, uint64_t now)
 	const uint8_t *record;
 	uint32_t len, n = 0;
 
+	a->asked = w->index;
 	while (n < RING_TURN && (record = byte_ring_peek(&w->ring, &len))) {
 		handle(a, record, len, now);
 		byte_ring_pop(&w->ring);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The relay's sockets: on the listen port one a worker and family (SO_REUSEPORT: the kernel spreads
- * clients over them), on each relayed address one, in the epoll of the worker with the fewest. */
+ * clients over them), on each relayed address one, in the epoll of the client's worker. */
 #include <errno.h>
 #include <ifaddrs.h>
 #include <string.h>
@@ -167,14 +167,17 @@ int socks_listen(struct app *a, struct worker *w, struct io_err *err)
 
 /* ---- allocations ---- */
 
-static struct worker *least_loaded(struct app *a)
+/* The worker that hears the client has its peers as well: both directions are one thread's, which
+ * is woken once for what comes of both. Unless it has too many: the kernel spreads clients by a
+ * hash of their addresses, which may meet. */
+static struct worker *choose_worker(struct app *a)
 {
-	struct worker *best = &a->workers[0];
+	struct worker *asked = &a->workers[a->asked], *best = &a->workers[0];
 
 	for (uint32_t i = 1; i < a->n_workers; i++)
 		if (a->workers[i].n_allocs < best->n_allocs)
 			best = &a->workers[i];
-	return best;
+	return asked->n_allocs <= best->n_allocs + best->n_allocs / 4 + 1 ? asked : best;
 }
 
 /* The last files are for the operator, the portal and the health check. */
@@ -206,7 +209,7 @@ static bool open_family(const struct app *a, struct alloc_sock *s, uint32_t allo
 bool socks_alloc_add(struct app *a, uint32_t alloc, uint16_t port, uint8_t families)
 {
 	struct alloc_sock *s = &a->allocs[alloc];
-	struct worker *w = least_loaded(a);
+	struct worker *w = choose_worker(a);
 	bool ok = true;
 
 	pthread_rwlock_wrlock(&a->lock);
