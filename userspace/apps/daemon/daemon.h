@@ -47,6 +47,7 @@
 #include "core/tunnel/pmtu.h"
 #include "core/tunnel/tgw_asks.h"
 #include "fwd/fwd_flows.h"
+#include "fwd/fwd_pace.h"
 #include "fwd/fwd_table.h"
 #include "io/bpf_load.h"
 #include "io/bpf_sync.h"
@@ -126,16 +127,8 @@ struct session_seen {
 	uint32_t idx;
 	uint32_t pad;
 	uint64_t rx_ns, tx_ns;
-	uint64_t packets, bytes; /* both directions, both executors */
+	struct fwd_moved kernel, all; /* both directions; all: by either executor */
 	uint64_t tx_bytes;
-};
-
-/* A peer's traffic of the last second, and for how many seconds it has asked for the other
- * executor. */
-struct peer_pace {
-	uint64_t packets, bytes;
-	uint32_t ticks;
-	uint32_t pad;
 };
 
 /* Channels of relays the kernel knows: a few for each peer, and never more than eight relays can
@@ -209,7 +202,7 @@ struct daemon {
 	struct fwd_mem fwd_mem;
 	struct node_mem node_mem;
 	struct session_seen *seen;
-	struct peer_pace *pace;
+	struct fwd_pace *pace;
 	bool token_refused; /* logged already */
 	bool captured;	    /* somebody captures on the tunnel device */
 	struct flow_memo *memo;

@@ -9,27 +9,28 @@
 
 #include "apps/daemon/daemon.h"
 
-/* --mode=auto: bulk is cheaper per byte in user space, small packets in the kernel. A peer changes
- * hands whole, so that its packets keep their order, and only after BULK_TICKS_* seconds of one
- * kind. */
-#define BULK_PACKET_LEN	   900	/* average inner bytes a packet, at least, to count as bulk */
-#define BULK_PACKETS	   5000 /* packets a second, at least */
-#define BULK_TICKS_TO_USER 2
-#define BULK_TICKS_BACK	   4
-
 #define TICK_SESSIONS 2048 /* looked at in one go */
 
-struct moved {
-	uint64_t packets, bytes;
-};
-
-static struct moved session_total(const struct ps_session *s)
+static struct fwd_moved kernel_total(const struct ps_session *s)
 {
-	return (struct moved){
-		s->rx_kernel_packets + s->rx_user_packets + s->tx_kernel_packets +
-			s->tx_user_packets,
-		s->rx_kernel_bytes + s->rx_user_bytes + s->tx_kernel_bytes + s->tx_user_bytes,
-	};
+	return (struct fwd_moved){s->rx_kernel_packets + s->tx_kernel_packets,
+				  s->rx_kernel_bytes + s->tx_kernel_bytes};
+}
+
+static struct fwd_moved session_total(const struct ps_session *s)
+{
+	struct fwd_moved k = kernel_total(s);
+
+	return (struct fwd_moved){k.packets + s->rx_user_packets + s->tx_user_packets,
+				  k.bytes + s->rx_user_bytes + s->tx_user_bytes};
+}
+
+/* *sum grows by what has passed since *seen was so much. */
+static void moved_since(struct fwd_moved *sum, struct fwd_moved *seen, struct fwd_moved total)
+{
+	sum->packets += total.packets - seen->packets;
+	sum->bytes += total.bytes - seen->bytes;
+	*seen = total;
 }
 
 static void session_tick(struct daemon *d, uint32_t i, uint64_t now)
@@ -37,20 +38,16 @@ static void session_tick(struct daemon *d, uint32_t i, uint64_t now)
 	struct ps_session *s = &d->fwd.mem.session[i];
 	struct session_seen *seen = &d->seen[i];
 	uint64_t rx = PS_READ_ONCE(s->last_rx_ns), tx = PS_READ_ONCE(s->last_tx_ns);
-	struct moved total = session_total(s);
 	uint64_t tx_bytes = s->tx_kernel_bytes + s->tx_user_bytes;
-	struct peer_pace *pace = s->peer < d->max_peers ? &d->pace[s->peer] : NULL;
+	struct fwd_pace none = {0};
+	struct fwd_pace *pace = s->peer < d->max_peers ? &d->pace[s->peer] : &none;
 
 	if (seen->idx != s->local_idx)
 		*seen = (struct session_seen){.idx = s->local_idx};
-	if (pace) {
-		pace->packets += total.packets - seen->packets;
-		pace->bytes += total.bytes - seen->bytes;
-	}
+	moved_since(&pace->kernel, &seen->kernel, kernel_total(s));
+	moved_since(&pace->all, &seen->all, session_total(s));
 	mtu_sent(d, s->peer, tx_bytes - seen->tx_bytes);
 	seen->tx_bytes = tx_bytes;
-	seen->packets = total.packets;
-	seen->bytes = total.bytes;
 	if (rx > seen->rx_ns) {
 		seen->rx_ns = rx;
 		node_on_data(&d->node, s->peer, s->local_idx, true, false, rx < now ? rx : now,
@@ -66,19 +63,15 @@ static void session_tick(struct daemon *d, uint32_t i, uint64_t now)
 
 static void choose_executor(struct daemon *d, uint32_t slot)
 {
-	struct peer_pace *pace = &d->pace[slot];
 	const struct ps_peer *p = fwd_peer(&d->fwd, slot);
-	bool bulk = pace->packets >= BULK_PACKETS && pace->bytes / pace->packets >= BULK_PACKET_LEN;
 	bool kernel = p && (p->flags & PS_PEER_KERNEL);
 
-	pace->packets = pace->bytes = 0;
-	if (!p || bulk != kernel) {
-		pace->ticks = 0;
+	if (!p) {
+		d->pace[slot] = (struct fwd_pace){0};
 		return;
 	}
-	if (++pace->ticks < (kernel ? BULK_TICKS_TO_USER : BULK_TICKS_BACK))
+	if (!fwd_pace_tick(&d->pace[slot], kernel))
 		return;
-	pace->ticks = 0;
 	fwd_peer_set_kernel(&d->fwd, slot, !kernel);
 	LOG_DEBUG("kernel",
 		  kernel ? "peer moves to user space: bulk"
