@@ -9,21 +9,24 @@
 #                             thread of its own) instead of what a veth comes with
 #   cap_start wireguard PATH  the gateway g: a wireguard-go with one peer ([N] with so many), as $cap_pid
 #   cap_start penstock MODE XDP-MODE   or penstock-gateway, with its portal beside it
-#   cap_crowd N               makes N clients known to that; cap_load is then of all of them
+#   cap_crowd N               makes N clients known to that; cap_load is then of all of them. $cap_local: the addresses they
+#                             come from, IP:PORT,…
 #   cap_stop                  ends that
 #   cap_load WHAT OPTION…     h_wgload in c, with the options that lead to what was started; JSON on stdout
 #   cap_wg_label PROGRAM      what lines call a wireguard-go: wireguard-go if WIREGUARD_GO names it, else wireguard-go-YEAR
 #   cap_env MODE XDP-MODE     what a result's "env" says, as JSON; workers: as our gateway told when it last ran
 #
 # CAPACITY_PIN=core (default where there are two): the gateway and what receives for it on core 1, the generator on
-# core 0. none: nobody is told where to run.
+# core 0; or on the lists of them that are in $cap_gateway_cpus and $cap_load_cpus. none: nobody is told where to run.
+# $cap_queues: of the WAN link's ends, 0: as a veth comes, one. $cap_args: further ones for our gateway.
 ns=wgl-$$
 h_wgload=$PWD/$PENSTOCK_BUILD/tests/bench/h_wgload
 cap_pin=${CAPACITY_PIN:-$([ "$(nproc)" -ge 2 ] && echo core || echo none)}
+cap_gateway_cpus=1 cap_load_cpus=0 cap_queues=0 cap_args=()
 cap_offloads=default cap_pid= cap_portal= cap_kind= cap_workers=null
 # Ours alone on the machine: the threads that receive for them are known by these names.
 cap_wan=wa$$ cap_lan=wb$$
-cap_sink=10.9.1.2:9000
+cap_sink=10.9.1.2:9000 cap_local=10.9.0.1:52700
 cap_index=$((2000000 + $$ % 100000 * 10)) # of the interface with XDP
 
 cap_need()
@@ -91,12 +94,31 @@ cap_charge()
 
 	for dev in $cap_wan $cap_lan; do
 		ip netns exec "$ns-g" sh -c "echo 1 >/sys/class/net/$dev/threaded" 2>/dev/null
-		[ "$cap_pin" != core ] || ip netns exec "$ns-g" sh -c "echo 2 >/sys/class/net/$dev/queues/rx-0/rps_cpus"
+		[ "$cap_pin" != core ] || cap_rps g $dev "$cap_gateway_cpus"
 	done
 	[ "$cap_pin" = core ] || return 0
 	for t in $(ps -eo pid=,comm= | awk -v a="napi/$cap_wan-" -v b="napi/$cap_lan-" 'index($2, a) == 1 || index($2, b) == 1 { print $1 }'); do
-		taskset -pc 1 "$t" >/dev/null
+		taskset -pc "$cap_gateway_cpus" "$t" >/dev/null
 	done
+}
+
+# The mask of a list of processors as taskset takes it, for sysfs; up to 32 of them.
+cap_mask()
+{
+	local part i mask=0
+
+	for part in ${1//,/ }; do
+		for ((i = ${part%-*}; i <= ${part#*-}; i++)); do
+			mask=$((mask | 1 << i))
+		done
+	done
+	printf '%x\n' $mask
+}
+
+# NS DEV CPUS: what the device receives is taken in there.
+cap_rps()
+{
+	ip netns exec "$ns-$1" sh -c "for q in /sys/class/net/$2/queues/rx-*; do echo $(cap_mask "$3") >\$q/rps_cpus; done"
 }
 
 cap_net_up()
@@ -111,6 +133,8 @@ cap_net_up()
 		ip -n "$ns-$n" link set lo up
 	done
 	cap_link 1 c c0 10.9.0.1 g $cap_wan 10.9.0.2 && cap_link 3 g $cap_lan 10.9.1.1 s s0 10.9.1.2 || fatal "no links"
+	[ "$cap_queues" = 0 ] || { ip netns exec "$ns-c" ethtool -L c0 rx "$cap_queues" tx "$cap_queues" &&
+		ip netns exec "$ns-g" ethtool -L $cap_wan rx "$cap_queues" tx "$cap_queues"; } || fatal "no queues"
 	ip netns exec "$ns-g" sysctl -qw net.ipv4.ip_forward=1
 	# addresses of a crowd's handshakes
 	ip -n "$ns-c" route add local 10.10.0.0/16 dev lo && ip -n "$ns-g" route add 10.10.0.0/16 via 10.9.0.1 || fatal "no routes"
@@ -131,7 +155,7 @@ cap_wireguard()
 
 	cap_if=wl$$
 	# shellcheck disable=SC2046
-	nsenter --net="/run/netns/$ns-g" env LOG_LEVEL=error $(cap_pinned 1) "$1" -f "$cap_if" >>"$tmp/wireguard.log" 2>&1 &
+	nsenter --net="/run/netns/$ns-g" env LOG_LEVEL=error $(cap_pinned "$cap_gateway_cpus") "$1" -f "$cap_if" >>"$tmp/wireguard.log" 2>&1 &
 	cap_pid=$!
 	wait_for 10 cap_inside g wg show "$cap_if" || fatal "$1 does not start"
 	{
@@ -177,9 +201,9 @@ cap_penstock()
 	cap_portal=$!
 	wait_for 10 cap_serves || fatal "the portal does not serve"
 	# shellcheck disable=SC2046
-	env -u PENSTOCK_LAB -u PENSTOCK_BUILD nsenter --net="/run/netns/$ns-g" $(cap_pinned 1) "$PENSTOCK_BUILD/penstock-gateway" --api-url ws://10.9.0.2:8080/ --allow-plaintext \
+	env -u PENSTOCK_LAB -u PENSTOCK_BUILD nsenter --net="/run/netns/$ns-g" $(cap_pinned "$cap_gateway_cpus") "$PENSTOCK_BUILD/penstock-gateway" --api-url ws://10.9.0.2:8080/ --allow-plaintext \
 		--token-path "$tmp/gateway.token" --mode "$1" --xdp-mode "$2" --wan-iface $cap_wan --instance "$ns" \
-		--id-file "$tmp/gateway-id.json" --name gateway --tun "tg$$" --log-format json >>"$tmp/gateway.log" 2>&1 &
+		--id-file "$tmp/gateway-id.json" --name gateway --tun "tg$$" --log-format json ${cap_args[@]+"${cap_args[@]}"} >>"$tmp/gateway.log" 2>&1 &
 	cap_pid=$!
 	wait_for 10 cap_joined || fatal "the gateway does not join the portal"
 	cap_workers=$(cap_status | jq '.bulk.workers.count')
@@ -192,7 +216,7 @@ cap_joined() { [ "$(cap_status | jq -r .portal.state)" = connected ]; }
 cap_crowd()
 {
 	"$h_wgload" keys --key "$tmp/client.key" --address 100.64.0.1 --peers "$1" |
-		(umask 077 && cap_inside g python3 -B tests/bench/crowd.py 8080 "$tmp"/crowd{}.token 10.9.0.1:52700 \
+		(umask 077 && cap_inside g python3 -B tests/bench/crowd.py 8080 "$tmp"/crowd{}.token $cap_local \
 			>"$tmp/crowd") 2>>"$tmp/load.log" || fatal "no crowd"
 }
 
@@ -229,14 +253,14 @@ cap_load()
 		link+=(--endpoint 10.9.0.2:51820 --key "$tmp/client.key" --psk "$tmp/psk" --address 100.64.0.1
 			--public-key "$(wg pubkey <"$tmp/gateway.key")")
 	elif [ -s "$tmp/crowd" ]; then
-		link+=(--endpoint 10.9.0.2:52625 --key "$tmp/client.key" --crowd "$tmp/crowd" --local 10.9.0.1:52700)
+		link+=(--endpoint 10.9.0.2:52625 --key "$tmp/client.key" --crowd "$tmp/crowd" --local $cap_local)
 	else
 		link+=(-- --api-url ws://10.9.0.2:8080/ --allow-plaintext --token-path "$tmp/client.token" --mode user --xdp-mode off
 			--wan-iface c0 --instance "$ns-c" --id-file "$tmp/client-id.json" --name client --dns-control disabled
 			--tun "tc$$" --log-format json --log-level warn)
 	fi
 	# shellcheck disable=SC2046
-	cap_inside c env -u PENSTOCK_LAB -u PENSTOCK_BUILD timeout 100 $(cap_pinned 0) "$h_wgload" "$what" "${link[@]}" 2>>"$tmp/load.log"
+	cap_inside c env -u PENSTOCK_LAB -u PENSTOCK_BUILD timeout 100 $(cap_pinned "$cap_load_cpus") "$h_wgload" "$what" "${link[@]}" 2>>"$tmp/load.log"
 }
 
 cap_wg_label()
@@ -251,8 +275,8 @@ cap_wg_label()
 cap_env()
 {
 	jq -nc --arg kernel "$(uname -r)" --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" \
-		--argjson cpus "$(nproc)" --arg mode "$1" --arg xdp "$2" --arg offloads "$cap_offloads" --arg pin "$cap_pin" \
+		--argjson cpus "$(nproc)" --arg mode "$1" --arg xdp "$2" --arg offloads "$cap_offloads" --arg pin "$cap_pin" --arg g "$cap_gateway_cpus" --arg l "$cap_load_cpus" \
 		--argjson workers "${cap_workers:-null}" '{$kernel, $cpu, $cpus, network: "veth, namespaces", $mode, xdp_mode: $xdp, $workers,
 		offloads: (if $offloads == "gro" then "veth default, gro on, threaded napi" else "veth default" end),
-		pinning: (if $pin == "core" then "gateway and its receiving on core 1, generator on core 0" else "none" end)}'
+		pinning: (if $pin == "core" then "gateway and its receiving on core \($g), generator on core \($l)" else "none" end)}'
 }

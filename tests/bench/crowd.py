@@ -3,8 +3,8 @@
 """Many clients ask penstock-portal for a flow each, a few at a time, and leave: what they were told is all that the
 load generator needs to be them (h_wgload --crowd).
 
-crowd.py PORT TOKEN-FILES CLIENT-ENDPOINT   the portal is on this host; the files are named with {} for 0, 1, …: a thousand
-                                            clients each. Keys of `h_wgload keys` on stdin; on stdout a line a client:
+crowd.py PORT TOKEN-FILES CLIENT-ENDPOINTS  the portal is on this host; the files are named with {} for 0, 1, …: a thousand
+                                            clients each; as many come from each endpoint (IP:PORT,…), in their order. Keys of `h_wgload keys` on stdin; on stdout a line a client:
                                             ADDRESS PSK GATEWAY-KEY UFRAG PASSWORD GATEWAY-UFRAG GATEWAY-PASSWORD
 """
 import multiprocessing.pool
@@ -48,17 +48,22 @@ def one(port, token, key, number, candidate):
 
 
 def main():
-    port, token_files, endpoint = sys.argv[1:]
-    ip, udp = endpoint.rsplit(":", 1)
+    port, token_files, endpoints = sys.argv[1:]
     keys = [line.split()[0] for line in sys.stdin]
+    endpoints = [e.rsplit(":", 1) for e in endpoints.split(",")]
+    each = -(-len(keys) // len(endpoints))
+
+    def candidate(i):
+        ip, udp = endpoints[i // each]
+        return f"candidate:c 1 udp 2130706431 {ip} {udp} typ host"
+
     tokens = []
     for i in range((len(keys) + 999) // 1000):
         with open(token_files.format(i)) as f:
             tokens.append(f.read().strip())
     portal_ws.connect = connect
     with multiprocessing.pool.ThreadPool(AT_ONCE) as pool:
-        for line in pool.imap(lambda i: one(int(port), tokens[i // 1000], keys[i], i,
-                                            f"candidate:c 1 udp 2130706431 {ip} {udp} typ host"), range(len(keys))):
+        for line in pool.imap(lambda i: one(int(port), tokens[i // 1000], keys[i], i, candidate(i)), range(len(keys))):
             print(line)
 
 

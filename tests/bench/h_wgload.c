@@ -28,7 +28,7 @@ static const char usage_text[] =
 	"  --address IP                          ours inside the tunnel\n"
 	"  --peers N   so many peers, with keys made from --key and addresses that follow\n"
 	"Peers of penstock-gateway, as many as crowd.py has made known to it:\n"
-	"  --endpoint IP:PORT --key FILE --crowd FILE --local IP:PORT\n"
+	"  --endpoint IP:PORT --key FILE --crowd FILE --local IP:PORT[,IP:PORT...]\n"
 	"A plain sender, through whatever tunnel the route leads into:\n"
 	"  --plain     sendmmsg of payloads, without GSO; --size is that of the IPv4 packet\n"
 	"Else, behind --, a penstock-client, which reaches the gateway by a portal.\n"
@@ -47,6 +47,8 @@ static const char usage_text[] =
 	"  --grace S (0.02)     later than this after the last is lost\n"
 	"  --loss SHARE (0.001) --max-seconds S (25)    search\n"
 	"  --rounds N (5)       peers\n"
+	"  --senders N (1)      processes that send, each with a socket and --peers peers of its\n"
+	"                       own (of a crowd: an N-th), and --local's N-th address\n"
 	"  --pool-mb N (1024)   packets encrypted ahead --threads N  that encrypt\n"
 	"  --window N (32)      handshakes under way\n"
 	"  --gateway-pid PID    for its processor time\n";
@@ -58,10 +60,16 @@ static struct {
 	struct wgl_sink_cfg sink;
 	double rate;
 	uint32_t window, rounds;
-	const char *crowd;
+	const char *crowd, *local;
 	bool has_key, has_pub;
 } cfg = {
-	.load = {.size = 64, .flows = 1, .train = 1, .burst = 32, .gso = true, .pool = 1u << 30},
+	.load = {.size = 64,
+		 .flows = 1,
+		 .train = 1,
+		 .burst = 32,
+		 .senders = 1,
+		 .gso = true,
+		 .pool = 1u << 30},
 	.find = {.seconds = 1, .warm = 0.2, .limit = 0.001, .max_seconds = 25, .grace = 0.02},
 	.wg = {.peers = 1},
 	.window = 32,
@@ -146,6 +154,7 @@ enum {
 	O_MAX_SECONDS,
 	O_ROUNDS,
 	O_POOL,
+	O_SENDERS,
 	O_THREADS,
 	O_WINDOW,
 	O_PID,
@@ -179,6 +188,7 @@ static const struct option longs[] = {
 	{"max-seconds", required_argument, NULL, O_MAX_SECONDS},
 	{"rounds", required_argument, NULL, O_ROUNDS},
 	{"pool-mb", required_argument, NULL, O_POOL},
+	{"senders", required_argument, NULL, O_SENDERS},
 	{"threads", required_argument, NULL, O_THREADS},
 	{"window", required_argument, NULL, O_WINDOW},
 	{"gateway-pid", required_argument, NULL, O_PID},
@@ -215,8 +225,7 @@ static void apply_peer(int o)
 		cfg.crowd = optarg;
 		break;
 	case O_LOCAL:
-		if (endpoint_parse(optarg, &cfg.wg.local))
-			usage();
+		cfg.local = optarg;
 		break;
 	default:
 		usage();
@@ -261,6 +270,9 @@ static void apply_load(int o)
 		break;
 	case O_POOL:
 		cfg.load.pool = (uint64_t)number(optarg, 1, 1 << 20) << 20;
+		break;
+	case O_SENDERS:
+		cfg.load.senders = (uint32_t)number(optarg, 1, WGL_SENDERS_MAX);
 		break;
 	case O_THREADS:
 		cfg.load.threads = (uint32_t)number(optarg, 1, 16);
@@ -337,10 +349,32 @@ static void sink_open(void)
 	close(home);
 }
 
+/* This sender's of the list; without one any port will do. */
+static void local_choose(void)
+{
+	const char *at = cfg.local;
+	char one[64];
+	size_t len;
+
+	for (uint32_t i = 0; at && i < cfg.load.sender; i++)
+		at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL;
+	if (!at)
+		return;
+	len = strcspn(at, ",");
+	if (len >= sizeof(one))
+		usage();
+	memcpy(one, at, len);
+	one[len] = 0;
+	if (endpoint_parse(one, &cfg.wg.local))
+		usage();
+}
+
 static void link_open(struct wgl_link *l, int argc, char **argv)
 {
+	local_choose();
+	cfg.wg.first = cfg.load.sender * cfg.wg.peers;
 	if (cfg.crowd)
-		cfg.wg.crowd = wgl_crowd_load(cfg.crowd, &cfg.wg.local, &cfg.wg.endpoint,
+		cfg.wg.crowd = wgl_crowd_load(cfg.crowd, &cfg.wg.local, &cfg.wg.endpoint, &cfg.load,
 					      &cfg.wg.peers);
 	if (!cfg.wg.peers)
 		usage();
@@ -395,6 +429,16 @@ static int load_run(const char *what, int argc, char **argv)
 	    (!cfg.load.plain && argc < 2 && !(cfg.has_key && (cfg.has_pub || cfg.crowd))))
 		usage();
 	cfg.load.gso &= !cfg.load.plain;
+	if (cfg.load.senders > 1 && (cfg.load.plain || argc >= 2 || !strcmp(what, "peers")))
+		usage();
+	cfg.find.load = &cfg.load;
+	cfg.find.team = wgl_team_open(cfg.load.senders, &cfg.load.sender);
+	if (cfg.load.sender) {
+		link_open(&link, argc, argv);
+		wgl_run_along(&cfg.find);
+		link.close(&link);
+		return 0;
+	}
 	sink_open();
 	link_open(&link, argc, argv);
 	if (!strcmp(what, "peers"))
@@ -402,6 +446,7 @@ static int load_run(const char *what, int argc, char **argv)
 	else
 		good = measure(!strcmp(what, "search"));
 	fflush(stdout);
+	wgl_team_close(cfg.find.team);
 	link.close(&link);
 	wgl_sink_close(cfg.find.sink);
 	return !good;

@@ -9,6 +9,7 @@
  *     wgload_plain.c  who sends: a UDP socket that knows of no tunnel
  *     wgload_send.c   packets made, encrypted, and sent at a rate
  *     wgload_sink.c   packets counted, and checked, behind the gateway
+ *     wgload_team.c   several of those at once, in step
  *     wgload_find.c   one run at a rate; the highest rate with next to no loss
  *     wgload_hs.c     handshakes a second
  *     wgload_cpu.c    what it took the machine
@@ -30,11 +31,12 @@
 #include "io/sockaddr.h"
 #include "wire/wg.h"
 
-#define WGL_PEERS_MAX 65536
-#define WGL_FLOWS_MAX 64
-#define WGL_INNER_MIN 52 /* headers, and the mark that says which packet it is */
-#define WGL_INNER_MAX 1500
-#define WGL_HDRS      28 /* IPv4 and UDP, inside */
+#define WGL_PEERS_MAX	65536
+#define WGL_FLOWS_MAX	64
+#define WGL_SENDERS_MAX 32
+#define WGL_INNER_MIN	52 /* headers, and the mark that says which packet it is */
+#define WGL_INNER_MAX	1500
+#define WGL_HDRS	28 /* IPv4 and UDP, inside */
 
 /* A session to send on. */
 struct wgl_session {
@@ -66,6 +68,8 @@ struct wgl_load {
 	uint32_t train;	  /* packets of one flow in a row */
 	uint32_t burst;	  /* most datagrams a system call without GSO */
 	uint32_t threads; /* that encrypt */
+	uint32_t senders; /* processes that send, and which of them this one is */
+	uint32_t sender;
 	bool gso;
 	bool plain;	      /* payloads as they are, by an ordinary socket; without GSO */
 	uint64_t pool;	      /* bytes that may be encrypted ahead */
@@ -144,9 +148,10 @@ struct wgl_member {
 	struct ice_creds local, remote;
 };
 struct wgl_crowd;
-/* A file of crowd.py's; *n members. */
+/* A file of crowd.py's, the sender's share of it; *n members. */
 struct wgl_crowd *wgl_crowd_load(const char *path, const struct endpoint *local,
-				 const struct endpoint *remote, uint32_t *n);
+				 const struct endpoint *remote, const struct wgl_load *load,
+				 uint32_t *n);
 void wgl_crowd_free(struct wgl_crowd *c);
 const struct wgl_member *wgl_crowd_member(const struct wgl_crowd *c, uint32_t i);
 /* Begin to look for member i's path, once. */
@@ -160,8 +165,8 @@ void wgl_crowd_timeout(struct wgl_crowd *c, uint64_t now);
 struct wgl_wg_cfg {
 	struct endpoint endpoint;
 	uint8_t priv[32], remote_pub[32], psk[32];
-	struct ipaddr address; /* tunnel address of the first; the others' follow */
-	uint32_t peers;
+	struct ipaddr address;	 /* tunnel address of number 0; the others' follow */
+	uint32_t first, peers;	 /* this process's, by number */
 	struct endpoint local;	 /* ours; port 0: any */
 	struct wgl_crowd *crowd; /* NULL: plain WireGuard */
 };
@@ -173,9 +178,30 @@ void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg);
 void wgl_gw_open(struct wgl_link *l, int argc, char **argv, const struct endpoint *target);
 void wgl_plain_open(struct wgl_link *l, const struct wgl_load *load);
 
+/* ---- wgload_team.c: a team is NULL when one sends alone ---- */
+/* One sender's share of a run. */
+struct wgl_part {
+	uint64_t warm, n; /* packets */
+	double pps;
+};
+struct wgl_team;
+/* From here on there are n processes; *sender: which of them this is. */
+struct wgl_team *wgl_team_open(uint32_t n, uint32_t *sender);
+uint32_t wgl_team_size(const struct wgl_team *t);
+void wgl_team_meet(struct wgl_team *t);
+/* The first: a run begins. The others: it has, or (false) there is none any more. */
+void wgl_team_order(struct wgl_team *t, const struct wgl_part *p);
+bool wgl_team_follow(struct wgl_team *t, struct wgl_part *p);
+/* Each: its share is sent. Then the first adds the others' to *s. */
+void wgl_team_sent(struct wgl_team *t, uint32_t sender, const struct wgl_sent *s);
+void wgl_team_sum(const struct wgl_team *t, struct wgl_sent *s);
+/* The first: the others end. */
+void wgl_team_close(struct wgl_team *t);
+
 /* ---- wgload_find.c ---- */
 struct wgl_find {
 	struct wgl_link *link;
+	struct wgl_team *team; /* NULL: it sends alone */
 	const struct wgl_load *load;
 	struct wgl_sink *sink;
 	int pid;	    /* of the gateway, 0: not known */
@@ -197,6 +223,8 @@ struct wgl_run {
 	struct wgl_cpu cpu;
 };
 void wgl_run(const struct wgl_find *f, double pps, struct wgl_run *out);
+/* One of a team but the first: does its share of runs until the team ends. */
+void wgl_run_along(const struct wgl_find *f);
 struct wgl_found {
 	unsigned probes;
 	double peak_pps; /* the most that ever came through, whatever was lost beside it */

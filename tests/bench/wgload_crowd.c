@@ -38,7 +38,8 @@ static bool member_parse(const char *line, struct wgl_member *m)
 }
 
 struct wgl_crowd *wgl_crowd_load(const char *path, const struct endpoint *local,
-				 const struct endpoint *remote, uint32_t *n)
+				 const struct endpoint *remote, const struct wgl_load *load,
+				 uint32_t *n)
 {
 	struct wgl_crowd *c = calloc(1, sizeof(*c));
 	FILE *f = fopen(path, "r");
@@ -53,6 +54,8 @@ struct wgl_crowd *wgl_crowd_load(const char *path, const struct endpoint *local,
 		if (!member_parse(line, &c->members[c->n++]))
 			wgl_die(path, EINVAL);
 	fclose(f);
+	c->n /= load->senders;
+	memmove(c->members, c->members + load->sender * c->n, c->n * sizeof(*c->members));
 	crypto_wipe(line, sizeof(line));
 	/* Most of an agent's memory is never touched. */
 	c->agents = calloc(c->n ? c->n : 1, sizeof(*c->agents));

@@ -63,34 +63,69 @@ static void plan(const struct wgl_find *f, double pps, uint64_t *warm, uint64_t 
 		*run = 1;
 }
 
-void wgl_run(const struct wgl_find *f, double pps, struct wgl_run *out)
+/* One sender's share, from its sessions to its packets. */
+static struct wgl_batch *part_make(const struct wgl_find *f, const struct wgl_part *p)
 {
 	static struct wgl_batch b; /* kept: its pages are there from the second run on */
-	struct wgl_cpu before;
-	struct wgl_sent warm_up, sent;
-	uint64_t warm, n, base, got;
 
 	if (!b.buf)
 		wgl_batch_alloc(&b, f->load);
-	plan(f, pps, &warm, &n);
 	f->link->ready(f->link);
-	wgl_batch_fill(&b, f->link, f->load, warm + n);
+	wgl_batch_fill(&b, f->link, f->load, p->warm + p->n);
+	return &b;
+}
+
+void wgl_run_along(const struct wgl_find *f)
+{
+	struct wgl_sent warm_up, sent;
+	struct wgl_part p;
+
+	while (wgl_team_follow(f->team, &p)) {
+		const struct wgl_batch *b = part_make(f, &p);
+
+		wgl_team_meet(f->team);
+		wgl_team_meet(f->team); /* the first has looked at the counter */
+		wgl_blast(b, f->link, f->load, 0, p.warm, p.pps, &warm_up);
+		wgl_blast(b, f->link, f->load, p.warm, p.warm + p.n, p.pps, &sent);
+		sent.refused += warm_up.refused;
+		wgl_team_sent(f->team, f->load->sender, &sent);
+		f->link->settle(f->link);
+	}
+}
+
+void wgl_run(const struct wgl_find *f, double pps, struct wgl_run *out)
+{
+	const uint32_t senders = wgl_team_size(f->team);
+	struct wgl_part p = {.pps = pps / senders};
+	struct wgl_sent warm_up, sent;
+	const struct wgl_batch *b;
+	struct wgl_cpu before;
+	uint64_t base, got;
+
+	plan(f, p.pps, &p.warm, &p.n);
+	wgl_team_order(f->team, &p);
+	b = part_make(f, &p);
+	wgl_team_meet(f->team);
 	base = drained(f, 0);
-	wgl_blast(&b, f->link, f->load, 0, warm, pps, &warm_up);
+	wgl_team_meet(f->team);
+	wgl_blast(b, f->link, f->load, 0, p.warm, p.pps, &warm_up);
 	wgl_cpu_now(f->pid, &before);
-	wgl_blast(&b, f->link, f->load, warm, warm + n, pps, &sent);
+	wgl_blast(b, f->link, f->load, p.warm, p.warm + p.n, p.pps, &sent);
 	wgl_cpu_since(&before, f->pid, &out->cpu);
+	sent.refused += warm_up.refused;
+	wgl_team_sent(f->team, 0, &sent);
+	wgl_team_sum(f->team, &sent);
 	pause_ns((uint64_t)(f->grace * 1e9));
 	got = wgl_sink_count(f->sink) - base;
-	out->late = drained(f, base + warm + n) - base - got;
+	/* The warm-up's losses count, for its packets cannot be told from the others. */
+	out->sent = senders * (p.warm + p.n);
+	out->late = drained(f, base + out->sent) - base - got;
 	f->link->settle(f->link);
 	out->pps = pps;
 	out->seconds = (double)(sent.end_ns - sent.start_ns) / 1e9;
-	out->offered = (double)n / out->seconds;
-	/* The warm-up's losses count, for its packets cannot be told from the others. */
-	out->sent = warm + n;
+	out->offered = (double)(senders * p.n) / out->seconds;
 	out->got = got;
-	out->refused = sent.refused + warm_up.refused;
+	out->refused = sent.refused;
 	out->loss = got >= out->sent ? 0 : (double)(out->sent - got) / (double)out->sent;
 	out->delivered = out->offered * (1 - out->loss);
 }
@@ -191,10 +226,12 @@ void wgl_print(const struct wgl_find *f, const char *what, const struct wgl_run 
 	const double n = r->sent ? r->offered * r->seconds : 1;
 
 	fprintf(out,
-		"{\"what\":\"%s\",\"size\":%u,\"flows\":%u,\"train\":%u,\"peers\":%u,\"gso\":%s,"
+		"{\"what\":\"%s\",\"size\":%u,\"flows\":%u,\"train\":%u,\"peers\":%u,\"senders\":%"
+		"u,\"gso\":%s,"
 		"\"asked_pps\":%.0f,\"pps\":%.0f,\"offered_pps\":%.0f,\"gbps\":%.3f,\"loss\":%.5f,"
 		"\"sent\":%llu,\"delivered\":%llu,\"late\":%llu,\"refused\":%llu,\"seconds\":%.2f,",
-		what, f->load->size, f->load->flows, f->load->train, f->link->n,
+		what, f->load->size, f->load->flows, f->load->train,
+		f->link->n * wgl_team_size(f->team), wgl_team_size(f->team),
 		f->load->gso ? "true" : "false", r->pps, r->delivered, r->offered,
 		r->delivered * f->load->size * 8 / 1e9, r->loss, (unsigned long long)r->sent,
 		(unsigned long long)r->got, (unsigned long long)r->late,

@@ -294,8 +294,8 @@ void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 
 		if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
 			wgl_die("random", errno);
-		wgl_wg_priv(cfg, i, priv);
-		l->sessions[i].src = wgl_wg_address(cfg, i);
+		wgl_wg_priv(cfg, cfg->first + i, priv);
+		l->sessions[i].src = wgl_wg_address(cfg, cfg->first + i);
 		if (cfg->crowd) {
 			const struct wgl_member *m = wgl_crowd_member(cfg->crowd, i);
 
