@@ -12,7 +12,8 @@
 #   cap_crowd N               makes N clients known to that; cap_load is then of all of them. $cap_local: the addresses they
 #                             come from, IP:PORT,…
 #   cap_stop                  ends that
-#   cap_load WHAT OPTION…     h_wgload in c, with the options that lead to what was started; JSON on stdout
+#   cap_load WHAT OPTION…     h_wgload in c, with the options that lead to what was started; JSON on stdout; $cap_limit
+#                             seconds at most
 #   cap_wg_label PROGRAM      what lines call a wireguard-go: wireguard-go if WIREGUARD_GO names it, else wireguard-go-YEAR
 #   cap_env MODE XDP-MODE     what a result's "env" says, as JSON; workers: as our gateway told when it last ran
 #
@@ -260,7 +261,7 @@ cap_load()
 			--tun "tc$$" --log-format json --log-level warn)
 	fi
 	# shellcheck disable=SC2046
-	cap_inside c env -u PENSTOCK_LAB -u PENSTOCK_BUILD timeout 100 $(cap_pinned "$cap_load_cpus") "$h_wgload" "$what" "${link[@]}" 2>>"$tmp/load.log"
+	cap_inside c env -u PENSTOCK_LAB -u PENSTOCK_BUILD timeout "${cap_limit:-100}" $(cap_pinned "$cap_load_cpus") "$h_wgload" "$what" "${link[@]}" 2>>"$tmp/load.log"
 }
 
 cap_wg_label()

@@ -2,8 +2,13 @@
  *
  * WireGuard peers of the load generator, one or many behind one socket: the key exchange is
  * core/wg's. They are the initiators; what the far end initiates or sends is not answered. Timers
- * run between the runs only, which are short. A crowd's peers look for a path first. */
+ * run between the runs only, which are short.
+ *
+ * A crowd's peers look for a path first. Their initiations come from an address each, 10.10.0.0/16,
+ * which the caller has made local: over 100 initiations a second a gateway wants cookies, and then
+ * lets 20 of one address in. The cookie comes back to that address, the answer by the path. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +26,8 @@
 #define WAIT_NS	  (15 * NS_PER_SEC)
 #define RENEW_NS  (90 * NS_PER_SEC) /* a session older than this is renewed before a run */
 #define IDX_PEERS WGL_PEERS_MAX	    /* the low bits of an index are its peer */
-/* Between a crowd's initiations: over 100 a second a gateway asks for cookies. */
-#define PACE_NS	    (NS_PER_SEC / 98)
-#define CROWD_GROUP 256
+/* Between a crowd's initiations: a gateway owes 16 cookies at a time. */
+#define PACE_NS (NS_PER_SEC / 800)
 #define CROWD_NS \
 	(165 *   \
 	 NS_PER_SEC) /* a crowd's sessions are used while they can be: making them takes long */
@@ -38,6 +42,7 @@ struct wg_one {
 	uint64_t told;		  /* its counter when the timers last heard of it */
 	struct wgl_session fresh; /* announced, not current yet */
 	uint32_t fresh_idx;
+	bool asked; /* in the present round of handshakes */
 };
 
 struct wg_all {
@@ -45,6 +50,7 @@ struct wg_all {
 	struct wgl_wg_cfg cfg;
 	struct gso_sock sock;
 	struct wg_one *one;
+	int many;	      /* a crowd's: sends from the address of each; -1: none */
 	uint64_t initiate_ns; /* when the next of a crowd may */
 };
 
@@ -103,6 +109,38 @@ static void on_event(struct wg_all *a, uint32_t i, const struct wg_event *e)
 	}
 }
 
+/* From 10.10.0.0/16. */
+static void send_own(const struct wg_all *a, uint32_t i, const struct wg_tx *tx)
+{
+	const struct in_addr from = {htonl(0x0a0a0000u + i)};
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(struct in_pktinfo))];
+	} ctl = {.head = {.cmsg_level = IPPROTO_IP,
+			  .cmsg_type = IP_PKTINFO,
+			  .cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo))}};
+	struct iovec iov = {(void *)(uintptr_t)tx->buf, tx->len};
+	struct msghdr m = {.msg_name = &a->l->to,
+			   .msg_namelen = a->l->to_len,
+			   .msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &ctl,
+			   .msg_controllen = sizeof(ctl)};
+
+	memcpy(CMSG_DATA(&ctl.head), &(struct in_pktinfo){.ipi_spec_dst = from},
+	       sizeof(struct in_pktinfo));
+	if (sendmsg(a->many, &m, 0) < 0)
+		wgl_die("send", errno);
+}
+
+static void send_one(const struct wg_all *a, uint32_t i, const struct wg_tx *tx)
+{
+	if (a->many >= 0 && wg_msg_classify(tx->buf, (uint32_t)tx->len) == WG_MSG_INITIATION)
+		send_own(a, i, tx);
+	else if (sendto(a->sock.fd, tx->buf, tx->len, 0, &a->l->to.sa, a->l->to_len) < 0)
+		wgl_die("send", errno);
+}
+
 static void drain(struct wg_all *a, uint32_t i, uint64_t now)
 {
 	struct wg_one *o = &a->one[i];
@@ -119,8 +157,7 @@ static void drain(struct wg_all *a, uint32_t i, uint64_t now)
 			wgl_die("index", EEXIST);
 		if (!wg_peer_poll_tx(&o->peer, &o->local, &tx, now))
 			return;
-		if (sendto(a->sock.fd, tx.buf, tx.len, 0, &a->l->to.sa, a->l->to_len) < 0)
-			wgl_die("send", errno);
+		send_one(a, i, &tx);
 	}
 }
 
@@ -143,23 +180,32 @@ static void take(struct wg_all *a, const uint8_t *msg, size_t len, uint64_t now)
 	drain(a, i, now);
 }
 
-static void receive(struct wg_all *a, int wait_ms)
+static void receive_at(struct wg_all *a, int fd)
 {
-	struct pollfd p = {.fd = a->sock.fd, .events = POLLIN};
 	union sockaddr_any sa;
 	socklen_t sa_len = sizeof(sa);
 	uint8_t msg[DGRAM_MAX];
 	struct endpoint from;
 	ssize_t n;
 
-	if (poll(&p, 1, wait_ms) <= 0)
-		return;
-	while ((n = recvfrom(a->sock.fd, msg, sizeof(msg), MSG_DONTWAIT, &sa.sa, &sa_len)) > 0) {
+	while ((n = recvfrom(fd, msg, sizeof(msg), MSG_DONTWAIT, &sa.sa, &sa_len)) > 0) {
 		if (!sockaddr_to_endpoint(&sa, &from) && endpoint_eq(&from, &a->cfg.endpoint) &&
 		    !(a->cfg.crowd && wgl_crowd_take(a->cfg.crowd, msg, (size_t)n, loop_now())))
 			take(a, msg, (size_t)n, loop_now());
 		sa_len = sizeof(sa);
 	}
+}
+
+static void receive(struct wg_all *a, int wait_ms)
+{
+	struct pollfd p[] = {{.fd = a->sock.fd, .events = POLLIN},
+			     {.fd = a->many, .events = POLLIN}};
+
+	if (poll(p, 2, wait_ms) <= 0)
+		return;
+	receive_at(a, a->sock.fd);
+	if (a->many >= 0)
+		receive_at(a, a->many);
 }
 
 static bool is_good(const struct wg_all *a, const struct wg_one *o, uint64_t now)
@@ -192,17 +238,18 @@ static bool may_initiate(struct wg_all *a, uint32_t i, uint64_t now)
 /* Handshakes of those in [from, to) that need one. */
 static void connect_some(struct wg_all *a, uint32_t from, uint32_t to)
 {
-	const uint64_t end = loop_now() + WAIT_NS;
-	bool asked[CROWD_GROUP] = {false};
+	const uint64_t end = loop_now() + WAIT_NS + 4 * PACE_NS * (to - from);
 
+	for (uint32_t i = from; i < to; i++)
+		a->one[i].asked = false;
 	while (!all_good(a, from, to)) {
 		for (uint32_t i = from; i < to; i++) {
 			const uint64_t now = loop_now();
 
-			if (!is_good(a, &a->one[i], now) && !asked[i - from] &&
+			if (!is_good(a, &a->one[i], now) && !a->one[i].asked &&
 			    may_initiate(a, i, now)) {
 				wg_peer_initiate(&a->one[i].peer, now);
-				asked[i - from] = true;
+				a->one[i].asked = true;
 			}
 			wg_peer_timeout(&a->one[i].peer, now);
 			drain(a, i, now);
@@ -218,7 +265,7 @@ static void connect_some(struct wg_all *a, uint32_t from, uint32_t to)
 static void ready(struct wgl_link *l)
 {
 	struct wg_all *a = l->ctx;
-	const uint32_t group = a->cfg.crowd ? CROWD_GROUP : AT_ONCE;
+	const uint32_t group = a->cfg.crowd ? l->n : AT_ONCE;
 
 	receive(a, 0);
 	if (a->cfg.crowd)
@@ -255,6 +302,8 @@ static void close_all(struct wgl_link *l)
 		wg_local_fini(&a->one[i].local);
 	}
 	gso_sock_close(&a->sock);
+	if (a->many >= 0)
+		close(a->many);
 	if (a->cfg.crowd)
 		wgl_crowd_free(a->cfg.crowd);
 	free(a->one);
@@ -287,6 +336,9 @@ void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 		exit(1);
 	}
 	l->fd = a->sock.fd;
+	a->many = cfg->crowd ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+	if (cfg->crowd && a->many < 0)
+		wgl_die("socket", errno);
 	memcpy(peer.remote_pub, cfg->remote_pub, 32);
 	memcpy(peer.psk, cfg->psk, 32);
 	for (uint32_t i = 0; i < cfg->peers; i++) {
