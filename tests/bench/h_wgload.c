@@ -15,11 +15,13 @@
 #include "crypto/crypto.h"
 
 static const char usage_text[] =
-	"usage: h_wgload run|search|peers|handshakes|keys OPTION… [-- penstock-client's options]\n"
+	"usage: h_wgload run|search|peers|renew|handshakes|keys OPTION… [-- penstock-client's "
+	"options]\n"
 	"  run         one run at --rate; one JSON line\n"
 	"  search      the highest rate with no more than --loss; one JSON line\n"
 	"  peers       what a packet costs the gateway: of all peers in turn, of one; one JSON "
 	"line\n"
+	"  renew       sessions renewed by their timers for --seconds, at --rate; one JSON line\n"
 	"  handshakes  initiations answered a second; of a crowd from 10.10.0.0/16\n"
 	"  keys        public key and tunnel address of each of --peers, a line each\n"
 	"A plain WireGuard peer:\n"
@@ -425,7 +427,7 @@ static int load_run(const char *what, int argc, char **argv)
 	struct wgl_link link;
 	bool good = true;
 
-	if (!cfg.load.sink.port || !cfg.sink.dev ||
+	if (!cfg.load.sink.port || !cfg.sink.dev || (!strcmp(what, "renew") && argc >= 2) ||
 	    (!cfg.load.plain && argc < 2 && !(cfg.has_key && (cfg.has_pub || cfg.crowd))))
 		usage();
 	cfg.load.gso &= !cfg.load.plain;
@@ -440,8 +442,11 @@ static int load_run(const char *what, int argc, char **argv)
 		return 0;
 	}
 	sink_open();
+	cfg.wg.renew = !strcmp(what, "renew");
 	link_open(&link, argc, argv);
-	if (!strcmp(what, "peers"))
+	if (cfg.wg.renew)
+		wgl_renew(&cfg.find, cfg.rate, cfg.find.seconds);
+	else if (!strcmp(what, "peers"))
 		wgl_peers(&cfg.find, cfg.rate, cfg.rounds);
 	else
 		good = measure(!strcmp(what, "search"));
@@ -481,7 +486,8 @@ int main(int argc, char **argv)
 	argc -= optind - 1;
 	argv += optind - 1;
 	optind = 0;
-	if (!strcmp(what, "run") || !strcmp(what, "search") || !strcmp(what, "peers"))
+	if (!strcmp(what, "run") || !strcmp(what, "search") || !strcmp(what, "peers") ||
+	    !strcmp(what, "renew"))
 		return load_run(what, argc, argv);
 	if (!cfg.has_key || argc > 1)
 		usage();

@@ -12,6 +12,7 @@
  *     wgload_team.c   several of those at once, in step
  *     wgload_find.c   one run at a rate; the highest rate with next to no loss
  *     wgload_hs.c     handshakes a second
+ *     wgload_renew.c  sessions that are renewed while packets flow
  *     wgload_cpu.c    what it took the machine
  *
  * Open loop: nothing the far end does slows the sender. Counters rise and are never used twice.
@@ -47,6 +48,13 @@ struct wgl_session {
 	struct ipaddr src; /* tunnel address of the peer */
 };
 
+/* Of sessions that others have taken the place of: an age is since the session's birth. */
+struct wgl_renewed {
+	uint64_t n;
+	uint64_t oldest_ns, sum_ns;
+	uint64_t lapsed; /* ended before there was another */
+};
+
 /* Peers that are connected. */
 struct wgl_link {
 	int fd;		       /* connected peers' UDP socket; sends to `to` */
@@ -58,6 +66,8 @@ struct wgl_link {
 	void (*ready)(struct wgl_link *l);
 	/* After a run: counters below sessions[i].counter are used up. */
 	void (*settle)(struct wgl_link *l);
+	/* Peers that renew: their timers and what comes, until then. *out: since it was opened. */
+	void (*serve)(struct wgl_link *l, uint64_t until, struct wgl_renewed *out);
 	void (*close)(struct wgl_link *l);
 	void *ctx;
 };
@@ -169,6 +179,7 @@ struct wgl_wg_cfg {
 	uint32_t first, peers;	 /* this process's, by number */
 	struct endpoint local;	 /* ours; port 0: any */
 	struct wgl_crowd *crowd; /* NULL: plain WireGuard */
+	bool renew;		 /* by WireGuard's own timers, not before a run */
 };
 /* The private key of peer i, and the tunnel address; peer 0 has the ones given. */
 void wgl_wg_priv(const struct wgl_wg_cfg *cfg, uint32_t i, uint8_t priv[32]);
@@ -236,6 +247,10 @@ void wgl_print(const struct wgl_find *f, const char *what, const struct wgl_run 
 /* ---- wgload_peers.c ---- */
 /* Prints. */
 void wgl_peers(const struct wgl_find *f, double pps, uint32_t rounds);
+
+/* ---- wgload_renew.c ---- */
+/* Prints. Each peer sends a packet every other second. The link's peers renew. */
+void wgl_renew(const struct wgl_find *f, double pps, double seconds);
 
 /* ---- wgload_hs.c ---- */
 /* Prints. l: of a crowd, ready; else NULL. */

@@ -18,13 +18,35 @@ struct wgl_agent {
 	bool begun, path;
 };
 
+#define BY_UFRAG (2 * WGL_PEERS_MAX) /* power of two */
+
 struct wgl_crowd {
 	struct wgl_member *members;
+	uint32_t *by_ufrag; /* members, one more than the index, at their name's hash or behind */
 	struct wgl_agent *agents;
 	uint32_t n;
 	const struct wgl_link *link;
 	struct endpoint local, remote;
 };
+
+static uint32_t hash(const char *ufrag)
+{
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	while (*ufrag)
+		h = (h ^ (uint8_t)*ufrag++) * 16777619u;
+	return h;
+}
+
+/* The place of the member with that name, or the free one where it would be. */
+static uint32_t *by_ufrag(const struct wgl_crowd *c, const char *ufrag)
+{
+	uint32_t at = hash(ufrag) & (BY_UFRAG - 1);
+
+	while (c->by_ufrag[at] && strcmp(c->members[c->by_ufrag[at] - 1].local.ufrag, ufrag))
+		at = (at + 1) & (BY_UFRAG - 1);
+	return &c->by_ufrag[at];
+}
 
 static bool member_parse(const char *line, struct wgl_member *m)
 {
@@ -48,11 +70,16 @@ struct wgl_crowd *wgl_crowd_load(const char *path, const struct endpoint *local,
 	if (!f || !c)
 		wgl_die(path, errno);
 	c->members = calloc(WGL_PEERS_MAX, sizeof(*c->members));
-	if (!c->members)
+	c->by_ufrag = calloc(BY_UFRAG, sizeof(*c->by_ufrag));
+	if (!c->members || !c->by_ufrag)
 		wgl_die("memory", ENOMEM);
-	while (c->n < WGL_PEERS_MAX - 1 && fgets(line, sizeof(line), f))
-		if (!member_parse(line, &c->members[c->n++]))
+	while (c->n < WGL_PEERS_MAX - 1 && fgets(line, sizeof(line), f)) {
+		struct wgl_member *m = &c->members[c->n++];
+
+		if (!member_parse(line, m))
 			wgl_die(path, EINVAL);
+		*by_ufrag(c, m->local.ufrag) = c->n;
+	}
 	fclose(f);
 	c->n /= load->senders;
 	memmove(c->members, c->members + load->sender * c->n, c->n * sizeof(*c->members));
@@ -76,6 +103,7 @@ void wgl_crowd_free(struct wgl_crowd *c)
 {
 	crypto_wipe(c->members, WGL_PEERS_MAX * sizeof(*c->members));
 	free(c->members);
+	free(c->by_ufrag);
 	free(c->agents);
 	free(c);
 }
@@ -129,13 +157,9 @@ bool wgl_crowd_has_path(const struct wgl_crowd *c, uint32_t i)
 /* Whose it is: a response carries the agent's tag, a request names it. */
 static uint32_t whose(const struct wgl_crowd *c, const struct ice_peek *p)
 {
-	uint32_t i = 0;
-
 	if (p->response)
 		return p->tag;
-	while (i < c->n && strcmp(c->members[i].local.ufrag, p->ufrag))
-		i++;
-	return i;
+	return *by_ufrag(c, p->ufrag) - 1; /* nobody's: more than there are */
 }
 
 bool wgl_crowd_take(struct wgl_crowd *c, const uint8_t *msg, size_t len, uint64_t now)

@@ -2,7 +2,9 @@
  *
  * WireGuard peers of the load generator, one or many behind one socket: the key exchange is
  * core/wg's. They are the initiators; what the far end initiates or sends is not answered. Timers
- * run between the runs only, which are short.
+ * run between the runs only, which are short. A session is good for some time and made anew before
+ * a run that it would not last for; or else, where that is what is looked at (`renew`), WireGuard's
+ * own timers renew it.
  *
  * A crowd's peers look for a path first. Their initiations come from an address each, 10.10.0.0/16,
  * which the caller has made local: over 100 initiations a second a gateway wants cookies, and then
@@ -23,7 +25,7 @@
 #include "io/loop.h"
 
 #define AT_ONCE	  32 /* handshakes under way: fewer than make the far end ask for cookies */
-#define WAIT_NS	  (15 * NS_PER_SEC)
+#define WAIT_NS	  (20 * NS_PER_SEC)
 #define RENEW_NS  (90 * NS_PER_SEC) /* a session older than this is renewed before a run */
 #define IDX_PEERS WGL_PEERS_MAX	    /* the low bits of an index are its peer */
 /* Between a crowd's initiations: a gateway owes 16 cookies at a time. */
@@ -41,6 +43,7 @@ struct wg_one {
 	uint64_t birth_ns;	  /* of that */
 	uint64_t told;		  /* its counter when the timers last heard of it */
 	struct wgl_session fresh; /* announced, not current yet */
+	uint64_t fresh_birth_ns;
 	uint32_t fresh_idx;
 	bool asked; /* in the present round of handshakes */
 };
@@ -52,6 +55,7 @@ struct wg_all {
 	struct wg_one *one;
 	int many;	      /* a crowd's: sends from the address of each; -1: none */
 	uint64_t initiate_ns; /* when the next of a crowd may */
+	struct wgl_renewed renewed;
 };
 
 void wgl_wg_priv(const struct wgl_wg_cfg *cfg, uint32_t i, uint8_t priv[32])
@@ -76,6 +80,22 @@ struct ipaddr wgl_wg_address(const struct wgl_wg_cfg *cfg, uint32_t i)
 	return a;
 }
 
+static void on_current(struct wg_all *a, struct wg_one *o, struct wgl_session *s)
+{
+	const uint64_t age = time_since(o->birth_ns, loop_now());
+
+	if (o->current) {
+		a->renewed.n++;
+		a->renewed.sum_ns += age;
+		if (a->renewed.oldest_ns < age)
+			a->renewed.oldest_ns = age;
+	}
+	*s = o->fresh;
+	o->told = 0;
+	o->current = o->fresh_idx;
+	o->birth_ns = o->fresh_birth_ns;
+}
+
 static void on_event(struct wg_all *a, uint32_t i, const struct wg_event *e)
 {
 	struct wg_one *o = &a->one[i];
@@ -86,17 +106,15 @@ static void on_event(struct wg_all *a, uint32_t i, const struct wg_event *e)
 		o->fresh_idx = e->local_idx;
 		o->fresh = (struct wgl_session){.remote_idx = e->remote_idx, .src = s->src};
 		memcpy(o->fresh.key, e->keys.send, 32);
-		o->birth_ns = e->birth_ns;
+		o->fresh_birth_ns = e->birth_ns;
 		break;
 	case WG_EV_SESSION_CURRENT:
-		if (e->local_idx == o->fresh_idx) {
-			*s = o->fresh;
-			o->told = 0;
-			o->current = e->local_idx;
-		}
+		if (e->local_idx == o->fresh_idx)
+			on_current(a, o, s);
 		break;
 	case WG_EV_SESSION_IDLE:
 	case WG_EV_SESSION_DEAD:
+		a->renewed.lapsed += e->local_idx == o->current;
 		if (e->local_idx == o->current)
 			o->current = 0;
 		break;
@@ -210,7 +228,8 @@ static void receive(struct wg_all *a, int wait_ms)
 
 static bool is_good(const struct wg_all *a, const struct wg_one *o, uint64_t now)
 {
-	return o->current && time_since(o->birth_ns, now) < (a->cfg.crowd ? CROWD_NS : RENEW_NS);
+	return o->current && (a->cfg.renew ||
+			      time_since(o->birth_ns, now) < (a->cfg.crowd ? CROWD_NS : RENEW_NS));
 }
 
 static bool all_good(const struct wg_all *a, uint32_t from, uint32_t to)
@@ -238,7 +257,7 @@ static bool may_initiate(struct wg_all *a, uint32_t i, uint64_t now)
 /* Handshakes of those in [from, to) that need one. */
 static void connect_some(struct wg_all *a, uint32_t from, uint32_t to)
 {
-	const uint64_t end = loop_now() + WAIT_NS + 4 * PACE_NS * (to - from);
+	const uint64_t end = loop_now() + WAIT_NS + 8 * PACE_NS * (to - from);
 
 	for (uint32_t i = from; i < to; i++)
 		a->one[i].asked = false;
@@ -274,8 +293,24 @@ static void ready(struct wgl_link *l)
 		connect_some(a, i, i + group < l->n ? i + group : l->n);
 }
 
-/* What was sent: timers count from it. Not a crowd's, or all would renew at once what was not
- * answered. */
+static void serve(struct wgl_link *l, uint64_t until, struct wgl_renewed *out)
+{
+	struct wg_all *a = l->ctx;
+
+	do {
+		receive(a, 10);
+		if (a->cfg.crowd)
+			wgl_crowd_timeout(a->cfg.crowd, loop_now());
+		for (uint32_t i = 0; i < l->n; i++) {
+			wg_peer_timeout(&a->one[i].peer, loop_now());
+			drain(a, i, loop_now());
+		}
+	} while (loop_now() < until);
+	*out = a->renewed;
+}
+
+/* What was sent: timers count from it. Not a crowd's between short runs, or all would renew at once
+ * what was not answered. */
 static void settle(struct wgl_link *l)
 {
 	struct wg_all *a = l->ctx;
@@ -284,7 +319,8 @@ static void settle(struct wgl_link *l)
 	for (uint32_t i = 0; i < l->n; i++) {
 		struct wg_one *o = &a->one[i];
 
-		if (!a->cfg.crowd && o->current && l->sessions[i].counter > o->told)
+		if ((!a->cfg.crowd || a->cfg.renew) && o->current &&
+		    l->sessions[i].counter > o->told)
 			wg_peer_on_data_sent(&o->peer, o->current, false, now, now);
 		o->told = l->sessions[i].counter;
 		wg_peer_timeout(&o->peer, now);
@@ -320,7 +356,7 @@ void wgl_wg_open(struct wgl_link *l, const struct wgl_wg_cfg *cfg)
 	uint8_t seed[64], priv[32];
 	struct io_err err = {""};
 
-	*l = (struct wgl_link){.n = cfg->peers, .ready = ready, .settle = settle};
+	*l = (struct wgl_link){.n = cfg->peers, .ready = ready, .settle = settle, .serve = serve};
 	l->close = close_all;
 	l->ctx = a;
 	l->sessions = calloc(cfg->peers, sizeof(*l->sessions));
