@@ -7,88 +7,17 @@
  *                     BPF_PROG_TEST_RUN (fresh packets, one run each, the clock's own time taken
  *                     off), user space's look at its list of flows; and the memory of the two
  *                     flow maps as the kernel accounts it. N: 1 1000 100000 1000000
- *   kernel_peers_N    likewise, each packet of another session, peer and flow. N: 1 100 10000
- *   user_peers_N_S    user space's opening and sealing in batches of 64, S inner bytes, each
- *                     packet of another session: nothing else happens between two batches. By the
- *                     clock of the thread */
+ *   kernel_peers_N    likewise, each packet of another session, peer and flow. N: 1 100 10000 */
 #include "base/bytes.h"
-#include "base/time.h"
 #include "crypto/crypto.h"
 #include "fwd/fwd_flows.h"
-#include "fwd/fwd_table.h"
 #include "io/bpf_load.h"
-#include "tests/bench/bench.h"
-#include "tests/bpf/kworld.h"
-
-#define RUNS	2000
-#define WARM	200
-#define FLOWS	1000000u
-#define PEERS	10000u
-#define SLOTS	16384u
-#define ROUNDS	15
-#define BATCHES 40
-#define LEN	64
+#include "tests/bench/scale.h"
 
 static struct kworld w;
-static uint64_t seed;
 static double many_v[RUNS], one_v[RUNS];
 
-/* This thread's: who else is on the machine matters less. */
-static uint64_t cpu_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
-static uint32_t any(uint32_t n)
-{
-	return (uint32_t)(t_rand(&seed) % n);
-}
-
-/* Median of many by median of one. Sorts both. */
-static double to_one(double *many, double *one, int n)
-{
-	qsort(many, (size_t)n, sizeof(*many), bench_by_value);
-	qsort(one, (size_t)n, sizeof(*one), bench_by_value);
-	return one[n / 2] > 0 ? many[n / 2] / one[n / 2] : 0;
-}
-
-static void print_pair(const char *bench, const char *metric, double *many, double *one, int n,
-		       const char *mode)
-{
-	const double ratio = to_one(many, one, n);
-	char more[128], env[64];
-
-	snprintf(more, sizeof(more), "\"to_one\":%.3f,\"one\":%.1f", ratio, one[n / 2]);
-	snprintf(env, sizeof(env), "\"mode\":\"%s\"", mode);
-	bench_print_more(bench, metric, "ns", many, n, more, env);
-}
-
 /* ---- the kernel's programs ---- */
-
-/* Flow i is peer p's. */
-static struct kinner inner_of(uint32_t p, uint32_t i)
-{
-	struct kinner in = kw_inner(4, 17, LEN - 28);
-
-	in.saddr[2] = (uint8_t)(p >> 8);
-	in.saddr[3] = (uint8_t)p;
-	in.sport = (uint16_t)(1024 + i % 50000);
-	in.daddr[1] = (uint8_t)(100 + i / 50000);
-	return in;
-}
-
-static struct kinner back_of(uint32_t p, uint32_t i)
-{
-	struct kinner in = inner_of(p, i), back = kw_inner_back(4, 17, LEN - 28);
-
-	memcpy(back.saddr, in.daddr, 4);
-	memcpy(back.daddr, in.saddr, 4);
-	back.dport = in.sport;
-	return back;
-}
 
 static bool flow_put(int map, uint32_t peer, const struct kinner *in)
 {
@@ -293,112 +222,14 @@ static void kernel_peers(uint32_t n)
 	kern_close(&w.k);
 }
 
-/* ---- user space ---- */
-
-struct side {
-	struct fwd_table t;
-	struct fwd_mem mem;
-};
-
-static struct side us, them;
-
-static bool side_make(struct side *s, uint8_t send, uint8_t recv)
-{
-	uint8_t rand[32] = {1};
-
-	s->mem = (struct fwd_mem){.session = calloc(SLOTS, sizeof(*s->mem.session)),
-				  .replay = calloc(SLOTS, sizeof(*s->mem.replay)),
-				  .peer = calloc(PEERS, sizeof(*s->mem.peer)),
-				  .keys = calloc(SLOTS, sizeof(*s->mem.keys)),
-				  .session_free = calloc(SLOTS, sizeof(*s->mem.session_free)),
-				  .n_sessions = SLOTS,
-				  .n_peers = PEERS};
-	if (!s->mem.session || !s->mem.replay || !s->mem.peer || !s->mem.keys ||
-	    !s->mem.session_free || fwd_init(&s->t, &s->mem, rand))
-		return false;
-	for (uint32_t p = 0; p < PEERS; p++) {
-		struct fwd_keys k;
-		struct fwd_session_new n = {
-			fwd_index_alloc(&s->t), 0, p, true, TIME_NEVER, TIME_NEVER, &k};
-
-		/* both ends give the same indices in the same order */
-		n.remote_idx = n.local_idx;
-		memset(k.send, send, 32);
-		memset(k.recv, recv, 32);
-		if (fwd_peer_use(&s->t, p))
-			return false;
-		fwd_session_install(&s->t, &n, 1);
-		fwd_session_confirm(&s->t, n.local_idx);
-		fwd_peer_set_tx(&s->t, p, n.local_idx);
-	}
-	return true;
-}
-
-/* BATCHES batches, sealed by them and opened by us; ns a packet of either. */
-static bool user_run(uint32_t n, size_t size, double *seal_ns, double *open_ns)
-{
-	static uint8_t msg[BATCHES][FWD_BATCH][1500 + FWD_DATA_OVERHEAD];
-	static struct fwd_tx tx[FWD_BATCH];
-	static struct fwd_rx rx[FWD_BATCH];
-	static uint32_t who[BATCHES][FWD_BATCH];
-	uint64_t t0, t1;
-	bool ok = true;
-
-	for (int b = 0; b < BATCHES; b++)
-		for (int i = 0; i < FWD_BATCH; i++)
-			who[b][i] = any(n);
-	t0 = cpu_now();
-	for (int b = 0; b < BATCHES; b++) {
-		for (int i = 0; i < FWD_BATCH; i++) {
-			tx[i] = (struct fwd_tx){.inner = msg[b][i] + FWD_DATA_HEADER,
-						.inner_len = size,
-						.out = msg[b][i]};
-			ok &= fwd_seal_begin(&them.t, who[b][i], &tx[i], 2) == PS_R_UTX_SENT;
-		}
-		fwd_seal_batch(&them.t, tx, FWD_BATCH);
-	}
-	t1 = cpu_now();
-	for (int b = 0; b < BATCHES; b++) {
-		for (int i = 0; i < FWD_BATCH; i++)
-			rx[i] = (struct fwd_rx){.msg = msg[b][i], .len = size + FWD_DATA_OVERHEAD};
-		fwd_open_batch(&us.t, rx, FWD_BATCH, 2);
-		for (int i = 0; i < FWD_BATCH; i++)
-			ok &= rx[i].reason == PS_R_URX_DELIVERED;
-	}
-	*seal_ns = (double)(t1 - t0) / (BATCHES * FWD_BATCH);
-	*open_ns = (double)(cpu_now() - t1) / (BATCHES * FWD_BATCH);
-	return ok;
-}
-
-static void user_peers(uint32_t n, size_t size)
-{
-	static double seal[2][ROUNDS], open[2][ROUNDS];
-	char bench[64];
-
-	snprintf(bench, sizeof(bench), "user_peers_%u_%zu", n, size);
-	if (!bench_wanted(bench) ||
-	    (!us.mem.session && (!T(side_make(&us, 1, 2)) || !T(side_make(&them, 2, 1)))))
-		return;
-	for (int r = -1; r < ROUNDS; r++)
-		for (int one = 0; one < 2; one++)
-			if (!T(user_run(one ? 1 : n, size, &seal[one][r < 0 ? 0 : r],
-					&open[one][r < 0 ? 0 : r])))
-				return;
-	print_pair(bench, "open", open[0], open[1], ROUNDS, "user");
-	print_pair(bench, "seal", seal[0], seal[1], ROUNDS, "user");
-}
-
 static void bench(void)
 {
 	static const uint32_t n_flows[] = {1, 1000, 100000, FLOWS}, n_peers[] = {1, 100, PEERS};
 
 	for (int i = 0; i < 4; i++)
 		flows(n_flows[i]);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 3; i++)
 		kernel_peers(n_peers[i]);
-		user_peers(n_peers[i], 64);
-		user_peers(n_peers[i], 1280);
-	}
 }
 
 int main(int argc, char **argv)

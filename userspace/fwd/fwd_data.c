@@ -38,28 +38,6 @@ static enum ps_reason_id open_begin(const struct fwd_table *t, const struct fwd_
 	return PS_R_URX_DELIVERED;
 }
 
-/* What a datagram of a session will touch: with many sessions none of it is in a cache, and one by
- * one the misses cost more than the cipher does for a small packet. The index is not checked yet;
- * whatever it says names a slot. */
-static void open_expect(const struct fwd_table *t, const struct fwd_rx *rx)
-{
-	const struct ps_session *s;
-	struct ps_replay *r;
-	uint32_t slot;
-
-	if (rx->len < FWD_DATA_OVERHEAD)
-		return;
-	slot = fwd_slot(t, le32_get(rx->msg + 4));
-	s = &t->mem.session[slot];
-	r = &t->mem.replay[slot];
-	__builtin_prefetch(&s->local_idx, 1);
-	__builtin_prefetch(&s->rx_user_packets, 1);
-	__builtin_prefetch(&s->last_rx_ns, 1);
-	__builtin_prefetch(&r->top, 1);
-	__builtin_prefetch(ps_replay_word(r, le64_get(rx->msg + 8)), 1);
-	__builtin_prefetch(&t->mem.keys[slot].recv);
-}
-
 /* Packets of one session that follow each other, until they are added to its counters. */
 struct opened_run {
 	struct ps_session *s;
@@ -109,8 +87,6 @@ void fwd_open_batch(struct fwd_table *t, struct fwd_rx *rx, size_t n, uint64_t n
 	struct opened_run run = {0};
 	size_t n_jobs = 0;
 
-	for (size_t i = 0; n > 1 && i < n; i++)
-		open_expect(t, &rx[i]);
 	for (size_t i = 0; i < n; i++) {
 		uint8_t *text = rx[i].msg + FWD_DATA_HEADER;
 

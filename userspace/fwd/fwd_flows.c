@@ -114,15 +114,10 @@ struct fwd_flow_entry *fwd_flows_take(struct fwd_flows *t, enum fwd_flow_dir dir
 struct fwd_flow_entry *fwd_flows_find(const struct fwd_flows *t, enum fwd_flow_dir dir,
 				      const struct ps_flow_key *key)
 {
-	struct fwd_flow_entry *set;
-
 	if (!t->cap)
 		return NULL;
-	set = &t->list[set_of(t, dir, key)];
-	for (uint32_t i = 0; i < FWD_FLOW_WAYS; i++)
-		if (is_flow(&set[i], dir, key))
-			return &set[i];
-	return NULL;
+	return (struct fwd_flow_entry *)(uintptr_t)fwd_flows_in_set(&t->list[set_of(t, dir, key)],
+								    dir, key);
 }
 
 /* Expiry is computed anew for every packet, from two clocks: less than a second is no change. */
@@ -207,6 +202,27 @@ bool fwd_flows_get(const struct fwd_flows *t, enum fwd_flow_dir dir, const struc
 		return still(&set[i], seq) && cached;
 	}
 	return false;
+}
+
+const struct fwd_flow_entry *fwd_flows_ahead(const struct fwd_flows *t, enum fwd_flow_dir dir,
+					     const struct ps_flow_key *key)
+{
+	const struct fwd_flow_entry *set = t->cap ? &t->list[set_of(t, dir, key)] : NULL;
+
+	if (!set)
+		return NULL;
+	__builtin_prefetch(&set->key);
+	__builtin_prefetch(&set->flow, 1);
+	return set;
+}
+
+const struct fwd_flow_entry *fwd_flows_in_set(const struct fwd_flow_entry *set,
+					      enum fwd_flow_dir dir, const struct ps_flow_key *key)
+{
+	for (uint32_t i = 0; i < FWD_FLOW_WAYS; i++)
+		if (is_flow(&set[i], dir, key))
+			return &set[i];
+	return NULL;
 }
 
 void fwd_flow_carried(struct fwd_flow_entry *e, const struct ps_flow_key *key, uint64_t packets,

@@ -78,6 +78,12 @@ bool fwd_flow_is_over(const struct fwd_flow_entry *e, uint64_t now);
  * written. */
 bool fwd_flows_get(const struct fwd_flows *t, enum fwd_flow_dir dir, const struct ps_flow_key *key,
 		   struct ps_flow *copy, struct fwd_flow_entry **e);
+/* The flow will be asked for: its set's first entry is fetched. NULL: there is no table. */
+const struct fwd_flow_entry *fwd_flows_ahead(const struct fwd_flows *t, enum fwd_flow_dir dir,
+					     const struct ps_flow_key *key);
+/* The flow's entry in that set, cached or not; NULL: not there. What it says is a hint. */
+const struct fwd_flow_entry *fwd_flows_in_set(const struct fwd_flow_entry *set,
+					      enum fwd_flow_dir dir, const struct ps_flow_key *key);
 /* So much was carried of the flow found under that key. An entry that has become another's
  * meanwhile is left alone, but for a replacement at this very moment, which may then count a few
  * packets too many. */

@@ -151,7 +151,8 @@ enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct
 			   uint64_t now);
 
 /* Many at once (at most FWD_BATCH): each as fwd_open, in order, the cipher's work for all of them
- * together. A counter that comes twice is taken once. */
+ * together. A counter that comes twice is taken once. What they touch had better been fetched
+ * (fwd_ahead). */
 #define FWD_BATCH 64
 struct fwd_rx {
 	uint8_t *msg;		  /* in: the datagram */

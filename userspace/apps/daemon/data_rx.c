@@ -5,6 +5,7 @@
  * joined with its flow's neighbours. */
 #include "apps/daemon/data.h"
 #include "codec/icmp_error.h"
+#include "fwd/fwd_ahead.h"
 
 static void refuse(struct daemon *d, uint32_t slot, const uint8_t *pkt, const struct ip_meta *m,
 		   enum icmp_error kind, uint64_t now)
@@ -121,6 +122,8 @@ static void rx_flush(struct daemon *d, uint64_t now)
 	size_t n = rx->n;
 
 	rx->n = 0;
+	for (size_t i = 0; i < n; i++)
+		fwd_ahead_open(&d->fwd, rx->job[i].msg, rx->job[i].len);
 	fwd_open_batch(&d->fwd, rx->job, n, now);
 	for (size_t i = 0; i < n; i++) {
 		struct fwd_rx *job = &rx->job[i];

@@ -182,6 +182,20 @@ static int open_kernel(struct daemon *d)
 	return 0;
 }
 
+/* Zero, and from the start of a page: entries that are made of cache lines then lie in them. */
+static void *table_new(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void table_free(void *p, size_t len)
+{
+	if (p)
+		munmap(p, len);
+}
+
 static int make_tables(struct daemon *d)
 {
 	struct fwd_mem *m = &d->fwd_mem;
@@ -196,15 +210,12 @@ static int make_tables(struct daemon *d)
 		m->replay = t->replay;
 		m->peer = t->peer;
 	} else {
-		m->session = calloc(n, sizeof(*m->session));
-		m->replay = calloc(n, sizeof(*m->replay));
-		m->peer = calloc(peers, sizeof(*m->peer));
+		m->session = table_new(n * sizeof(*m->session));
+		m->replay = table_new(n * sizeof(*m->replay));
+		m->peer = table_new(peers * sizeof(*m->peer));
 	}
 	m->session_free = calloc(n, sizeof(*m->session_free));
-	m->keys = mmap(NULL, n * sizeof(*m->keys), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (m->keys == MAP_FAILED)
-		m->keys = NULL;
+	m->keys = table_new(n * sizeof(*m->keys));
 	d->seen = calloc(n, sizeof(*d->seen));
 	d->pace = calloc(peers, sizeof(*d->pace));
 	d->memo = calloc(FLOW_MEMO_CAP, sizeof(*d->memo));
@@ -311,13 +322,12 @@ static void free_tables(struct daemon *d)
 	struct fwd_mem *m = &d->fwd_mem;
 
 	if (!d->bpf) {
-		free(m->session);
-		free(m->replay);
-		free(m->peer);
+		table_free(m->session, m->n_sessions * sizeof(*m->session));
+		table_free(m->replay, m->n_sessions * sizeof(*m->replay));
+		table_free(m->peer, m->n_peers * sizeof(*m->peer));
 	}
 	free(m->session_free);
-	if (m->keys)
-		munmap(m->keys, m->n_sessions * sizeof(*m->keys));
+	table_free(m->keys, m->n_sessions * sizeof(*m->keys));
 	free(d->seen);
 	free(d->pace);
 	free(d->memo);

@@ -12,6 +12,7 @@
 
 #include "apps/daemon/worker.h"
 #include "base/bytes.h"
+#include "fwd/fwd_ahead.h"
 #include "plan/ecn.h"
 #include "plan/ingress.h"
 
@@ -81,6 +82,7 @@ static void rx_flush(struct haul *h, uint64_t now)
 
 	h->n_jobs = 0;
 	fwd_open_batch(h->lane.fwd, h->job, n, now);
+	fwd_ahead_in(h->lane.fwd, &h->all->d->flows, h->job, n);
 	for (size_t i = 0; i < n; i++) {
 		struct fwd_rx *job = &h->job[i];
 
@@ -141,6 +143,12 @@ static void rx_datagram(struct haul *h, const struct udp_dgram *g, uint64_t now)
 		rx_flush(h, now);
 }
 
+/* In a channel it is not looked for: those come through a relay, which is slower. */
+static void rx_ahead(const struct haul *h, const struct udp_dgram *g)
+{
+	fwd_ahead_open(h->lane.fwd, g->data, g->len);
+}
+
 static void rx_readable(struct haul *h, int family)
 {
 	struct udp *udp = h->lane.udp;
@@ -155,8 +163,13 @@ static void rx_readable(struct haul *h, int family)
 		pthread_rwlock_rdlock(&h->all->lock);
 		lane_begin(&h->lane);
 		h->fast.known = false;
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < n && i < FWD_AHEAD; i++)
+			rx_ahead(h, &g[i]);
+		for (size_t i = 0; i < n; i++) {
+			if (i + FWD_AHEAD < n)
+				rx_ahead(h, &g[i + FWD_AHEAD]);
 			rx_datagram(h, &g[i], now);
+		}
 		rx_flush(h, now);
 		lane_settle(&h->lane);
 		haul_account(h, now);

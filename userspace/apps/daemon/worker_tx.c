@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 
 #include "apps/daemon/worker.h"
+#include "fwd/fwd_ahead.h"
 #include "fwd/off_split.h"
 
 #define SECTION_BYTES (256u << 10) /* read-side sections end after so much */
@@ -116,6 +117,16 @@ static void tx_packet(struct haul *h, struct tun_pkt *p, uint64_t now)
 		hand_packet(h, p, hash);
 }
 
+static void tx_ahead(const struct haul *h, const struct tun_pkt *p, size_t n)
+{
+	struct fwd_ahead_pkt a[FWD_AHEAD];
+
+	n = n < FWD_AHEAD ? n : FWD_AHEAD;
+	for (size_t i = 0; i < n; i++)
+		a[i] = (struct fwd_ahead_pkt){p[i].data, p[i].len};
+	fwd_ahead_out(h->lane.fwd, &h->all->d->flows, a, n);
+}
+
 static void section_begin(struct haul *h)
 {
 	pthread_rwlock_rdlock(&h->all->lock);
@@ -143,6 +154,8 @@ static void tx_readable(struct haul *h)
 		now = loop_now();
 		section_begin(h);
 		for (size_t i = 0; i < n; i++) {
+			if (i % FWD_AHEAD == 0)
+				tx_ahead(h, &p[i], n - i);
 			bytes += p[i].len;
 			tx_packet(h, &p[i], now);
 			if (bytes < SECTION_BYTES)
