@@ -161,6 +161,16 @@ static void test_state_file_permissions(void)
 	fx_stop();
 }
 
+/* A tenth of the time at most, never at once, never much later. */
+static void test_pause_by_what_a_text_takes(void)
+{
+	T_EQ(store_pause_ms(0), 20);
+	T_EQ(store_pause_ms(1500000), 20);
+	T_EQ(store_pause_ms(60000000), 600);
+	T_EQ(store_pause_ms(900000000), 2000);
+	T_EQ(store_pause_ms(UINT64_MAX), 2000);
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
@@ -171,6 +181,7 @@ int main(int argc, char **argv)
 	T_RUN(test_restart_with_another_file_revokes);
 	T_RUN(test_broken_state_files);
 	T_RUN(test_state_file_permissions);
+	T_RUN(test_pause_by_what_a_text_takes);
 	unlink(path);
 	rmdir(dir);
 	return t_done();

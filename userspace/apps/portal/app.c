@@ -20,7 +20,6 @@
 #include "io/entropy.h"
 
 #define TICK_MS	      250
-#define SAVE_MS	      20 /* joins come in bursts */
 #define SAVE_RETRY_MS 5000
 #define STOP_MS	      4000 /* longer than the server's grace for closing */
 
@@ -36,6 +35,7 @@ struct app {
 	uv_work_t write;
 	char *write_text;
 	int write_rc;
+	uint64_t text_ns; /* that the last text took */
 	bool writing, stopping;
 };
 
@@ -140,16 +140,19 @@ static void write_done(uv_work_t *w, int status)
 		a->portal.dirty = true;
 	}
 	if (a->portal.dirty && !a->stopping)
-		uv_timer_start(&a->save, on_save, a->write_rc ? SAVE_RETRY_MS : SAVE_MS, 0);
+		uv_timer_start(&a->save, on_save,
+			       a->write_rc ? SAVE_RETRY_MS : store_pause_ms(a->text_ns), 0);
 }
 
 static void on_save(uv_timer_t *t)
 {
 	struct app *a = t->data;
+	uint64_t began = uv_hrtime();
 
 	if (a->writing || !a->portal.dirty)
 		return;
 	a->write_text = store_text(&a->portal);
+	a->text_ns = uv_hrtime() - began;
 	if (!a->write_text)
 		return;
 	a->portal.dirty = false;
@@ -166,7 +169,7 @@ static void on_save(uv_timer_t *t)
 static void save_soon(struct app *a)
 {
 	if (a->portal.dirty && !a->writing && !uv_is_active((uv_handle_t *)&a->save))
-		uv_timer_start(&a->save, on_save, SAVE_MS, 0);
+		uv_timer_start(&a->save, on_save, store_pause_ms(a->text_ns), 0);
 }
 
 static void save_now(struct app *a)

@@ -15,6 +15,9 @@
 #include "io/file.h"
 
 #define STORE_VERSION 1
+#define PAUSE_MIN_MS  20
+#define PAUSE_MAX_MS  2000
+#define PAUSE_TIMES   10 /* what a text takes: it is a tenth of the time at most */
 
 int store_lock(const char *path)
 {
@@ -108,6 +111,15 @@ char *store_text(const struct portal *p)
 	json_decref(devices);
 	json_decref(flows);
 	return text;
+}
+
+uint64_t store_pause_ms(uint64_t text_ns)
+{
+	uint64_t ms = text_ns / 1000000 * PAUSE_TIMES;
+
+	if (ms < PAUSE_MIN_MS)
+		return PAUSE_MIN_MS;
+	return ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
 }
 
 void store_text_free(char *text)

@@ -19,6 +19,9 @@ int store_lock(const char *path);
 int store_load(const char *path, struct portal *p, struct store_error *err);
 /* The document; free with store_text_free(). NULL when out of memory. */
 char *store_text(const struct portal *p);
+/* How long to wait with the next one, by what the last took: joins come in bursts, and with many
+ * devices a text after each of them would leave time for little else. */
+uint64_t store_pause_ms(uint64_t text_ns);
 void store_text_free(char *text);
 /* Writes, syncs and renames into place. Safe in another thread. 0 or -errno. */
 int store_write(const char *path, const char *text);
