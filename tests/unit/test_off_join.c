@@ -54,6 +54,65 @@ static void test_bounded(void)
 	all_out_as_in();
 }
 
+/* Where the kernel takes more. */
+static void test_limit(void)
+{
+	rig_segs = 1000;
+	for (int kind = 0; kind < 4; kind++) {
+		struct off_flow f = rig_flow(kind & 1 ? 4 : 6, kind & 2 ? 6 : 17);
+
+		n_in = 0;
+		for (int i = 0; i < 300; i++)
+			rig_more(&f, 36);
+		rig_run(true, true);
+		T_EQ(n_super, 3); /* 128, 128, 44 */
+		T_EQ(biggest, OFF_SEGS_MAX);
+		all_out_as_in();
+	}
+	rig_segs = OFF_SEGS_SURE;
+}
+
+static void all_out_somewhere(void)
+{
+	for (size_t i = 0, k; i < n_in; i++) {
+		for (k = 0; k < n_out && !rig_same(&in[i], &out[k]); k++)
+			;
+		T(k < n_out);
+	}
+}
+
+/* As many flows in turn, each of 13 packets and a short one, no two with the same data. */
+static void side_by_side(unsigned flows, size_t size)
+{
+	struct off_flow f[OFF_JOIN_OPEN];
+
+	n_in = 0;
+	for (unsigned i = 0; i < flows; i++) {
+		f[i] = rig_flow(i & 1 ? 4 : 6, i & 2 ? 6 : 17);
+		f[i].src = (uint8_t)i;
+	}
+	for (unsigned k = 0; k < 14; k++)
+		for (unsigned i = 0; i < flows; i++) {
+			memset(payload, (int)n_in, size);
+			rig_more(&f[i], k < 13 ? size : 7);
+			if (k == 5) /* twice in a row */
+				rig_more(&f[i], size);
+		}
+	rig_run(true, true);
+	T_EQ(n_super, flows);
+	all_out_somewhere();
+}
+
+/* Short payloads are put side by side; when there is no room left for a flow's, they stay where
+ * they are. */
+static void test_side_by_side(void)
+{
+	for (size_t size = OFF_JOIN_SHORT - 1; size <= OFF_JOIN_SHORT + 1; size++)
+		for (unsigned flows = 1; flows <= OFF_JOIN_OPEN; flows++)
+			side_by_side(flows, size);
+	rig_fill();
+}
+
 /* Two flows and both directions of one, in turn. */
 static void test_in_turn(void)
 {
@@ -95,19 +154,25 @@ static void test_ends_with_short_or_push(void)
 	all_out_as_in();
 }
 
-/* One field of the second packet is another: never with the first. */
+/* One field of a packet is another: never with those before. There is a long way for the second
+ * one, and a short one for the third, with payloads that are put side by side and that are not. */
 static void not_joined_with(uint8_t family, uint8_t proto, void (*change)(struct off_flow *f))
 {
-	struct off_flow f = rig_flow(family, proto), odd;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct off_flow f = rig_flow(family, proto), odd;
+		size_t n = kind & 1 ? 100 : OFF_JOIN_SHORT + 100;
 
-	n_in = 0;
-	rig_more(&f, 100);
-	odd = f;
-	change(&odd);
-	rig_put(&odd, 100);
-	rig_run(true, true);
-	T_EQ(n_super, 2);
-	all_out_as_in();
+		n_in = 0;
+		rig_more(&f, n);
+		if (kind & 2)
+			rig_more(&f, n);
+		odd = f;
+		change(&odd);
+		rig_put(&odd, n);
+		rig_run(true, true);
+		T_EQ(n_super, 2);
+		all_out_as_in();
+	}
 }
 
 #define CHANGE(name, what)                            \
@@ -164,14 +229,17 @@ static void test_fields(void)
 	}
 }
 
-/* Bytes of the second packet (and of the first: it is no better), without a checksum set right. */
+/* Bytes of the second packet (and of the first: it is no better; and of the third), without a
+ * checksum set right. */
 static void not_joined_byte(struct off_flow f, size_t at, uint8_t xor, bool seal)
 {
-	for (size_t which = 0; which < 2; which++) {
+	for (size_t which = 0; which < 3; which++) {
 		struct off_flow g = f;
 
 		n_in = 0;
 		rig_more(&g, 100), rig_more(&g, 100);
+		if (which == 2)
+			rig_more(&g, 100);
 		in[which].b[at] ^= xor;
 		if (seal)
 			off_pkt_seal(in[which].b, in[which].len);
@@ -348,6 +416,8 @@ int main(int argc, char **argv)
 	rig_fill();
 	T_RUN(test_joined);
 	T_RUN(test_bounded);
+	T_RUN(test_limit);
+	T_RUN(test_side_by_side);
 	T_RUN(test_in_turn);
 	T_RUN(test_ends_with_short_or_push);
 	T_RUN(test_fields);

@@ -21,6 +21,17 @@ INLINE uint64_t sum_tail(uint64_t sum, uint8_t *out, const uint8_t *p, size_t le
 		}
 		sum += (w >> 32) + (uint32_t)w;
 	}
+	if (len >= 4) {
+		uint32_t w;
+
+		memcpy(&w, p, 4);
+		if (copy) {
+			memcpy(out, &w, 4);
+			out += 4;
+		}
+		sum += w;
+		p += 4, len -= 4;
+	}
 	for (uint16_t w; len >= 2; p += 2, len -= 2) {
 		memcpy(&w, p, 2);
 		if (copy) {

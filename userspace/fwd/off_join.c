@@ -113,6 +113,17 @@ static bool verifies(const uint8_t *pkt, uint16_t l4_off, size_t len)
 	return csum_fold(csum_add(sum, pkt + l4_off, len - l4_off)) == 0xffff;
 }
 
+/* Only packets that have company are worth summing up. */
+static bool head_verifies(struct off_slot *o)
+{
+	if (o->verified)
+		return true;
+	o->pseudo = pseudo_sum(o->head, o->l4_off, o->s.vec[0].len - o->l4_off);
+	o->verified = csum_fold(csum_add(o->pseudo, o->head + o->l4_off,
+					 o->s.vec[0].len - o->l4_off)) == 0xffff;
+	return o->verified;
+}
+
 /* ---- flows ---- */
 
 static uint32_t flow_hash(const struct look *l)
@@ -241,12 +252,14 @@ static void open_slot(struct off_join *j, const struct look *l, uint32_t hash)
 	o->l4_off = l->l4_off;
 	o->hdr_len = l->hdr_len;
 	o->size = l->payload;
+	o->staged = NULL;
 	o->verified = false;
 	o->seq = l->proto == PROTO_TCP ? be32_get(l->pkt + l->l4_off + 4) + l->payload : 0;
 	o->id = (uint16_t)(be16_get(l->pkt + 4) + 1);
 	j->hash[i] = hash;
 	j->age[i] = j->born++;
 	j->open |= 1u << i;
+	j->last = i;
 }
 
 /* ---- does a packet continue a slot? ---- */
@@ -276,25 +289,136 @@ static bool continues(struct off_slot *o, const struct look *l)
 	    o->s.len + l->payload > OFF_SUPER_MAX || !ip_continues(o, l) ||
 	    (l->proto == PROTO_TCP && !tcp_continues(o, l)))
 		return false;
-	/* only packets that have company are worth summing up */
-	o->verified = o->verified || verifies(o->head, o->l4_off, o->s.vec[0].len);
-	return o->verified && verifies(l->pkt, l->l4_off, l->len);
+	return head_verifies(o) && verifies(l->pkt, l->l4_off, l->len);
+}
+
+/* Room for all payloads the slot may still get, when they are short and there is so much. */
+static void stage(struct off_join *j, struct off_slot *o)
+{
+	uint32_t want = (j->segs - 1) * o->size;
+
+	if (o->size > OFF_JOIN_SHORT || want > sizeof(j->stage) - j->stage_used)
+		return;
+	o->staged = j->stage + j->stage_used;
+	j->stage_used += want;
+	o->s.vec[o->s.vecs++] = (struct off_vec){o->staged, 0};
+}
+
+/* Where the next payload is put. */
+static uint8_t *staged_end(const struct off_slot *o)
+{
+	return o->staged + o->s.vec[1].len;
+}
+
+/* Its payload has its place. */
+static void appended(struct off_join *j, uint32_t i, size_t payload, bool last)
+{
+	struct off_slot *o = &j->slot[i];
+
+	o->s.packets++;
+	o->s.bytes += (uint32_t)(o->hdr_len + payload);
+	o->s.len += (uint32_t)payload;
+	o->seq += (uint32_t)payload;
+	o->id++;
+	j->last = i;
+	if (last)
+		o->head[o->l4_off + 13] |= TCP_PSH;
+	if (last || payload < o->size || o->s.packets == j->segs)
+		end(j, i);
 }
 
 static void append(struct off_join *j, uint32_t i, const struct look *l)
 {
 	struct off_slot *o = &j->slot[i];
 
-	o->s.vec[o->s.vecs++] = (struct off_vec){l->pkt + l->hdr_len, l->payload};
-	o->s.packets++;
-	o->s.bytes += (uint32_t)l->len;
-	o->s.len += l->payload;
-	o->seq += l->payload;
-	o->id++;
-	if (l->last)
-		o->head[o->l4_off + 13] |= TCP_PSH;
-	if (l->last || l->payload < o->size || o->s.vecs == OFF_SEGS_MAX)
-		end(j, i);
+	if (o->s.vecs == 1)
+		stage(j, o);
+	if (o->staged) {
+		memcpy(staged_end(o), l->pkt + l->hdr_len, l->payload);
+		o->s.vec[1].len += l->payload;
+	} else {
+		o->s.vec[o->s.vecs++] = (struct off_vec){l->pkt + l->hdr_len, l->payload};
+	}
+	appended(j, i, l->payload, l->last);
+}
+
+/* ---- the short way: a packet just like those of the slot that the last one went to ---- */
+
+static uint64_t diff64(const uint8_t *a, const uint8_t *b)
+{
+	return le64_get(a) ^ le64_get(b);
+}
+
+static uint32_t diff32(const uint8_t *a, const uint8_t *b)
+{
+	return le32_get(a) ^ le32_get(b);
+}
+
+/* All that look and continues ask of the IP header and the ports, the slot's own being right: a
+ * packet as long as the first differs from it in the id and the checksum at most. */
+static bool ip_alike(const struct off_slot *o, const uint8_t *b)
+{
+	const uint8_t *a = o->head;
+
+	if (o->l4_off != 20)
+		return !(diff64(a, b) | diff64(a + 8, b + 8) | diff64(a + 16, b + 16) |
+			 diff64(a + 24, b + 24) | diff64(a + 32, b + 32) | diff32(a + 40, b + 40));
+	if (diff32(a, b) | diff32(a + 6, b + 6) | diff64(a + 12, b + 12) | diff32(a + 20, b + 20))
+		return false;
+	return ((b[6] & IP4_DF) || be16_get(b + 4) == o->id) && be16_get(b + 10) != 0xffff &&
+	       csum_fold(csum_add_words(0, b, 5)) == 0xffff;
+}
+
+static bool tcp_alike(const struct off_slot *o, const uint8_t *pkt)
+{
+	const uint8_t *a = o->head + o->l4_off, *b = pkt + o->l4_off;
+	size_t rest = (size_t)o->hdr_len - o->l4_off - 18;
+
+	return be32_get(b + 4) == o->seq && !diff32(a + 8, b + 8) && !diff32(a + 12, b + 12) &&
+	       be16_get(b + 16) != 0xffff && !memcmp(a + 18, b + 18, rest);
+}
+
+static bool udp_alike(const struct off_slot *o, const uint8_t *pkt)
+{
+	const uint8_t *a = o->head + o->l4_off, *b = pkt + o->l4_off;
+
+	return a[4] == b[4] && a[5] == b[5] && be16_get(b + 6);
+}
+
+/* The sum of a packet that is alike; its payload is copied to `to` on the way, if that is set. */
+static uint64_t sum_alike(const struct off_slot *o, const uint8_t *pkt, uint8_t *to)
+{
+	const uint8_t *l4 = pkt + o->l4_off, *payload = pkt + o->hdr_len;
+	size_t hdr = (size_t)o->hdr_len - o->l4_off;
+	uint64_t sum;
+
+	if (!to)
+		return csum_add(o->pseudo, l4, hdr + o->size);
+	sum = hdr == 8 ? csum_add_words(o->pseudo, l4, 2) : csum_add(o->pseudo, l4, hdr);
+	return csum_add_copy(sum, to, payload, o->size);
+}
+
+/* True: taken. Else it goes the long way. Most packets of a train are full ones of its only flow,
+ * and this is a third of what the long way costs. */
+static bool add_alike(struct off_join *j, uint8_t *pkt, size_t len)
+{
+	struct off_slot *o = &j->slot[j->last];
+	uint8_t *to = NULL;
+
+	if (!(j->open >> j->last & 1) || len != (size_t)o->hdr_len + o->size ||
+	    o->s.len + o->size > OFF_SUPER_MAX || !ip_alike(o, pkt) || o->s.vecs < 2 ||
+	    !(pkt[o->l4_off == 20 ? 9 : 6] == PROTO_TCP ? tcp_alike(o, pkt) : udp_alike(o, pkt)))
+		return false;
+	if (o->staged)
+		to = staged_end(o);
+	if (csum_fold(sum_alike(o, pkt, to)) != 0xffff)
+		return false;
+	if (to)
+		o->s.vec[1].len += o->size;
+	else
+		o->s.vec[o->s.vecs++] = (struct off_vec){pkt + o->hdr_len, o->size};
+	appended(j, j->last, o->size, false);
+	return true;
 }
 
 /* ---- the outside ---- */
@@ -303,8 +427,15 @@ void off_join_init(struct off_join *j, bool tcp, bool udp)
 {
 	j->tcp = tcp;
 	j->udp = udp;
-	j->open = j->busy = j->born = 0;
+	j->segs = OFF_SEGS_SURE;
+	j->open = j->busy = j->born = j->last = 0;
 	j->queue_len = j->queue_at = 0;
+	j->stage_used = 0;
+}
+
+void off_join_limit(struct off_join *j, uint32_t segs)
+{
+	j->segs = segs < OFF_SEGS_MAX ? segs : OFF_SEGS_MAX;
 }
 
 /* Its flow is unknown: it may belong to any between its addresses. */
@@ -343,6 +474,10 @@ bool off_join_add(struct off_join *j, uint8_t *pkt, size_t len)
 		return false;
 	j->queue_len = j->queue_at = 0;
 	j->busy = j->open;
+	if (add_alike(j, pkt, len))
+		return true;
+	if (!j->open)
+		j->stage_used = 0;
 	l = look(j, pkt, len);
 	if (l.proto)
 		add_known(j, &l);

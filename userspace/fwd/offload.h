@@ -13,8 +13,10 @@
 #include <stdint.h>
 
 #define OFF_SUPER_MAX 65535 /* bytes of a super-packet: what an IPv4 header can say */
-/* Packets a joined one is made of. Kernels before 6.9 refuse more than 64 for UDP. */
-#define OFF_SEGS_MAX 64
+/* Packets a joined one is made of. Kernels before 6.9 may refuse more than OFF_SEGS_SURE for UDP.
+ */
+#define OFF_SEGS_MAX  128
+#define OFF_SEGS_SURE 64
 
 enum off_kind {
 	OFF_NONE, /* one packet as it is on the wire, maybe without its checksum */
@@ -37,7 +39,7 @@ struct off_vec {
 };
 
 /* What off_join hands out. gso.kind OFF_NONE: one packet, untouched, in vec[0]. Else its header
- * and first payload in vec[0], more payload behind it. */
+ * and first payload in vec[0], more payload in those behind it: of a packet, or of several. */
 struct off_super {
 	struct off_gso gso;
 	uint32_t packets; /* inner packets it is made of */
