@@ -82,4 +82,41 @@ static __always_inline int ps_replay_commit(struct ps_replay *r, __u64 counter)
 	}
 	return 1;
 }
+
+/* The same for several counters of one block, a bit each, the lowest for block * PS_REPLAY_BITS:
+ * those that are accepted. */
+static __always_inline __u32 ps_replay_commit_block(struct ps_replay *r, __u64 block, __u32 bits)
+{
+	__u64 *word = &r->word[block & (PS_REPLAY_WORDS - 1)];
+	__u64 lap = block / PS_REPLAY_WORDS, first = block * PS_REPLAY_BITS;
+	__u64 top = PS_READ_ONCE(r->top), next;
+	__u32 fresh = 0;
+	int won = 0;
+
+	if (first >= PS_REPLAY_LIMIT)
+		return 0;
+	if (first + PS_REPLAY_WINDOW < top) { /* some of them are too old */
+		__u64 old = top - PS_REPLAY_WINDOW - first;
+
+		bits = old < PS_REPLAY_BITS ? bits >> old << old : 0;
+	}
+	for (int i = 0; i < PS_REPLAY_BITS + 1 && !won; i++) {
+		__u64 old = PS_READ_ONCE(*word);
+		__u32 seen = old >> 32 == lap ? (__u32)old : 0;
+
+		fresh = bits & ~seen;
+		if (old >> 32 > lap || !fresh)
+			return 0;
+		won = __sync_val_compare_and_swap(word, old, lap << 32 | seen | fresh) == old;
+	}
+	if (!won)
+		return 0;
+	next = first + PS_REPLAY_BITS - (__u64)__builtin_clz(fresh);
+	for (int i = 0; i < 64; i++) {
+		top = PS_READ_ONCE(r->top);
+		if (top >= next || __sync_val_compare_and_swap(&r->top, top, next) == top)
+			break;
+	}
+	return fresh;
+}
 #endif

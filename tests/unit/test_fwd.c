@@ -148,6 +148,95 @@ static void test_round_trip(void)
 	T_EQ(fwd_session(&b.t, ib)->rx_user_bytes, fwd_session(&a.t, ia)->tx_user_bytes);
 }
 
+/* One more session, between peers 2; same keys both ways. */
+static void second_session(void)
+{
+	struct fwd_keys k;
+	struct fwd_session_new n = {.peer = 2,
+				    .rx_until_ns = NOW + 180 * NS_PER_SEC,
+				    .tx_until_ns = NOW + 170 * NS_PER_SEC,
+				    .keys = &k};
+	uint32_t ia = fwd_index_alloc(&a.t), ib = fwd_index_alloc(&b.t);
+
+	memset(&k, 0x33, sizeof(k));
+	T_EQ(fwd_peer_use(&a.t, 2), 0);
+	T_EQ(fwd_peer_use(&b.t, 2), 0);
+	n.local_idx = ia, n.remote_idx = ib;
+	fwd_session_install(&a.t, &n, NOW);
+	n.local_idx = ib, n.remote_idx = ia;
+	fwd_session_install(&b.t, &n, NOW);
+	fwd_peer_set_tx(&a.t, 2, ia);
+	fwd_peer_set_tx(&b.t, 2, ib);
+}
+
+enum { SEALED = 3000, SEALED_LEN = 40 };
+static uint8_t sealed[SEALED][SEALED_LEN];
+static bool opened[SEALED]; /* delivered once */
+
+static void seal_all(void)
+{
+	uint8_t pkt[SEALED_LEN - FWD_DATA_OVERHEAD];
+	size_t len;
+
+	memset(opened, 0, sizeof(opened));
+	for (uint32_t i = 0; i < SEALED; i++) {
+		memset(pkt, (int)i, sizeof(pkt));
+		T_EQ(fwd_seal(&a.t, 1 + i / 7 % 2, pkt, sizeof(pkt), sealed[i], &len, NOW),
+		     PS_R_UTX_SENT);
+	}
+}
+
+/* As it would be one by one; but of two in a batch the tags of both are looked at. */
+static void as_it_should(const struct fwd_rx *rx, uint32_t i, bool forged)
+{
+	if (forged)
+		T(rx->reason == PS_R_URX_BAD_TAG || (opened[i] && rx->reason == PS_R_URX_REPLAY));
+	else if (opened[i])
+		T_EQ(rx->reason, PS_R_URX_REPLAY);
+	else if (T_EQ(rx->reason, PS_R_URX_DELIVERED))
+		T(rx->o.inner[0] == (uint8_t)i && rx->o.peer == 1 + i / 7 % 2);
+	opened[i] |= !forged;
+}
+
+/* Batches of two sessions' datagrams, in order and not, some twice in a batch or again later, some
+ * forged. */
+static void test_batches(void)
+{
+	uint8_t work[FWD_BATCH][SEALED_LEN];
+	uint64_t rnd = t_seed(), delivered = 0, counted = 0;
+	struct fwd_rx rx[FWD_BATCH];
+	uint32_t ia, ib, which[FWD_BATCH];
+	bool forged[FWD_BATCH];
+
+	pair(&ia, &ib);
+	second_session();
+	seal_all();
+	for (uint32_t at = 0; at + FWD_BATCH < SEALED;) {
+		size_t n = 1 + t_rand(&rnd) % FWD_BATCH;
+
+		for (size_t i = 0; i < n; i++) {
+			which[i] = at;
+			if (t_rand(&rnd) % 8)
+				at++;
+			else
+				which[i] -= (uint32_t)(t_rand(&rnd) % (at < 90 ? at + 1 : 90));
+			forged[i] = !(t_rand(&rnd) % 16);
+			memcpy(work[i], sealed[which[i]], SEALED_LEN);
+			work[i][SEALED_LEN - 1] ^= forged[i];
+			rx[i] = (struct fwd_rx){.msg = work[i], .len = SEALED_LEN};
+		}
+		fwd_open_batch(&b.t, rx, n, NOW);
+		for (size_t i = 0; i < n; i++) {
+			as_it_should(&rx[i], which[i], forged[i]);
+			delivered += rx[i].reason == PS_R_URX_DELIVERED;
+		}
+	}
+	for (uint32_t i = 0; i < N_SESSIONS; i++)
+		counted += b.session[i].rx_user_packets;
+	T(delivered > SEALED / 2);
+	T_EQ(counted, delivered);
+}
+
 /* A refused packet leaves the whole table as it was. */
 static void refused(uint8_t *msg, size_t len, enum ps_reason_id want, uint64_t now)
 {
@@ -454,6 +543,7 @@ int main(int argc, char **argv)
 	T_RUN(test_index_lifecycle);
 	T_RUN(test_slots_rest);
 	T_RUN(test_round_trip);
+	T_RUN(test_batches);
 	T_RUN(test_refusals);
 	T_RUN(test_send_conditions);
 	T_RUN(test_peer_slots);

@@ -113,7 +113,39 @@ static void test_naive(void)
 	}
 }
 
-/* Threads walk the same counters in different orders within the window: each is won once. */
+/* A block's counters at once: as one after the other, window and all. */
+static void test_block(void)
+{
+	uint64_t rnd = t_seed(), head = 0, partly = 0;
+	struct ps_replay one;
+
+	memset(&r, 0, sizeof(r));
+	for (int i = 0; i < 200000; i++) {
+		uint64_t block = head / PS_REPLAY_BITS, back = t_rand(&rnd) % 4 ? 3 : 132;
+		uint32_t bits = (uint32_t)t_rand(&rnd) & (uint32_t)t_rand(&rnd), want = 0;
+
+		back = t_rand(&rnd) % back;
+		block -= back < block ? back : block;
+		one = r;
+		for (uint32_t b = 0; b < PS_REPLAY_BITS; b++)
+			if (bits >> b & 1 && ps_replay_commit(&one, block * PS_REPLAY_BITS + b))
+				want |= 1u << b;
+		partly += want && want != bits;
+		if (!T_EQ(ps_replay_commit_block(&r, block, bits), want) ||
+		    !T_MEM(&r, &one, sizeof(r))) {
+			t_note("step %d, block %llu", i, (unsigned long long)block);
+			return;
+		}
+		head += t_rand(&rnd) % 16 ? t_rand(&rnd) % 48 : t_rand(&rnd) % 9000;
+	}
+	T(partly > 1000);
+	T_EQ(ps_replay_commit_block(&r, PS_REPLAY_LIMIT / PS_REPLAY_BITS - 1, 1u << 31), 1u << 31);
+	T_EQ(ps_replay_commit_block(&r, PS_REPLAY_LIMIT / PS_REPLAY_BITS, 1), 0);
+	T_EQ(ps_replay_commit_block(&r, UINT64_MAX / PS_REPLAY_BITS, 1), 0);
+}
+
+/* Threads walk the same counters in different orders within the window: each is won once. The first
+ * takes a block's at once. */
 #define RACERS	4
 #define RACE_TO 60000
 static uint8_t wins[RACE_TO];
@@ -127,6 +159,14 @@ static void *racer(void *arg)
 	for (uint64_t base = 0; base < RACE_TO; base += 32) {
 		uint64_t from = t_rand(&rnd) % 32;
 
+		if (arg == (void *)1) {
+			uint32_t got = ps_replay_commit_block(&r, base / 32, (uint32_t)rnd) |
+				       ps_replay_commit_block(&r, base / 32, ~(uint32_t)rnd);
+
+			for (uint64_t i = 0; i < 32; i++)
+				__sync_fetch_and_add(&wins[base + i], got >> i & 1);
+			continue;
+		}
 		for (uint64_t i = 0; i < 32; i++) {
 			uint64_t c = base + (from + i) % 32;
 
@@ -196,6 +236,7 @@ int main(int argc, char **argv)
 	t_init(argc, argv);
 	T_RUN(test_edges);
 	T_RUN(test_naive);
+	T_RUN(test_block);
 	T_RUN(test_race);
 	T_RUN(test_grab);
 	return t_done();

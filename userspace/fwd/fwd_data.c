@@ -55,36 +55,99 @@ static void run_add(struct opened_run *r, uint64_t now)
 	r->packets = r->bytes = 0;
 }
 
-/* Its tag was right. */
-static enum ps_reason_id open_commit(struct fwd_table *t, struct fwd_rx *rx, uint32_t slot,
-				     struct opened_run *run, uint64_t now)
+/* It is new, and this is what is known of it. */
+static void open_known(const struct fwd_table *t, struct fwd_rx *rx, uint32_t slot)
 {
-	struct ps_session *s = &t->mem.session[slot];
-	size_t inner_len = rx->len - FWD_DATA_OVERHEAD;
+	const struct ps_session *s = &t->mem.session[slot];
 
-	if (!ps_replay_commit(&t->mem.replay[slot], le64_get(rx->msg + 8)))
-		return PS_R_URX_REPLAY;
 	rx->o = (struct fwd_opened){
 		.slot = slot,
 		.idx = le32_get(rx->msg + 4),
 		.peer = s->peer,
 		.inner = rx->msg + FWD_DATA_HEADER,
-		.inner_len = inner_len,
+		.inner_len = rx->len - FWD_DATA_OVERHEAD,
 		.confirms = !(PS_READ_ONCE(s->flags) & PS_SESS_CONFIRMED),
 	};
+}
+
+static void run_take(struct opened_run *run, struct ps_session *s, size_t bytes, uint64_t now)
+{
 	if (run->s != s)
 		run_add(run, now);
 	run->s = s;
 	run->packets++;
-	run->bytes += inner_len;
-	return PS_R_URX_DELIVERED;
+	run->bytes += bytes;
+}
+
+/* Datagrams whose tags were right, of one session and one block of counters, each counter once:
+ * they are committed together. */
+struct opened_block {
+	uint64_t block;
+	uint32_t slot, bits;
+	uint32_t n;
+	uint8_t at[PS_REPLAY_BITS]; /* which of the batch */
+};
+
+_Static_assert(FWD_BATCH <= 256, "fits opened_block.at");
+
+static void block_commit(struct fwd_table *t, struct fwd_rx *rx, struct opened_block *b,
+			 struct opened_run *run, uint64_t now)
+{
+	uint32_t fresh = 0;
+
+	if (b->n)
+		fresh = ps_replay_commit_block(&t->mem.replay[b->slot], b->block, b->bits);
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct fwd_rx *one = &rx[b->at[i]];
+
+		if (fresh >> (le64_get(one->msg + 8) % PS_REPLAY_BITS) & 1) {
+			open_known(t, one, b->slot);
+			run_take(run, &t->mem.session[b->slot], one->o.inner_len, now);
+		} else {
+			one->reason = PS_R_URX_REPLAY;
+		}
+	}
+	b->n = b->bits = 0;
+}
+
+/* The i-th was opened. */
+static void block_take(struct fwd_table *t, struct fwd_rx *rx, size_t i, uint32_t slot,
+		       struct opened_block *b, struct opened_run *run, uint64_t now)
+{
+	uint64_t counter = le64_get(rx[i].msg + 8);
+	uint32_t bit = 1u << (counter % PS_REPLAY_BITS);
+
+	if (slot != b->slot || counter / PS_REPLAY_BITS != b->block || b->bits & bit)
+		block_commit(t, rx, b, run, now);
+	b->slot = slot;
+	b->block = counter / PS_REPLAY_BITS;
+	b->bits |= bit;
+	b->at[b->n++] = (uint8_t)i;
+}
+
+/* Those that were tried, in their order. */
+static void open_commit(struct fwd_table *t, struct fwd_rx *rx, size_t n, const uint32_t *slot,
+			const struct aead_job *job, uint64_t now)
+{
+	struct opened_block block = {0};
+	struct opened_run run = {0};
+
+	for (size_t i = 0; i < n; i++) {
+		if (rx[i].reason != PS_R_URX_DELIVERED)
+			continue;
+		if (job++->ok)
+			block_take(t, rx, i, slot[i], &block, &run, now);
+		else
+			rx[i].reason = PS_R_URX_BAD_TAG;
+	}
+	block_commit(t, rx, &block, &run, now);
+	run_add(&run, now);
 }
 
 void fwd_open_batch(struct fwd_table *t, struct fwd_rx *rx, size_t n, uint64_t now)
 {
 	struct aead_job job[FWD_BATCH];
 	uint32_t slot[FWD_BATCH];
-	struct opened_run run = {0};
 	size_t n_jobs = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -101,14 +164,7 @@ void fwd_open_batch(struct fwd_table *t, struct fwd_rx *rx, size_t n, uint64_t n
 			};
 	}
 	aead_open_batch(job, n_jobs);
-	n_jobs = 0;
-	for (size_t i = 0; i < n; i++) {
-		if (rx[i].reason != PS_R_URX_DELIVERED)
-			continue;
-		rx[i].reason = job[n_jobs++].ok ? open_commit(t, &rx[i], slot[i], &run, now)
-						: PS_R_URX_BAD_TAG;
-	}
-	run_add(&run, now);
+	open_commit(t, rx, n, slot, job, now);
 }
 
 enum ps_reason_id fwd_open(struct fwd_table *t, uint8_t *msg, size_t len, struct fwd_opened *out,
@@ -140,8 +196,6 @@ static enum ps_reason_id seal_take(struct ps_session *s, uint32_t slot, struct f
 	le32_put(tx->out, MSG_DATA);
 	le32_put(tx->out + 4, s->remote_idx);
 	le64_put(tx->out + 8, tx->counter);
-	add(&s->tx_user_packets, 1);
-	add(&s->tx_user_bytes, tx->inner_len);
 	if (tx->inner_len)
 		PS_WRITE_ONCE(s->last_tx_ns, now);
 	return PS_R_UTX_SENT;
@@ -176,9 +230,26 @@ enum ps_reason_id fwd_seal_begin_on(struct fwd_table *t, uint32_t peer, uint32_t
 	return seal_take(s, tx_slot, tx, now);
 }
 
+/* Each session's that follow each other at once. */
+static void seal_count(struct fwd_table *t, const struct fwd_tx *tx, size_t n)
+{
+	for (size_t i = 0; i < n;) {
+		struct ps_session *s = &t->mem.session[tx[i].slot];
+		size_t from = i;
+		uint64_t bytes = 0;
+
+		for (; i < n && tx[i].slot == tx[from].slot; i++)
+			bytes += tx[i].inner_len;
+		add(&s->tx_user_packets, i - from);
+		add(&s->tx_user_bytes, bytes);
+	}
+}
+
 void fwd_seal_batch(struct fwd_table *t, const struct fwd_tx *tx, size_t n)
 {
 	struct aead_job job[FWD_BATCH];
+
+	seal_count(t, tx, n);
 
 	for (size_t i = 0; i < n; i++)
 		job[i] = (struct aead_job){

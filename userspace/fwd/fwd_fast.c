@@ -51,19 +51,47 @@ static enum ps_reason_id in_first(const struct fwd_table *t, const struct fwd_fl
 	return ps_rx_nat(&out->nat, o->inner, &out->in.ip);
 }
 
+/* Is a packet that ps_inner_parse has taken for one of a flow one of this? Asked of the packet: a
+ * key that was just put together from it would be waited for. */
+static inline bool same_flow(const uint8_t *p, const struct ps_flow_key *k)
+{
+	const uint8_t *l4 = p + (k->family == 4 ? PS_IP4_HLEN : PS_IP6_HLEN);
+
+	if (p[0] >> 4 != k->family)
+		return false;
+	if (k->family == 4 &&
+	    (p[PS_IP4_PROTO] != k->proto || !ps_words_equal(p + PS_IP4_SADDR, k->saddr, 4) ||
+	     !ps_words_equal(p + PS_IP4_DADDR, k->daddr, 4)))
+		return false;
+	if (k->family == 6 &&
+	    (p[PS_IP6_NEXT] != k->proto || !ps_words_equal(p + PS_IP6_SADDR, k->saddr, 16) ||
+	     !ps_words_equal(p + PS_IP6_DADDR, k->daddr, 16)))
+		return false;
+	if (k->proto == PS_IPPROTO_TCP || k->proto == PS_IPPROTO_UDP)
+		return ps_be16_at(l4) == k->sport && ps_be16_at(l4 + 2) == k->dport;
+	return ps_be16_at(l4 + PS_ICMP_ID) == k->sport;
+}
+
+/* What differs between packets of one flow. */
+static inline void ip_again(struct ps_ip *was, const struct ps_ip *ip)
+{
+	was->tos = ip->tos;
+	was->len = ip->len;
+}
+
 /* One more packet of the flow that *out is of? Then only what differs from packet to packet is
  * asked. */
 static bool in_again(const struct fwd_opened *o, struct fwd_fast *out, enum ps_reason_id *id)
 {
-	const struct ps_flow_key was = out->in.key;
+	struct ps_inner in;
 
-	if (!out->known || o->confirms || in_peer(PS_PEER_USED, o) != PS_GO_ON ||
-	    ps_rx_inner(o->inner, o->inner + o->inner_len, &out->in) != PS_GO_ON)
+	if (!out->known || o->confirms || o->peer != out->peer ||
+	    in_peer(PS_PEER_USED, o) != PS_GO_ON ||
+	    ps_rx_inner(o->inner, o->inner + o->inner_len, &in) != PS_GO_ON ||
+	    !same_flow(o->inner, &out->in.key))
 		return false;
-	out->in.key.peer = o->peer;
-	if (memcmp(&was, &out->in.key, sizeof(was)) != 0)
-		return false;
-	*id = ps_rx_nat(&out->nat, o->inner, &out->in.ip);
+	ip_again(&out->in.ip, &in.ip);
+	*id = ps_rx_nat(&out->nat, o->inner, &in.ip);
 	return true;
 }
 
@@ -128,13 +156,14 @@ static enum ps_reason_id out_first(const struct fwd_table *t, const struct fwd_f
 static bool out_again(const uint8_t *pkt, size_t len, bool is_super, struct fwd_fast *out,
 		      enum ps_reason_id *id)
 {
-	const struct ps_flow_key was = out->in.key;
+	struct ps_inner in;
 
-	if (!out->known || ps_tx_inner(pkt, pkt + len, &out->in) != PS_GO_ON ||
-	    memcmp(&was, &out->in.key, sizeof(was)) != 0 || out->in.ip.len != len ||
+	if (!out->known || ps_tx_inner(pkt, pkt + len, &in) != PS_GO_ON ||
+	    !same_flow(pkt, &out->in.key) || in.ip.len != len ||
 	    (!is_super && ps_tx_size(&out->path, (uint32_t)len) != PS_GO_ON))
 		return false;
-	*id = ps_tx_nat(&out->nat, pkt, &out->in.ip);
+	ip_again(&out->in.ip, &in.ip);
+	*id = ps_tx_nat(&out->nat, pkt, &in.ip);
 	return true;
 }
 

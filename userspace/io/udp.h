@@ -55,6 +55,7 @@ struct udp_dgram {
 	uint32_t ifindex; /* where it came in */
 	uint8_t ecn;	  /* 0..3, the two ECN bits of the outer header */
 	bool truncated;	  /* it was longer than UDP_BUF_LEN: drop it */
+	bool follows;	  /* came with the one before it in the array: same addresses */
 };
 
 /* Each side's figures lie apart from the other's: each is another thread's. */

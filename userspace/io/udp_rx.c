@@ -161,6 +161,7 @@ static size_t message_cut(struct udp *u, struct udp_sock *s, struct udp_dgram *o
 		size_t left = of->len - s->rx_off;
 
 		*d = *of;
+		d->follows = n > 1;
 		d->data += s->rx_off;
 		d->len = left < s->rx_seg ? left : s->rx_seg;
 		if (d->len > UDP_BUF_LEN) {

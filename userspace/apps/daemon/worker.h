@@ -87,6 +87,7 @@ struct haul {
 	struct fwd_rx job[FWD_BATCH];
 	uint8_t ecn[FWD_BATCH];
 	size_t n_jobs;
+	bool inside;		    /* the last datagram came to an address inside the tunnel */
 	struct fwd_fast fast;	    /* of the last packet */
 	struct fwd_flow_entry *run; /* flow of the last packets, not yet accounted for */
 	struct ps_flow_key run_key;
@@ -143,9 +144,13 @@ void *worker_tx_main(void *haul);
 /* Are packets of this hash still with the control thread? */
 static inline bool haul_held(const struct haul *h, uint32_t hash)
 {
-	uint64_t popped = spsc_popped(&h->ring);
+	return h->held[hash & (WORKER_HELD - 1)] > spsc_popped(&h->ring);
+}
 
-	return h->held[hash & (WORKER_HELD - 1)] > popped && h->next != popped;
+/* Is anything? Mostly not, and then no flow needs to be hashed. */
+static inline bool haul_holds(const struct haul *h)
+{
+	return h->next != spsc_popped(&h->ring);
 }
 
 /* It goes to the control thread, and what follows of its hash with it. */

@@ -48,18 +48,21 @@ static void hand_opened(struct haul *h, const struct fwd_rx *job, uint8_t ecn, u
 
 /* ---- opened packets ---- */
 
+static bool flow_held(const struct haul *h, const struct fwd_fast *f)
+{
+	return haul_holds(h) && haul_held(h, haul_hash(&f->in.key));
+}
+
 static void rx_opened(struct haul *h, struct fwd_rx *job, uint8_t ecn, uint64_t now)
 {
 	struct fwd_table *fwd = h->lane.fwd;
 	uint8_t *pkt = job->o.inner, merged;
 	struct fwd_fast *f = &h->fast;
 	enum ps_reason_id id;
-	uint32_t hash;
 
 	id = fwd_fast_in(fwd, &h->all->d->flows, &job->o, f, now);
-	hash = haul_hash(&f->in.key);
-	if (id != PS_GO_ON || f->again || haul_held(h, hash)) {
-		hand_opened(h, job, ecn, hash);
+	if (id != PS_GO_ON || f->again || flow_held(h, f)) {
+		hand_opened(h, job, ecn, haul_hash(&f->in.key));
 		return;
 	}
 	merged = ps_ecn_decap(f->in.ip.tos & PS_ECN_MASK, ecn);
@@ -96,13 +99,15 @@ static void rx_flush(struct haul *h, uint64_t now)
 /* ---- datagrams ---- */
 
 /* Where the data message in the datagram begins; -1: it is none, or in no channel of ours. */
-static int data_at(const struct haul *h, const struct udp_dgram *g, size_t *len)
+static int data_at(struct haul *h, const struct udp_dgram *g, size_t *len)
 {
 	struct ps_channel_key k;
 	struct turn_chan_hdr c;
 
 	*len = g->len;
-	if (g->truncated || g->len < WG_DATA_OVERHEAD || tunnel_in_peer_range(&g->local.ip))
+	if (!g->follows)
+		h->inside = tunnel_in_peer_range(&g->local.ip);
+	if (g->truncated || g->len < WG_DATA_OVERHEAD || h->inside)
 		return -1;
 	if (!turn_is_channel(ps_host16_at(g->data)))
 		return le32_get(g->data) == WG_MSG_DATA ? 0 : -1;
@@ -132,7 +137,7 @@ static void rx_datagram(struct haul *h, const struct udp_dgram *g, uint64_t now)
 	receiver = le32_get(g->data + at + 4);
 	slot = fwd_slot(fwd, receiver);
 	/* A keepalive is news for the timers. */
-	if (len == WG_DATA_OVERHEAD || haul_held(h, slot) ||
+	if (len == WG_DATA_OVERHEAD || (haul_holds(h) && haul_held(h, slot)) ||
 	    ps_rx_session(&fwd->mem.session[slot], receiver, now) != PS_GO_ON) {
 		hand_datagram(h, g, slot);
 		return;

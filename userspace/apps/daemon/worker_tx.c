@@ -98,14 +98,12 @@ static void tx_packet(struct haul *h, struct tun_pkt *p, uint64_t now)
 	struct fwd_fast *f = &h->fast;
 	enum ps_reason_id id;
 	struct off_split s;
-	uint32_t hash;
 
 	id = fwd_fast_out(h->lane.fwd, &h->all->d->flows, p->data, p->len, super, f, now);
-	hash = haul_hash(&f->in.key);
 	/* Until the first counter is taken nothing is changed: what is handed over is as it came.
 	 */
-	if (id != PS_GO_ON || f->again || haul_held(h, hash))
-		hand_packet(h, p, hash);
+	if (id != PS_GO_ON || f->again || (haul_holds(h) && haul_held(h, haul_hash(&f->in.key))))
+		done = false;
 	else if (!super && !p->gso.csum)
 		done = tx_one(h, p, f, now);
 	else if (off_split_begin(&s, p->data, p->len, &p->gso) || off_split_max(&s) > f->path.mtu ||
@@ -114,7 +112,7 @@ static void tx_packet(struct haul *h, struct tun_pkt *p, uint64_t now)
 	else
 		done = tx_super(h, &s, f, now);
 	if (!done)
-		hand_packet(h, p, hash);
+		hand_packet(h, p, haul_hash(&f->in.key));
 }
 
 static void tx_ahead(const struct haul *h, const struct tun_pkt *p, size_t n)
