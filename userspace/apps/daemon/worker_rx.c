@@ -148,9 +148,12 @@ static void rx_datagram(struct haul *h, const struct udp_dgram *g, uint64_t now)
 		rx_flush(h, now);
 }
 
-/* In a channel it is not looked for: those come through a relay, which is slower. */
+/* In a channel it is not looked for: those come through a relay, which is slower. What follows in a
+ * train is of the same session. */
 static void rx_ahead(const struct haul *h, const struct udp_dgram *g)
 {
+	if (g->follows)
+		return;
 	fwd_ahead_open(h->lane.fwd, g->data, g->len);
 }
 
