@@ -8,6 +8,7 @@
 #include "steer.bpf.h"
 #include "in.bpf.h"
 #include "tx.bpf.h"
+#include "xsk.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -41,6 +42,19 @@ int ps_wan_cpu(struct xdp_md *ctx)
 	if (ps_verdict_of(id) == PS_V_PASS)
 		steer_finish_sum(ctx);
 	return xdp_account(id, len);
+}
+
+/* In place of ps_wan_rx where receive queues have AF_XDP sockets: what is left to user space goes
+ * there by the queue's. */
+SEC("xdp")
+int ps_wan_xsk(struct xdp_md *ctx)
+{
+	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
+	enum ps_verdict v = reason_count(rx_packet(ctx), len);
+
+	if (v == PS_V_PASS)
+		return xsk_pass(ctx);
+	return v == PS_V_DROP ? XDP_DROP : XDP_PASS;
 }
 
 /* TC ingress on the WAN interface: hands what ps_wan_rx decrypted to the tunnel device. */

@@ -59,6 +59,7 @@
 	R(XDP_ADJUST_FAILED, "xdp_adjust_failed", PASS, "driver refused to move the packet start") \
 	R(XDP_STEERED, "xdp_steered", DONE, "handed to its path's processor, which decides")       \
 	R(XDP_NO_CPU, "xdp_no_cpu", PASS, "its path's processor cannot be handed anything")        \
+	R(XDP_XSK, "xdp_xsk", DONE, "handed to user space by its receive queue's AF_XDP socket")   \
 	R(IN_DELIVERED, "in_delivered", DONE, "redirected to the tunnel device")                   \
 	R(IN_NOT_OURS, "in_not_ours", PASS, "no metadata of ps_wan_rx")                            \
 	R(IN_NO_ROOM, "in_no_room", DROP, "decrypted, but no memory to hand it on")                \

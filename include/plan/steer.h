@@ -2,7 +2,8 @@
  *
  * Which processor serves a frame, decided from values alone: a hash of the path it came by (its
  * source address and port, or a relay's and the channel), so that one path is one processor. And
- * whether a frame's UDP checksum is one that a sender left to its device. bpf/steer.bpf.h asks. */
+ * whether a frame's UDP checksum is one that a sender left to its device: bpf/steer.bpf.h asks. And
+ * which frames of user space's go there by AF_XDP: bpf/xsk.bpf.h. */
 #ifndef PENSTOCK_PLAN_STEER_H
 #define PENSTOCK_PLAN_STEER_H
 #include "plan/ingress.h"
@@ -37,6 +38,31 @@ static __always_inline __u32 ps_steer_slot(const __u8 *p, const __u8 *end, const
 	w0 = ps_steer_mix(ps_steer_mix(ps_steer_mix(w0) ^ w1) ^ w2);
 	return (__u32)(w0 >> 16) & (PS_STEER_SLOTS - 1);
 }
+
+/* ---- AF_XDP: sockets by receive queue ---- */
+
+#define PS_XSK_WANS   4	 /* interfaces */
+#define PS_XSK_QUEUES 64 /* receive queues of each that may have a socket */
+
+/* The socket's place in ps_xsk; PS_NO_SLOT: it has none. */
+static __always_inline __u32 ps_xsk_slot(__u32 wan, __u32 queue)
+{
+	return wan < PS_XSK_WANS && queue < PS_XSK_QUEUES ? wan * PS_XSK_QUEUES + queue
+							  : PS_NO_SLOT;
+}
+
+/* May a frame that ps_rx_classify has let go on, and that is user space's, go there by AF_XDP? All
+ * direct data of a session of ours, or none of it, whatever else is the matter with it: what came
+ * by two ways could overtake. What names no session may be another machine's, on its way through
+ * this one; it stays with the stack, as do a relay's channels and tagged frames.
+ * s: the session in the slot that the receiver index names, NULL: none. */
+static __always_inline int ps_xsk_takes(const struct ps_session *s, const struct ps_outer *o)
+{
+	return !o->via.word[0] && o->link_len == PS_ETH_HLEN && s && o->receiver &&
+	       PS_READ_ONCE(s->local_idx) == o->receiver && s->flags & PS_SESS_USED;
+}
+
+/* ---- CPUMAP: checksums ---- */
 
 #define PS_STEER_SUM_MAX 9216 /* UDP bytes that are summed: a jumbo frame */
 

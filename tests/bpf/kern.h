@@ -30,7 +30,7 @@ static uint32_t kern_sessions = KERN_SESSIONS, kern_peers = KERN_PEERS, kern_flo
 
 struct kern {
 	struct bpf_object *obj;
-	int wan_rx, wan_steer, wan_cpu, wan_in, tun_out, key_set;
+	int wan_rx, wan_steer, wan_cpu, wan_xsk, wan_in, tun_out, key_set;
 	int flow_in, flow_out, channel, reason, key, alive;
 	struct ps_session *session;
 	struct ps_replay *replay;
@@ -152,6 +152,7 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 	k->wan_rx = kern_prog(k, "ps_wan_rx");
 	k->wan_steer = kern_prog(k, "ps_wan_steer");
 	k->wan_cpu = kern_prog(k, "ps_wan_cpu");
+	k->wan_xsk = kern_prog(k, "ps_wan_xsk");
 	k->wan_in = kern_prog(k, "ps_wan_in");
 	k->tun_out = kern_prog(k, "ps_tun_out");
 	k->key_set = kern_prog(k, "ps_key_set");

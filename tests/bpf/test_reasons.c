@@ -418,9 +418,10 @@ static void test_rx(void)
 	rx_nat();
 	rx_end();
 	for (int id = PS_R_XDP_DELIVERED; id < PS_R_IN_DELIVERED; id++) {
-		/* Only on drivers without metadata; only on an skb, see test_live; test_steer. */
+		/* Only on drivers without metadata; only on an skb, see test_live; test_steer;
+		 * test_xsk. */
 		if (id == PS_R_XDP_ADJUST_FAILED || id == PS_R_XDP_GSO || id == PS_R_XDP_STEERED ||
-		    id == PS_R_XDP_NO_CPU)
+		    id == PS_R_XDP_NO_CPU || id == PS_R_XDP_XSK)
 			continue;
 		if (!T(seen[id] > 0))
 			t_note("no packet for %s", kern_reason_name[id]);

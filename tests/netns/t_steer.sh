@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# --steer with each of its values: the daemons start or say why not, status says what each interface does and why, traffic
+# --steer with each of its values but xsk (t_xsk.sh): the daemons start or say why not, status says what each interface does and why, traffic
 # passes, the kernel carries it, and one flow keeps its order (h_order.c), native and generic.
 # alone
 # timeout: 420
@@ -41,8 +41,7 @@ refused()
 }
 
 for p in gateway client; do
-	refused $p xsk "is not built"
-	refused $p sideways "must be auto, rss or cpumap"
+	refused $p sideways "must be auto, rss, cpumap or xsk"
 done
 
 cpumap_kernel() { [ "$(printf '6.18\n%s\n' "$(uname -r | cut -d- -f1)" | sort -V | head -n 1)" = 6.18 ]; }

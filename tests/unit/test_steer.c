@@ -110,30 +110,50 @@ static void test_unfinished(void)
 		}
 }
 
-static void test_choice(void)
+/* Direct frames of a session that is there, and nothing else. */
+static void test_what_af_xdp_takes(void)
 {
-	static const struct {
-		enum bpf_steer asked;
-		struct bpf_steer_facts f;
-		enum bpf_steer want;
-		const char *why;
-	} rows[] = {
-		{BPF_STEER_RSS, {1, 8, false, true, false, true}, BPF_STEER_RSS, "asked for"},
-		{BPF_STEER_CPUMAP, {8, 1, true, true, true, true}, BPF_STEER_CPUMAP, "asked for"},
-		{BPF_STEER_CPUMAP, {1, 8, false, false, false, true}, BPF_STEER_RSS, "program"},
-		{BPF_STEER_CPUMAP, {1, 8, false, true, false, false}, BPF_STEER_RSS, "6.18"},
-		{BPF_STEER_AUTO, {1, 8, false, true, false, false}, BPF_STEER_RSS, "6.18"},
-		{BPF_STEER_AUTO, {1, 2, false, true, false, true}, BPF_STEER_RSS, "two"},
-		{BPF_STEER_AUTO, {1, 1, false, true, false, true}, BPF_STEER_RSS, "two"},
-		{BPF_STEER_AUTO, {0, 8, false, true, false, true}, BPF_STEER_RSS, "queues"},
-		{BPF_STEER_AUTO, {2, 8, false, true, false, true}, BPF_STEER_RSS, "several"},
-		{BPF_STEER_AUTO, {1, 8, false, true, true, true}, BPF_STEER_RSS, "for less"},
-		{BPF_STEER_AUTO, {1, 8, true, true, true, true}, BPF_STEER_RSS, "RPS spreads"},
-		{BPF_STEER_AUTO, {1, 8, true, true, false, true}, BPF_STEER_CPUMAP, "one receive"},
-		{BPF_STEER_AUTO, {1, 8, false, true, false, true}, BPF_STEER_CPUMAP, "one receive"},
-	};
+	struct ps_session s = {.local_idx = 77, .flags = PS_SESS_USED};
+	struct ps_outer o = {.link_len = PS_ETH_HLEN, .receiver = 77};
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+	T(ps_xsk_takes(&s, &o));
+	s.flags |= PS_SESS_CONFIRMED;
+	T(ps_xsk_takes(&s, &o));
+	T(!ps_xsk_takes(NULL, &o));
+	o.receiver = 78;
+	T(!ps_xsk_takes(&s, &o));
+	o.receiver = s.local_idx = 0;
+	T(!ps_xsk_takes(&s, &o));
+	o.receiver = s.local_idx = 77;
+	s.flags = PS_SESS_CONFIRMED;
+	T(!ps_xsk_takes(&s, &o));
+	s.flags = PS_SESS_USED;
+	o.link_len += PS_VLAN_HLEN;
+	T(!ps_xsk_takes(&s, &o));
+	o.link_len = PS_ETH_HLEN;
+	o.via.word[0] = 4;
+	T(!ps_xsk_takes(&s, &o));
+}
+
+static void test_af_xdp_slots(void)
+{
+	T_EQ(ps_xsk_slot(0, 0), 0);
+	T_EQ(ps_xsk_slot(1, 0), PS_XSK_QUEUES);
+	T_EQ(ps_xsk_slot(PS_XSK_WANS - 1, PS_XSK_QUEUES - 1), PS_XSK_WANS * PS_XSK_QUEUES - 1);
+	T_EQ(ps_xsk_slot(0, PS_XSK_QUEUES), PS_NO_SLOT);
+	T_EQ(ps_xsk_slot(PS_XSK_WANS, 0), PS_NO_SLOT);
+}
+
+struct row {
+	enum bpf_steer asked;
+	struct bpf_steer_facts f;
+	enum bpf_steer want;
+	const char *why;
+};
+
+static void choices(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
 		char why[BPF_STEER_WHY] = "";
 
 		T_EQ(bpf_steer_choose(rows[i].asked, &rows[i].f, why), rows[i].want);
@@ -142,12 +162,129 @@ static void test_choice(void)
 	}
 }
 
+static void test_choice(void)
+{
+	static const struct row rows[] = {
+		{BPF_STEER_RSS,
+		 {1, 8, false, true, false, true, true, false},
+		 BPF_STEER_RSS,
+		 "asked for"},
+		{BPF_STEER_CPUMAP,
+		 {8, 1, true, true, true, true, true, false},
+		 BPF_STEER_CPUMAP,
+		 "asked for"},
+		{BPF_STEER_CPUMAP,
+		 {1, 8, false, false, false, true, true, false},
+		 BPF_STEER_RSS,
+		 "program"},
+		{BPF_STEER_CPUMAP,
+		 {1, 8, false, true, false, false, true, false},
+		 BPF_STEER_RSS,
+		 "6.18"},
+		{BPF_STEER_AUTO,
+		 {1, 8, false, true, false, false, true, false},
+		 BPF_STEER_RSS,
+		 "6.18"},
+		{BPF_STEER_AUTO,
+		 {1, 2, false, true, false, true, true, false},
+		 BPF_STEER_RSS,
+		 "two"},
+		{BPF_STEER_AUTO,
+		 {1, 1, false, true, false, true, true, false},
+		 BPF_STEER_RSS,
+		 "two"},
+		{BPF_STEER_AUTO,
+		 {0, 8, false, true, false, true, true, false},
+		 BPF_STEER_RSS,
+		 "queues"},
+		{BPF_STEER_AUTO,
+		 {2, 8, false, true, false, true, true, false},
+		 BPF_STEER_RSS,
+		 "several"},
+		{BPF_STEER_AUTO,
+		 {1, 8, false, true, true, true, true, false},
+		 BPF_STEER_RSS,
+		 "for less"},
+		{BPF_STEER_AUTO,
+		 {1, 8, true, true, true, true, true, false},
+		 BPF_STEER_RSS,
+		 "RPS spreads"},
+		{BPF_STEER_AUTO,
+		 {1, 8, true, true, false, true, true, false},
+		 BPF_STEER_CPUMAP,
+		 "one receive"},
+		{BPF_STEER_AUTO,
+		 {1, 8, false, true, false, true, true, false},
+		 BPF_STEER_CPUMAP,
+		 "one receive"},
+	};
+
+	choices(rows, sizeof(rows) / sizeof(*rows));
+}
+
+/* Asked for, it needs what it needs; else only without copies. */
+static void test_choice_of_af_xdp(void)
+{
+	static const struct row rows[] = {
+		{BPF_STEER_XSK,
+		 {1, 1, true, true, false, false, true, false},
+		 BPF_STEER_XSK,
+		 "asked for"},
+		{BPF_STEER_XSK,
+		 {8, 8, false, true, false, true, true, true},
+		 BPF_STEER_XSK,
+		 "asked for"},
+		{BPF_STEER_XSK,
+		 {1, 8, false, false, false, true, true, true},
+		 BPF_STEER_RSS,
+		 "no receive program"},
+		{BPF_STEER_XSK,
+		 {1, 8, false, true, true, true, true, true},
+		 BPF_STEER_RSS,
+		 "xsk needs native XDP"},
+		{BPF_STEER_XSK,
+		 {1, 8, false, true, false, true, false, true},
+		 BPF_STEER_RSS,
+		 "xsk needs workers"},
+		{BPF_STEER_AUTO,
+		 {8, 2, false, true, false, false, true, true},
+		 BPF_STEER_XSK,
+		 "zero-copy"},
+		{BPF_STEER_AUTO,
+		 {8, 2, false, true, false, true, false, true},
+		 BPF_STEER_RSS,
+		 "two"},
+		{BPF_STEER_AUTO,
+		 {8, 8, false, true, true, true, true, true},
+		 BPF_STEER_RSS,
+		 "several"},
+		{BPF_STEER_AUTO,
+		 {8, 8, false, false, false, true, true, true},
+		 BPF_STEER_RSS,
+		 "no receive program"},
+		{BPF_STEER_RSS,
+		 {8, 8, false, true, false, true, true, true},
+		 BPF_STEER_RSS,
+		 "asked for"},
+		{BPF_STEER_CPUMAP,
+		 {8, 8, false, true, false, true, true, true},
+		 BPF_STEER_CPUMAP,
+		 "asked for"},
+
+	};
+
+	choices(rows, sizeof(rows) / sizeof(*rows));
+}
+
 int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_path_keeps_its_slot);
 	T_RUN(test_paths_are_spread);
 	T_RUN(test_unfinished);
+	T_RUN(test_what_af_xdp_takes);
+	T_RUN(test_af_xdp_slots);
 	T_RUN(test_choice);
+	T_RUN(test_choice_of_af_xdp);
 	return t_done();
 }

@@ -96,8 +96,8 @@ int bpf_attach_dispatcher(struct bpf_load *b, struct bpf_object *obj, char *why,
 	if (rc == 0 && b->tc_name &&
 	    bpf_program__fd(bpf_object__find_program_by_name(obj, b->tc_name)) < 0)
 		rc = -EOPNOTSUPP;
-	if (rc == 0 && b->steer)
-		rc = bpf_steer_fill(obj);
+	if (rc == 0)
+		rc = bpf_steer_fill(b, obj);
 	if (rc < 0) {
 		snprintf(why, why_cap, "%s", bpf_said()[0] ? bpf_said() : strerror(-rc));
 		bpf_detach_xdp(b);

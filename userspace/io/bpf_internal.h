@@ -29,7 +29,7 @@ struct bpf_load {
 	const char
 		*tc_name; /* of another that must have been loaded with it; NULL: there is none */
 	bool plain;
-	bool steer;		  /* by CPUMAP: ps_wan_steer and ps_wan_cpu instead of ps_wan_rx */
+	enum bpf_steer steer;	  /* settled: which programs and maps there are */
 	struct xdp_program *xdp;  /* dispatcher: owns obj */
 	bool xdp_on[BPF_WAN_MAX]; /* attached by the dispatcher */
 	enum xdp_attach_mode xdp_mode[BPF_WAN_MAX];
@@ -70,10 +70,12 @@ void bpf_detach_stale(const uint32_t *prog_id, size_t len);
 void bpf_steer_decide(struct bpf_load *b);
 /* This kernel takes no part of it after all. */
 void bpf_steer_refused(struct bpf_load *b, const char *why);
+/* The XDP program of the interfaces. */
+const char *bpf_steer_program(enum bpf_steer s);
 /* Which programs and maps of the opened object there are to be. */
-int bpf_steer_prepare(struct bpf_object *obj, bool on);
-/* The processors' threads, and which slot is whose, in the loaded object. */
-int bpf_steer_fill(const struct bpf_object *obj);
+int bpf_steer_prepare(struct bpf_object *obj, enum bpf_steer steer);
+/* In the loaded object: the processors' threads, and which slot is whose; or the interfaces. */
+int bpf_steer_fill(const struct bpf_load *b, const struct bpf_object *obj);
 void bpf_steer_empty(const struct bpf_object *obj);
 
 /* bpf_pin.c */

@@ -173,17 +173,18 @@ static int object_choose(struct bpf_load *b, struct io_err *err)
 	struct bpf_load_info *info = &b->info;
 	int rc;
 
-	b->xdp_name = "ps_wan_steer";
-	rc = b->steer ? flavour_choose(b, err) : -ENOENT;
-	if (rc == 0 && b->plain && !b->cfg.force_plain && !bpf_env_set("PENSTOCK_BPF_PLAIN"))
+	b->xdp_name = bpf_steer_program(b->steer);
+	rc = b->steer != BPF_STEER_RSS ? flavour_choose(b, err) : -ENOENT;
+	if (rc == 0 && b->steer == BPF_STEER_CPUMAP && b->plain && !b->cfg.force_plain &&
+	    !bpf_env_set("PENSTOCK_BPF_PLAIN"))
 		rc = -EOPNOTSUPP;
 	if (rc == 0)
-		rc = bpf_steer_fill(b->obj);
+		rc = bpf_steer_fill(b, b->obj);
 	if (rc == 0 || rc == -EPERM)
 		return rc;
-	b->xdp_name = "ps_wan_rx";
-	if (b->steer)
+	if (b->steer != BPF_STEER_RSS)
 		bpf_steer_refused(b, bpf_said()[0] ? bpf_said() : strerror(-rc));
+	b->xdp_name = bpf_steer_program(b->steer);
 	bpf_object__close(b->obj);
 	b->obj = NULL;
 	b->plain = info->keys_hidden = false;
@@ -382,11 +383,12 @@ void bpf_load_init(struct bpf_load *b)
 
 /* A native program on a veth takes segmentation offload from its other end, whoever uses that: bulk
  * through it costs several times as much, ours and everybody else's. So `auto` takes generic mode
- * there (docs/performance.md has the figures). */
+ * there (docs/performance.md has the figures), but where AF_XDP was asked for, which needs it. */
 static void veth_choose(struct bpf_load *b)
 {
 	for (size_t i = 0; i < b->cfg.wan_len; i++) {
-		if (b->cfg.xdp_mode != BPF_XDP_AUTO || !bpf_is_veth(b->cfg.wan_ifindex[i]))
+		if (b->cfg.xdp_mode != BPF_XDP_AUTO || b->cfg.steer == BPF_STEER_XSK ||
+		    !bpf_is_veth(b->cfg.wan_ifindex[i]))
 			continue;
 		b->cfg.xdp_mode = BPF_XDP_GENERIC;
 		strcpy(b->info.wan[i].why, "native: takes a veth's other end its offloads");
@@ -419,6 +421,12 @@ int bpf_load_open(struct bpf_load **out, const struct bpf_load_cfg *cfg, struct 
 	b = load_alloc(cfg);
 	if (!b)
 		return io_fail(err, -ENOMEM, "no memory for the BPF loader");
+	if (cfg->user_only && b->steer != BPF_STEER_XSK) {
+		rc = io_fail(err, -EOPNOTSUPP, "%s",
+			     b->info.wan_len ? b->info.wan[0].steer_why : "no interface");
+		free(b);
+		return rc;
+	}
 	rc = bpf_pin_mount(err);
 	if (rc == 0) {
 		bpf_load_clean(b->instance, NULL);
@@ -428,7 +436,7 @@ int bpf_load_open(struct bpf_load **out, const struct bpf_load_cfg *cfg, struct 
 		dispatcher_try(b);
 		rc = tables_share(b, err);
 	}
-	if (rc == 0)
+	if (rc == 0 && !cfg->user_only)
 		rc = bpf_attach_tc(b, err);
 	if (rc == 0)
 		rc = bpf_pin_all(b, err);
@@ -461,7 +469,7 @@ void bpf_load_close(struct bpf_load *b)
 	if (b->obj)
 		bpf_map_delete_elem(bpf_load_map_fd(b, "ps_alive"), &zero);
 	bpf_detach_xdp(b);
-	if (b->obj && b->steer)
+	if (b->obj && b->steer == BPF_STEER_CPUMAP)
 		bpf_steer_empty(b->obj);
 	bpf_pin_remove(b->instance);
 	bpf_detach_tc(b);

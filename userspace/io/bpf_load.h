@@ -7,7 +7,8 @@
  * Order: ps_wan_in is attached before ps_wan_rx and detached after it, so that no decrypted packet
  * ever enters the WAN interface's own receive path. Everything that delivers checks ps_alive, which
  * the kernel clears when the tunnel device goes: a killed daemon forwards nothing. Where frames are
- * steered (bpf_steer.h) ps_wan_steer and ps_wan_cpu are in the place of ps_wan_rx. */
+ * steered (bpf_steer.h) ps_wan_steer and ps_wan_cpu, or ps_wan_xsk, are in the place of ps_wan_rx.
+ */
 #ifndef PENSTOCK_IO_BPF_LOAD_H
 #define PENSTOCK_IO_BPF_LOAD_H
 #include <stdbool.h>
@@ -33,11 +34,15 @@ struct bpf_load_cfg {
 	size_t wan_len;
 	int tun_ifindex;
 	enum bpf_xdp_mode xdp_mode;
-	enum bpf_steer steer; /* one program for all interfaces: cpumap where it suits each */
-	bool force_plain;     /* keys in a plain map, as on kernels without kptrs (also: environment
-				 PENSTOCK_BPF_PLAIN=1) */
-	bool force_single;    /* no libxdp dispatcher (also: PENSTOCK_XDP_SINGLE=1) */
-	uint32_t sessions;    /* table sizes; sessions is a power of two */
+	enum bpf_steer steer; /* one program for all interfaces: what suits each */
+	bool workers;	      /* AF_XDP sockets would have readers (bpf_steer_socket) */
+	bool copy_only;	      /* they may not be zero-copy */
+	bool user_only; /* nothing is en- or decrypted here, what is loaded hands packets to AF_XDP
+			   sockets; -EOPNOTSUPP when that cannot be */
+	bool force_plain;  /* keys in a plain map, as on kernels without kptrs (also: environment
+			      PENSTOCK_BPF_PLAIN=1) */
+	bool force_single; /* no libxdp dispatcher (also: PENSTOCK_XDP_SINGLE=1) */
+	uint32_t sessions; /* table sizes; sessions is a power of two */
 	uint32_t peers;
 	uint32_t flows;	   /* that each of the two flow maps holds at once */
 	uint32_t channels; /* of relays */
@@ -108,6 +113,9 @@ int bpf_load_clean(const char *instance, struct io_err *err);
 
 struct bpf_tables *bpf_load_tables(struct bpf_load *b);
 const struct bpf_load_info *bpf_load_info(const struct bpf_load *b);
+/* With the steering xsk: the AF_XDP socket of an interface's receive queue; fd -1: none any more. 0
+ * or -errno, -ENOSPC when the queue's number is out of bounds. */
+int bpf_steer_socket(struct bpf_load *b, size_t wan, uint32_t queue, int fd);
 /* Descriptors, for bpf_sync and tests; -1 when there is none of that name. */
 int bpf_load_map_fd(const struct bpf_load *b, const char *map_name);
 int bpf_load_prog_fd(const struct bpf_load *b, const char *prog_name);

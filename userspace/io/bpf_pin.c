@@ -144,10 +144,10 @@ static void stale_detach(const uint32_t *prog_id, size_t len)
 
 int bpf_load_clean(const char *instance, struct io_err *err)
 {
-	static const char *const names[] = {"ps_wan_rx", "ps_wan_in", "ps_tun_out", "ps_relay",
-					    "ps_wan_steer"};
+	static const char *const names[] = {"ps_wan_rx", "ps_wan_in",	 "ps_tun_out",
+					    "ps_relay",	 "ps_wan_steer", "ps_wan_xsk"};
 	char dir[BPF_PATH_MAX];
-	uint32_t id[5];
+	uint32_t id[6];
 	size_t len = 0;
 
 	if (!bpffs_there())
@@ -155,7 +155,7 @@ int bpf_load_clean(const char *instance, struct io_err *err)
 	bpf_pin_dir(instance, dir);
 	if (access(dir, F_OK) < 0)
 		return errno == ENOENT ? 0 : io_fail(err, -errno, "%s: %s", dir, strerror(errno));
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 6; i++)
 		if ((id[len] = pinned_prog_id(dir, names[i])))
 			len++;
 	if (len)

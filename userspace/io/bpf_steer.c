@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The choice, and CPUMAP's entries: a thread for each processor that this process may run on, with
- * ps_wan_cpu in it. */
+ * The choice; CPUMAP's entries, a thread for each processor that this process may run on, with
+ * ps_wan_cpu in it; and the entries of AF_XDP sockets. */
 #include "io/bpf_steer.h"
 #include <errno.h>
 #include <net/if.h>
@@ -11,6 +11,7 @@
 #include <sys/utsname.h>
 #include "io/bpf_internal.h"
 #include "io/nic.h"
+#include "io/xsk_rx.h"
 #include "plan/steer.h"
 
 /* Frames that may wait for one processor: some milliseconds of what it can decrypt. */
@@ -22,7 +23,9 @@
 
 const char *bpf_steer_name(enum bpf_steer s)
 {
-	return s == BPF_STEER_CPUMAP ? "cpumap" : s == BPF_STEER_RSS ? "rss" : "auto";
+	static const char *const names[] = {"auto", "rss", "cpumap", "xsk"};
+
+	return names[s];
 }
 
 static enum bpf_steer settle(enum bpf_steer s, char *why, const char *text)
@@ -31,13 +34,31 @@ static enum bpf_steer settle(enum bpf_steer s, char *why, const char *text)
 	return s;
 }
 
-/* docs/performance.md, "Learned", has the figures behind this. */
+/* Joined datagrams, which generic XDP sees as one frame, fit no ring; and were they left to the
+ * sockets, what follows them would overtake. */
+static enum bpf_steer choose_xsk(const struct bpf_steer_facts *f, char *why)
+{
+	if (!f->xdp)
+		return settle(BPF_STEER_RSS, why, "xsk: no receive program");
+	if (f->generic)
+		return settle(BPF_STEER_RSS, why, "xsk needs native XDP");
+	if (!f->workers)
+		return settle(BPF_STEER_RSS, why, "xsk needs workers");
+	return settle(BPF_STEER_XSK, why, "asked for");
+}
+
+/* docs/performance.md, "Learned", has the figures behind this. Copied frames are no gain, so they
+ * have to be asked for. */
 enum bpf_steer bpf_steer_choose(enum bpf_steer asked, const struct bpf_steer_facts *f, char *why)
 {
 	if (asked == BPF_STEER_RSS)
 		return settle(BPF_STEER_RSS, why, "asked for");
+	if (asked == BPF_STEER_XSK)
+		return choose_xsk(f, why);
 	if (!f->xdp)
 		return settle(BPF_STEER_RSS, why, "no receive program");
+	if (asked == BPF_STEER_AUTO && f->zero_copy && f->workers && !f->generic)
+		return settle(BPF_STEER_XSK, why, "the driver has zero-copy AF_XDP");
 	if (!f->kernel)
 		return settle(BPF_STEER_RSS, why, "cpumap needs Linux 6.18");
 	if (asked == BPF_STEER_CPUMAP)
@@ -82,15 +103,44 @@ static uint32_t cpus_list(uint32_t out[PS_STEER_SLOTS])
 	return n;
 }
 
+/* Asked only where it decides: a driver that can will set its queues up for it, and back. */
+static bool zero_copy(const struct bpf_load *b, const struct bpf_wan_info *w,
+		      const struct bpf_steer_facts *f)
+{
+	return b->cfg.steer == BPF_STEER_AUTO && b->cfg.workers && !b->cfg.copy_only && f->xdp &&
+	       !f->generic && xsk_rx_zero_copy_granted(w->ifname, f->rx_queues);
+}
+
+/* There is one program for all interfaces: what only some have use for, none gets. */
+static void decide_for_all(struct bpf_load *b)
+{
+	enum bpf_steer all = b->info.wan[0].steer;
+
+	for (size_t i = 1; i < b->cfg.wan_len; i++)
+		if (b->info.wan[i].steer != all)
+			all = BPF_STEER_RSS;
+	for (size_t i = 0; i < b->cfg.wan_len; i++) {
+		struct bpf_wan_info *w = &b->info.wan[i];
+		char why[BPF_STEER_WHY];
+
+		snprintf(why, sizeof(why), "another interface has no use for %s",
+			 bpf_steer_name(w->steer));
+		if (w->steer != all)
+			w->steer = settle(all, w->steer_why, why);
+	}
+	b->steer = all;
+}
+
 void bpf_steer_decide(struct bpf_load *b)
 {
 	uint32_t cpu[PS_STEER_SLOTS];
 	struct bpf_steer_facts f = {.cpus = cpus_list(cpu),
 				    .xdp = b->cfg.xdp_mode != BPF_XDP_OFF,
 				    .generic = b->cfg.xdp_mode == BPF_XDP_GENERIC,
-				    .kernel = kernel_can()};
+				    .kernel = kernel_can(),
+				    .workers = b->cfg.workers};
 
-	b->steer = b->cfg.wan_len > 0;
+	b->steer = BPF_STEER_RSS;
 	for (size_t i = 0; i < b->cfg.wan_len; i++) {
 		struct bpf_wan_info *w = &b->info.wan[i];
 		struct nic_queues q;
@@ -98,49 +148,61 @@ void bpf_steer_decide(struct bpf_load *b)
 		nic_queues_read(w->ifname, &q);
 		f.rx_queues = q.rx;
 		f.rps = q.rps;
+		f.zero_copy = zero_copy(b, w, &f);
 		w->steer = bpf_steer_choose(b->cfg.steer, &f, w->steer_why);
-		b->steer &= w->steer == BPF_STEER_CPUMAP;
 	}
-	/* There is one program for all interfaces. */
-	for (size_t i = 0; i < b->cfg.wan_len && !b->steer; i++)
-		if (b->info.wan[i].steer == BPF_STEER_CPUMAP)
-			b->info.wan[i].steer = settle(BPF_STEER_RSS, b->info.wan[i].steer_why,
-						      "another interface has no use for cpumap");
+	if (b->cfg.wan_len)
+		decide_for_all(b);
 }
 
 void bpf_steer_refused(struct bpf_load *b, const char *why)
 {
-	b->steer = false;
 	for (size_t i = 0; i < b->cfg.wan_len; i++) {
 		b->info.wan[i].steer = BPF_STEER_RSS;
-		snprintf(b->info.wan[i].steer_why, BPF_STEER_WHY, "cpumap: %.100s", why);
+		snprintf(b->info.wan[i].steer_why, BPF_STEER_WHY, "%s: %.100s",
+			 bpf_steer_name(b->steer), why);
 	}
+	b->steer = BPF_STEER_RSS;
 }
 
 /* ---- the object ---------------------------------------------------------------------------------
  */
 
-int bpf_steer_prepare(struct bpf_object *obj, bool on)
+const char *bpf_steer_program(enum bpf_steer s)
 {
-	static const char *const maps[] = {"ps_cpu", "ps_steer"};
+	return s == BPF_STEER_CPUMAP ? "ps_wan_steer"
+	       : s == BPF_STEER_XSK  ? "ps_wan_xsk"
+				     : "ps_wan_rx";
+}
+
+int bpf_steer_prepare(struct bpf_object *obj, enum bpf_steer steer)
+{
 	static const struct {
 		const char *name;
-		bool on;
-	} progs[] = {{"ps_wan_rx", false}, {"ps_wan_steer", true}, {"ps_wan_cpu", true}};
+		enum bpf_steer of;
+	} maps[] = {{"ps_cpu", BPF_STEER_CPUMAP},
+		    {"ps_steer", BPF_STEER_CPUMAP},
+		    {"ps_xsk", BPF_STEER_XSK},
+		    {"ps_xsk_dev", BPF_STEER_XSK}},
+	  progs[] = {{"ps_wan_rx", BPF_STEER_RSS},
+		     {"ps_wan_steer", BPF_STEER_CPUMAP},
+		     {"ps_wan_cpu", BPF_STEER_CPUMAP},
+		     {"ps_wan_xsk", BPF_STEER_XSK}};
 	int rc = 0;
 
-	for (size_t i = 0; i < 2 && rc == 0; i++)
-		rc = bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, maps[i]), on);
-	for (size_t i = 0; i < 3 && rc == 0; i++)
+	for (size_t i = 0; i < 4 && rc == 0; i++)
+		rc = bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, maps[i].name),
+					     steer == maps[i].of);
+	for (size_t i = 0; i < 4 && rc == 0; i++)
 		rc = bpf_program__set_autoload(bpf_object__find_program_by_name(obj, progs[i].name),
-					       on == progs[i].on);
-	if (rc == 0 && on)
+					       steer == progs[i].of);
+	if (rc == 0 && steer == BPF_STEER_CPUMAP)
 		rc = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "ps_cpu"),
 					      (uint32_t)libbpf_num_possible_cpus());
 	return rc;
 }
 
-int bpf_steer_fill(const struct bpf_object *obj)
+static int cpumap_fill(const struct bpf_object *obj)
 {
 	int cpus = bpf_object__find_map_fd_by_name(obj, "ps_cpu");
 	int slots = bpf_object__find_map_fd_by_name(obj, "ps_steer");
@@ -159,6 +221,23 @@ int bpf_steer_fill(const struct bpf_object *obj)
 	return 0;
 }
 
+static int xsk_fill(const struct bpf_load *b, const struct bpf_object *obj)
+{
+	int fd = bpf_object__find_map_fd_by_name(obj, "ps_xsk_dev");
+
+	for (uint32_t i = 0; i < b->cfg.wan_len; i++)
+		if (bpf_map_update_elem(fd, &i, &b->cfg.wan_ifindex[i], BPF_ANY) < 0)
+			return -errno;
+	return 0;
+}
+
+int bpf_steer_fill(const struct bpf_load *b, const struct bpf_object *obj)
+{
+	return b->steer == BPF_STEER_CPUMAP ? cpumap_fill(obj)
+	       : b->steer == BPF_STEER_XSK  ? xsk_fill(b, obj)
+					    : 0;
+}
+
 void bpf_steer_empty(const struct bpf_object *obj)
 {
 	int cpus = bpf_object__find_map_fd_by_name(obj, "ps_cpu");
@@ -166,4 +245,16 @@ void bpf_steer_empty(const struct bpf_object *obj)
 
 	for (uint32_t i = 0; cpus >= 0 && (int)i < n; i++)
 		bpf_map_delete_elem(cpus, &i);
+}
+
+int bpf_steer_socket(struct bpf_load *b, size_t wan, uint32_t queue, int fd)
+{
+	int map = bpf_load_map_fd(b, "ps_xsk");
+	uint32_t slot = ps_xsk_slot((uint32_t)wan, queue);
+
+	if (map < 0 || slot == PS_NO_SLOT)
+		return -ENOSPC;
+	if (fd < 0)
+		return bpf_map_delete_elem(map, &slot) < 0 ? -errno : 0;
+	return bpf_map_update_elem(map, &slot, &fd, BPF_ANY) < 0 ? -errno : 0;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Which processor receives: where the interface's queue is served (receive-side scaling, or RPS),
- * or by CPUMAP the one of the packet's path. What fits an interface is a pure function here. */
+ * or by CPUMAP the one of the packet's path; and whether what is user space's goes there through
+ * the kernel's stack or around it, by AF_XDP (xsk_rx.h has the sockets). What fits an interface is
+ * a pure function here. */
 #ifndef PENSTOCK_IO_BPF_STEER_H
 #define PENSTOCK_IO_BPF_STEER_H
 #include <stdbool.h>
@@ -12,6 +14,7 @@ enum bpf_steer {
 	BPF_STEER_AUTO,
 	BPF_STEER_RSS,	  /* the queue's processor, or RPS's */
 	BPF_STEER_CPUMAP, /* the path's processor */
+	BPF_STEER_XSK,	  /* the queue's, and on to user space by AF_XDP */
 };
 
 #define BPF_STEER_WHY 120
@@ -23,9 +26,11 @@ struct bpf_steer_facts {
 	bool xdp;	    /* there is a receive program at all */
 	bool generic;	    /* it runs after RPS */
 	bool kernel;	    /* metadata survives this kernel's CPUMAP */
+	bool workers;	    /* user space has threads that could read AF_XDP sockets */
+	bool zero_copy;	    /* the driver fills them without copying, all of its queues' */
 };
 
-/* RSS or CPUMAP; why (BPF_STEER_WHY bytes) says what decided. */
+/* RSS, CPUMAP or XSK; why (BPF_STEER_WHY bytes) says what decided. */
 enum bpf_steer bpf_steer_choose(enum bpf_steer asked, const struct bpf_steer_facts *f, char *why);
 const char *bpf_steer_name(enum bpf_steer s);
 #endif

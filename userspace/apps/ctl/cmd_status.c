@@ -36,6 +36,15 @@ static void print_kernel(const json_t *k)
 		       ctl_has(k, "keys_why") ? ctl_clean_str(k, "keys_why") : "");
 }
 
+static void print_xsk(const json_t *x)
+{
+	if (!json_is_object(x))
+		return;
+	printf("           AF_XDP, %s: %s packets, %s dropped\n",
+	       ctl_bool(x, "zero_copy") ? "zero-copy" : "copied (slower than sockets)",
+	       ctl_plain(ctl_u64(x, "packets")), ctl_plain(ctl_u64(x, "dropped")));
+}
+
 /* How each interface of the outer packets receives. */
 static void print_wan(const json_t *wan)
 {
@@ -49,6 +58,7 @@ static void print_wan(const json_t *wan)
 		if (ctl_has(e, "rx_queues"))
 			printf(", receive queues %s", ctl_plain(ctl_u64(e, "rx_queues")));
 		printf("%s\n", ctl_bool(e, "rps") ? ", RPS" : "");
+		print_xsk(json_object_get(e, "xsk"));
 		if (ctl_has(e, "advice"))
 			printf("           %s\n", ctl_clean_str(e, "advice"));
 	}

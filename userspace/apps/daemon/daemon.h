@@ -10,7 +10,7 @@
  * a packet from the network          data_rx.c  udp -> node (STUN, handshake), or fwd_open_batch -> role policy -> TUN
  * a packet from the TUN              data_tx.c  role policy -> fwd_seal_batch -> udp
  * what both share                    data.c
- * established flows, on other threads worker_rx.c, worker_tx.c  fwd_fast (plan) -> TUN, udp; worker.c
+ * established flows, on other threads worker_rx.c, worker_tx.c  fwd_fast (plan) -> TUN, udp; worker.c, worker_xsk.c
  * how either enters the devices      lane.c
  * what connections want              link.c   node events -> forwarding table, kernel keys, candidates
  * where their packets go             path.c   paths and relays' channels -> forwarding table
@@ -171,6 +171,7 @@ struct daemon {
 	char state_prefix[96]; /* /run/penstock/<instance> */
 	int wan_ifindex[BPF_WAN_MAX];
 	char wan_name[BPF_WAN_MAX][16];
+	char xsk_why[BPF_WAN_MAX][160]; /* why there are no AF_XDP sockets though they are wanted */
 	size_t wan_len;
 
 	/* cores */
@@ -261,7 +262,8 @@ void data_drained(struct daemon *d);
 void data_goodbye(struct daemon *d, uint32_t slot, uint64_t now);
 void data_count(struct daemon *d, enum ps_reason_id reason, size_t bytes);
 
-/* ---- worker.c, worker_rx.c, worker_tx.c: threads that carry established flows ---- */
+/* ---- worker.c, worker_rx.c, worker_xsk.c, worker_tx.c: threads that carry established flows ----
+ */
 /* As many as the options say, if kernel and devices allow; d->workers_why when they do not. Before
  * the sockets are opened anew they are closed. */
 void workers_open(struct daemon *d);
@@ -279,6 +281,8 @@ void workers_reasons(const struct daemon *d, struct ps_reason_count *sum);
 void workers_tun_stats(const struct daemon *d, struct tun_stats *sum);
 void workers_udp_stats(const struct daemon *d, struct udp_stats *sum);
 json_t *workers_view(const struct daemon *d);
+/* The AF_XDP sockets of an interface; null: there are none. */
+json_t *workers_xsk_view(const struct daemon *d, size_t wan);
 
 /* ---- link.c ---- */
 /* Until the node has neither events nor datagrams. */

@@ -127,7 +127,8 @@ void data_drained(struct daemon *d)
 			     {.fd = udp_fd(d->udp, 6), .events = POLLIN}};
 	uint64_t at;
 
-	if (!d->bpf || !d->data->moved || udp_pending(d->udp, 4) || udp_pending(d->udp, 6))
+	if (!d->bpf || d->kernel_why[0] || !d->data->moved || udp_pending(d->udp, 4) ||
+	    udp_pending(d->udp, 6))
 		return;
 	if (d->workers) {
 		d->data->moved = false;

@@ -144,6 +144,12 @@ static uint32_t pow2_at_least(uint32_t n)
 	return p;
 }
 
+static int user_mode(struct daemon *d)
+{
+	snprintf(d->kernel_why, sizeof(d->kernel_why), "mode is user");
+	return 0;
+}
+
 static int open_kernel(struct daemon *d)
 {
 	struct bpf_load_cfg cfg = {
@@ -152,6 +158,9 @@ static int open_kernel(struct daemon *d)
 		.tun_ifindex = tun_ifindex(d->tun),
 		.xdp_mode = d->opt.xdp_mode,
 		.steer = d->opt.steer,
+		.workers = d->opt.workers > 0,
+		.copy_only = d->opt.mode == OPT_MODE_KERNEL,
+		.user_only = d->opt.mode == OPT_MODE_USER,
 		.sessions = d->n_sessions,
 		.peers = d->max_peers,
 		.flows = d->max_flows,
@@ -160,10 +169,9 @@ static int open_kernel(struct daemon *d)
 	struct io_err err = {""};
 	int rc;
 
-	if (d->opt.mode == OPT_MODE_USER) {
-		snprintf(d->kernel_why, sizeof(d->kernel_why), "mode is user");
+	if (cfg.user_only && cfg.steer != BPF_STEER_XSK) {
 		bpf_load_clean(d->opt.instance, &err);
-		return 0;
+		return user_mode(d);
 	}
 	if (!d->wan_len) {
 		rc = -ENODEV;
@@ -173,8 +181,16 @@ static int open_kernel(struct daemon *d)
 		rc = bpf_load_open(&d->bpf, &cfg, &err);
 	}
 	if (!rc)
-		return 0;
+		return cfg.user_only ? user_mode(d) : 0;
 	d->bpf = NULL;
+	if (cfg.user_only) {
+		for (size_t i = 0; i < d->wan_len; i++)
+			snprintf(d->xsk_why[i], sizeof(d->xsk_why[i]), "%s", err.msg);
+		LOG_WARN("kernel", "no AF_XDP sockets: the UDP sockets receive all",
+			 LOG_STR("why", err.msg));
+		bpf_load_clean(d->opt.instance, &err);
+		return user_mode(d);
+	}
 	snprintf(d->kernel_why, sizeof(d->kernel_why), "%s", err.msg);
 	if (d->opt.mode == OPT_MODE_KERNEL)
 		return fail("--mode=kernel: the kernel executor is not available", rc, &err);
@@ -246,7 +262,7 @@ static int make_tables(struct daemon *d)
 /* Ports and switches; then the programs go live. */
 static int start_kernel(struct daemon *d)
 {
-	uint32_t flags = PS_CFG_RX | PS_CFG_TX;
+	uint32_t flags = d->opt.mode == OPT_MODE_USER ? 0 : PS_CFG_RX | PS_CFG_TX;
 	struct ps_config *c;
 	struct io_err err = {""};
 	int rc;

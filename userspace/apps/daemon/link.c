@@ -34,7 +34,8 @@ static void session_install(struct daemon *d, uint32_t slot, struct wg_event *ev
 	fwd_session_install(&d->fwd, &s, now);
 	/* After the session's counters were set: a kernel that finds the keys must not take a nonce
 	 * from the slot's former life. */
-	if (d->bpf && bpf_key_set(d->bpf, fwd_slot(&d->fwd, ev->local_idx), keys.recv, keys.send)) {
+	if (d->bpf && d->opt.mode != OPT_MODE_USER &&
+	    bpf_key_set(d->bpf, fwd_slot(&d->fwd, ev->local_idx), keys.recv, keys.send)) {
 		/* What the slot holds now is unknown: the kernel may not use it. */
 		fwd_peer_set_kernel(&d->fwd, slot, false);
 		LOG_WARN("kernel", "session keys not installed; user space serves the peer");

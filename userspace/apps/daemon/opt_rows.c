@@ -146,10 +146,10 @@ static int set_steer(struct opt *o, const char *v, const char **why)
 		o->steer = BPF_STEER_RSS;
 	else if (!strcmp(v, "cpumap"))
 		o->steer = BPF_STEER_CPUMAP;
+	else if (!strcmp(v, "xsk"))
+		o->steer = BPF_STEER_XSK;
 	else {
-		*why = !strcmp(v, "xsk") ? "is not built: AF_XDP gains only where the driver has "
-					   "zero-copy mode (use auto, rss or cpumap)"
-					 : "must be auto, rss or cpumap";
+		*why = "must be auto, rss, cpumap or xsk";
 		return -EINVAL;
 	}
 	return 0;
@@ -362,9 +362,9 @@ const struct opt_row opt_rows[] = {
 	{"steer",
 	 0,
 	 {"PENSTOCK_STEER"},
-	 "auto|rss|cpumap",
+	 "auto|rss|cpumap|xsk",
 	 set_steer,
-	 "which processor decrypts in the kernel (default: auto)",
+	 "which processor receives, and by which way (default: auto)",
 	 BOTH},
 	{"offload",
 	 0,

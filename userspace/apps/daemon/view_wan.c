@@ -18,6 +18,20 @@ static const struct bpf_wan_info *attached(const struct daemon *d, int ifindex)
 	return NULL;
 }
 
+/* An interface whose AF_XDP sockets could not be is served as any other. */
+static void view_steer(const struct daemon *d, size_t i, const struct bpf_wan_info *w, json_t *o)
+{
+	json_t *xsk = workers_xsk_view(d, i);
+	bool lacking = d->xsk_why[i][0] || (w && w->steer == BPF_STEER_XSK && json_is_null(xsk));
+	const char *why = w ? w->steer_why : d->kernel_why;
+
+	if (lacking)
+		why = d->xsk_why[i][0] ? d->xsk_why[i] : d->workers_why;
+	put(o, "steer", json_string(bpf_steer_name(w && !lacking ? w->steer : BPF_STEER_RSS)));
+	put(o, "steer_why", json_string(why));
+	put(o, "xsk", xsk);
+}
+
 static json_t *view_one(const struct daemon *d, size_t i)
 {
 	const char *name = d->wan_name[i];
@@ -31,8 +45,7 @@ static json_t *view_one(const struct daemon *d, size_t i)
 	nic_queues_read(name, &q);
 	put(o, "iface", json_string(name));
 	put(o, "xdp_mode", json_string(w ? w->xdp_mode : "off"));
-	put(o, "steer", json_string(bpf_steer_name(w ? w->steer : BPF_STEER_RSS)));
-	put(o, "steer_why", json_string(w ? w->steer_why : d->kernel_why));
+	view_steer(d, i, w, o);
 	put(o, "rx_queues", q.rx ? num(q.rx) : json_null());
 	put(o, "rps", json_boolean(q.rps));
 	put(o, "driver", known && nic.driver[0] ? json_string(nic.driver) : json_null());

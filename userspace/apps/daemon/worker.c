@@ -99,7 +99,7 @@ static void say_drained(struct workers *ws)
 {
 	uint64_t at = loop_now(), *drained, said;
 
-	if (!ws->d->bpf || poll(ws->fds, ws->n_fds, 0) ||
+	if (!ws->d->bpf || ws->d->kernel_why[0] || poll(ws->fds, ws->n_fds, 0) ||
 	    __atomic_load_n(&ws->control_busy, __ATOMIC_SEQ_CST))
 		return;
 	for (uint32_t i = 0; i < ws->n; i++)
@@ -346,7 +346,7 @@ static int list_fds(struct workers *ws)
 {
 	const struct daemon *d = ws->d;
 
-	ws->fds = calloc(3 * ((size_t)ws->n + 1), sizeof(*ws->fds));
+	ws->fds = calloc(3 * ((size_t)ws->n + 1) + ws->n_xsk, sizeof(*ws->fds));
 	if (!ws->fds)
 		return -ENOMEM;
 	add_fd(ws, tun_fd(d->tun));
@@ -357,6 +357,8 @@ static int list_fds(struct workers *ws)
 		add_fd(ws, udp_fd(ws->w[i].udp, 4));
 		add_fd(ws, udp_fd(ws->w[i].udp, 6));
 	}
+	for (uint32_t i = 0; i < ws->n_xsk; i++)
+		add_fd(ws, xsk_rx_fd(ws->xsk[i].rx));
 	return 0;
 }
 
@@ -375,6 +377,8 @@ static int open_all(struct workers *ws, struct io_err *err)
 	rc = tun_steer(d->tun, ws->n, err);
 	for (uint32_t i = 0; i < ws->n && !rc; i++)
 		rc = worker_init(ws, &ws->w[i], err);
+	if (!rc)
+		workers_xsk_open(ws);
 	if (!rc && list_fds(ws))
 		rc = io_fail(err, -ENOMEM, "no memory");
 	if (!rc)
@@ -461,6 +465,7 @@ void workers_close(struct daemon *d)
 		haul_fini(&ws->w[i].rx);
 		haul_fini(&ws->w[i].tx);
 	}
+	workers_xsk_close(ws);
 	/* Queues are closed from the last one on: the kernel fills gaps. */
 	tun_steer(d->tun, 0, &err);
 	for (uint32_t i = ws->n; i--;)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the parts of the workers share: worker.c (life, and what the control thread does for them),
- * worker_rx.c (from the network), worker_tx.c (from the tunnel device). The rest of the daemon sees
- * daemon.h.
+ * worker_rx.c (from the network), worker_xsk.c (the same, by AF_XDP), worker_tx.c (from the tunnel
+ * device). The rest of the daemon sees daemon.h.
  *
  * Workers carry established flows between sockets and tunnel device, each packet run to completion
  * on the thread that read it. They are the forwarding table's third executor: like the kernel's
@@ -13,9 +13,10 @@
  * What they are not: nothing here decides about a first packet, and nothing depends on workers
  * being there: without them the control thread carries everything (data_rx.c, data_tx.c).
  *
- * Order. A flow's packets are read by one thread (udp_steer, tun_steer). One that was handed over
- * holds back those behind it, which go the same way, until the control thread has popped it, and it
- * pops what is delivered. So flows change hands both ways without a pause.
+ * Order. A flow's packets are read by one thread (udp_steer, tun_steer) from one queue: what comes
+ * by AF_XDP is all direct data of a session or none of it (include/plan/steer.h). One that was
+ * handed over holds back those behind it, which go the same way, until the control thread has
+ * popped it, and it pops what is delivered. So flows change hands both ways without a pause.
  *
  * Revocation. A batch is a read-side section of `lock`. After an authorisation, a session or a path
  * has gone from the table the control thread waits for all sections that began before (quiesce), so
@@ -30,6 +31,7 @@
 #include "base/idx.h"
 #include "base/spsc.h"
 #include "fwd/fwd_fast.h"
+#include "io/xsk_rx.h"
 
 #define WORKER_HELD    1024	  /* power of two; what shares an entry waits for each other */
 #define WORKER_RX_RING (1u << 20) /* bytes */
@@ -102,6 +104,13 @@ struct worker {
 	struct haul rx, tx;
 };
 
+/* An AF_XDP socket, and whose it is. */
+struct worker_xsk {
+	struct xsk_rx *rx;
+	size_t wan; /* of the daemon's interfaces */
+	uint32_t queue, worker;
+};
+
 /* Relays' channels that may come, as ps_channel has them for the kernel. Under workers.lock. */
 struct worker_channels {
 	struct ps_channel_key *key;
@@ -117,6 +126,8 @@ struct workers {
 	struct worker *w;
 	pthread_rwlock_t lock;
 	struct worker_channels channels;
+	struct worker_xsk *xsk;
+	uint32_t n_xsk;
 	int stop_fd;
 	struct pollfd *fds; /* all descriptors packets come by, the control thread's too */
 	size_t n_fds;
@@ -135,6 +146,10 @@ static inline uint32_t haul_hash(const struct ps_flow_key *k)
 	}
 	return (uint32_t)(h >> 40);
 }
+
+/* ---- worker_xsk.c, on the control thread while no worker runs ---- */
+void workers_xsk_open(struct workers *ws);
+void workers_xsk_close(struct workers *ws);
 
 void *worker_rx_main(void *haul);
 void *worker_tx_main(void *haul);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A worker's receiving thread: from its sockets to the tunnel device.
+ * A worker's receiving thread: from its sockets, UDP and AF_XDP, to the tunnel device.
  *
  *   datagram -> (channel) -> session -> [batch] decrypt, replay -> inner, source, flow -> translate
  *   -> join -> tunnel device
@@ -15,6 +15,7 @@
 #include "fwd/fwd_ahead.h"
 #include "plan/ecn.h"
 #include "plan/ingress.h"
+#include "plan/steer.h"
 
 /* ---- what is handed over ---- */
 
@@ -157,53 +158,106 @@ static void rx_ahead(const struct haul *h, const struct udp_dgram *g)
 	fwd_ahead_open(h->lane.fwd, g->data, g->len);
 }
 
+static void rx_batch(struct haul *h, const struct udp_dgram *g, size_t n)
+{
+	uint64_t now = loop_now();
+
+	pthread_rwlock_rdlock(&h->all->lock);
+	lane_begin(&h->lane);
+	h->fast.known = false;
+	for (size_t i = 0; i < n && i < FWD_AHEAD; i++)
+		rx_ahead(h, &g[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (i + FWD_AHEAD < n)
+			rx_ahead(h, &g[i + FWD_AHEAD]);
+		rx_datagram(h, &g[i], now);
+	}
+	rx_flush(h, now);
+	lane_settle(&h->lane);
+	haul_account(h, now);
+	pthread_rwlock_unlock(&h->all->lock);
+	haul_push(h);
+}
+
 static void rx_readable(struct haul *h, int family)
 {
-	struct udp *udp = h->lane.udp;
 	struct udp_dgram *g;
-	uint64_t now;
 	bool more;
 	size_t n;
 
 	do {
-		n = udp_recv(udp, family, &g, &more);
-		now = loop_now();
-		pthread_rwlock_rdlock(&h->all->lock);
-		lane_begin(&h->lane);
-		h->fast.known = false;
-		for (size_t i = 0; i < n && i < FWD_AHEAD; i++)
-			rx_ahead(h, &g[i]);
-		for (size_t i = 0; i < n; i++) {
-			if (i + FWD_AHEAD < n)
-				rx_ahead(h, &g[i + FWD_AHEAD]);
-			rx_datagram(h, &g[i], now);
-		}
-		rx_flush(h, now);
-		lane_settle(&h->lane);
-		haul_account(h, now);
-		pthread_rwlock_unlock(&h->all->lock);
-		haul_push(h);
+		n = udp_recv(h->lane.udp, family, &g, &more);
+		rx_batch(h, g, n);
 	} while (more);
+}
+
+/* ---- what it reads from ---- */
+
+#define XSK_BATCHES 16 /* before the others are looked at */
+
+static void rx_xsk(struct haul *h, struct xsk_rx *x)
+{
+	struct udp_dgram *g;
+	size_t n;
+
+	for (int i = 0; i < XSK_BATCHES && xsk_rx_recv(x, &g, &n); i++) {
+		rx_batch(h, g, n);
+		xsk_rx_done(x);
+	}
+}
+
+enum { P_UDP4, P_UDP6, P_STOP, P_XSK };
+
+struct sources {
+	struct pollfd p[P_XSK + PS_XSK_WANS * PS_XSK_QUEUES];
+	struct xsk_rx *xsk[PS_XSK_WANS * PS_XSK_QUEUES];
+	nfds_t n;
+};
+
+static void sources_init(struct sources *s, const struct haul *h)
+{
+	const struct workers *ws = h->all;
+
+	s->p[P_UDP4] = (struct pollfd){.fd = udp_fd(h->lane.udp, 4), .events = POLLIN};
+	s->p[P_UDP6] = (struct pollfd){.fd = udp_fd(h->lane.udp, 6), .events = POLLIN};
+	s->p[P_STOP] = (struct pollfd){.fd = ws->stop_fd, .events = POLLIN};
+	s->n = P_XSK;
+	for (uint32_t i = 0; i < ws->n_xsk; i++) {
+		if (&ws->w[ws->xsk[i].worker].rx != h)
+			continue;
+		s->xsk[s->n - P_XSK] = ws->xsk[i].rx;
+		s->p[s->n++] = (struct pollfd){.fd = xsk_rx_fd(ws->xsk[i].rx), .events = POLLIN};
+	}
+}
+
+static void rx_sources(struct haul *h, struct sources *s)
+{
+	for (nfds_t i = P_XSK; i < s->n; i++) {
+		if (s->p[i].revents & POLLIN)
+			rx_xsk(h, s->xsk[i - P_XSK]);
+		else if (s->p[i].revents)
+			s->p[i].fd = -1; /* its interface is gone */
+	}
+	if (s->p[P_UDP4].revents)
+		rx_readable(h, 4);
+	if (s->p[P_UDP6].revents)
+		rx_readable(h, 6);
 }
 
 void *worker_rx_main(void *haul)
 {
 	struct haul *h = haul;
-	struct pollfd p[] = {{.fd = udp_fd(h->lane.udp, 4), .events = POLLIN},
-			     {.fd = udp_fd(h->lane.udp, 6), .events = POLLIN},
-			     {.fd = h->all->stop_fd, .events = POLLIN}};
+	struct sources s;
 
 	prctl(PR_SET_NAME, h->name);
+	sources_init(&s, h);
 	for (;;) {
-		if (poll(p, 3, -1) < 0)
+		if (poll(s.p, s.n, -1) < 0)
 			continue;
-		if (p[2].revents)
+		if (s.p[P_STOP].revents)
 			return NULL;
 		__atomic_store_n(&h->busy, 1, __ATOMIC_SEQ_CST);
-		if (p[0].revents)
-			rx_readable(h, 4);
-		if (p[1].revents)
-			rx_readable(h, 6);
+		rx_sources(h, &s);
 		haul_idle(h);
 	}
 }
