@@ -32,12 +32,39 @@ int ps_wan_steer(struct xdp_md *ctx)
 	return action;
 }
 
+/* In place of ps_wan_rx where one processor at a time receives: hands on busy paths' frames only.
+ */
+SEC("xdp")
+int ps_wan_busy(struct xdp_md *ctx)
+{
+	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
+	struct ps_config *cfg;
+	struct rx r = {0};
+	enum ps_reason_id id = rx_begin(ctx, &r, &cfg);
+	int action = XDP_PASS;
+
+	if (id == PS_GO_ON)
+		id = steer_busy(ctx, &r, &action);
+	if (action != XDP_PASS) {
+		reason_count(id, len);
+		return action;
+	}
+	return xdp_account(id == PS_GO_ON ? rx_rest(ctx, &r, cfg) : id, len);
+}
+
 /* There, in its cpumap thread: as ps_wan_rx. */
 SEC("xdp/cpumap")
 int ps_wan_cpu(struct xdp_md *ctx)
 {
 	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
-	enum ps_reason_id id = rx_packet(ctx);
+	struct ps_config *cfg;
+	struct rx r = {0};
+	enum ps_reason_id id = rx_begin(ctx, &r, &cfg);
+
+	if (id == PS_GO_ON) {
+		steer_begun(ctx, &r);
+		id = rx_rest(ctx, &r, cfg);
+	}
 
 	if (ps_verdict_of(id) == PS_V_PASS)
 		steer_finish_sum(ctx);

@@ -262,25 +262,39 @@ static __always_inline enum ps_reason_id rx_inner(struct xdp_md *ctx, struct rx 
 	return rx_deliver(ctx, r, &in->ip, flow);
 }
 
-static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx)
+/* Is it ours to decrypt? *cfg is set when it is. */
+static __always_inline enum ps_reason_id rx_begin(struct xdp_md *ctx, struct rx *r,
+						  struct ps_config **cfg)
 {
 	const __u8 *data = (const __u8 *)(long)ctx->data;
 	const __u8 *end = (const __u8 *)(long)ctx->data_end;
-	struct ps_config *cfg = config_get();
+
+	*cfg = config_get();
+	r->tun_ifindex = alive_ifindex();
+	if (!*cfg || !r->tun_ifindex)
+		return PS_R_XDP_DAEMON_GONE;
+	return ps_rx_classify(data, end, *cfg, &r->outer);
+}
+
+static __always_inline enum ps_reason_id rx_rest(struct xdp_md *ctx, struct rx *r,
+						 const struct ps_config *cfg)
+{
 	enum ps_reason_id id;
 	struct chacha c;
-	struct rx r = {0};
 
-	r.tun_ifindex = alive_ifindex();
-	if (!cfg || !r.tun_ifindex)
-		return PS_R_XDP_DAEMON_GONE;
-	id = ps_rx_classify(data, end, cfg, &r.outer);
+	id = rx_lookup(ctx, r, cfg, &c);
 	if (id != PS_GO_ON)
 		return id;
-	id = rx_lookup(ctx, &r, cfg, &c);
-	if (id != PS_GO_ON)
-		return id;
-	id = rx_open(ctx, &r, &c);
-	return id == PS_GO_ON ? rx_inner(ctx, &r) : id;
+	id = rx_open(ctx, r, &c);
+	return id == PS_GO_ON ? rx_inner(ctx, r) : id;
+}
+
+static __always_inline enum ps_reason_id rx_packet(struct xdp_md *ctx)
+{
+	struct ps_config *cfg;
+	struct rx r = {0};
+	enum ps_reason_id id = rx_begin(ctx, &r, &cfg);
+
+	return id == PS_GO_ON ? rx_rest(ctx, &r, cfg) : id;
 }
 #endif

@@ -33,6 +33,12 @@ struct {
 	__type(value, __u32);
 } ps_steer SEC(".maps");
 
+static __always_inline enum ps_reason_id steer_to(__u32 cpu, int *action)
+{
+	*action = (int)bpf_redirect_map(&ps_cpu, cpu, XDP_PASS);
+	return *action == XDP_REDIRECT ? PS_R_XDP_STEERED : PS_R_XDP_NO_CPU;
+}
+
 /* The first stage; *action is what the program returns. */
 static __always_inline enum ps_reason_id steer_packet(struct xdp_md *ctx, int *action)
 {
@@ -51,9 +57,58 @@ static __always_inline enum ps_reason_id steer_packet(struct xdp_md *ctx, int *a
 		return id;
 	slot = ps_steer_slot(data, end, &o);
 	cpu = bpf_map_lookup_elem(&ps_steer, &slot);
-	if (cpu)
-		*action = (int)bpf_redirect_map(&ps_cpu, *cpu, XDP_PASS);
-	return *action == XDP_REDIRECT ? PS_R_XDP_STEERED : PS_R_XDP_NO_CPU;
+	return cpu ? steer_to(*cpu, action) : PS_R_XDP_NO_CPU;
+}
+
+/* ---- busy paths only ----------------------------------------------------------------------------
+ *
+ * ps_wan_busy is ps_wan_rx but for paths that bring more than one processor has time for beside
+ * what makes their packets: those it hands on, as ps_wan_steer does. What is sparse is decrypted
+ * where it arrives, without a thread to wake. plan/steer.h says when a path changes. */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PS_STEER_SLOTS);
+	__type(key, __u32);
+	__type(value, struct ps_busy);
+} ps_busy SEC(".maps");
+
+/* The processor that is to have the slot's frames: not this one. */
+static __always_inline __u32 steer_other(__u32 slot)
+{
+	__u32 here = bpf_get_smp_processor_id();
+	__u32 next = (slot + 1) & (PS_STEER_SLOTS - 1);
+	__u32 *cpu = bpf_map_lookup_elem(&ps_steer, &slot);
+
+	if (cpu && *cpu == here)
+		cpu = bpf_map_lookup_elem(&ps_steer, &next);
+	return cpu ? *cpu : here;
+}
+
+/* PS_GO_ON: it is decrypted here. */
+static __always_inline enum ps_reason_id steer_busy(struct xdp_md *ctx, const struct rx *r,
+						    int *action)
+{
+	__u32 slot = ps_steer_slot((const __u8 *)(long)ctx->data, (const __u8 *)(long)ctx->data_end,
+				   &r->outer);
+	struct ps_busy *b = bpf_map_lookup_elem(&ps_busy, &slot);
+	__u32 to;
+
+	if (!b)
+		return PS_GO_ON;
+	to = ps_busy_to(b, bpf_ktime_get_ns(), steer_other(slot));
+	return to ? steer_to(to - 1, action) : PS_GO_ON;
+}
+
+/* Where it was handed to. */
+static __always_inline void steer_begun(struct xdp_md *ctx, const struct rx *r)
+{
+	__u32 slot = ps_steer_slot((const __u8 *)(long)ctx->data, (const __u8 *)(long)ctx->data_end,
+				   &r->outer);
+	struct ps_busy *b = bpf_map_lookup_elem(&ps_busy, &slot);
+
+	if (b)
+		PS_WRITE_ONCE(b->done, b->done + 1);
 }
 
 /* ---- checksums that nobody has finished

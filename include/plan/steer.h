@@ -6,6 +6,7 @@
  * which frames of user space's go there by AF_XDP: bpf/xsk.bpf.h. */
 #ifndef PENSTOCK_PLAN_STEER_H
 #define PENSTOCK_PLAN_STEER_H
+#include "plan/flow.h"
 #include "plan/ingress.h"
 #include "wire/csum.h"
 #include "wire/ip.h"
@@ -60,6 +61,56 @@ static __always_inline int ps_xsk_takes(const struct ps_session *s, const struct
 {
 	return !o->via.word[0] && o->link_len == PS_ETH_HLEN && s && o->receiver &&
 	       PS_READ_ONCE(s->local_idx) == o->receiver && s->flags & PS_SESS_USED;
+}
+
+/* ---- CPUMAP: busy paths ---- */
+
+#define PS_BUSY_RUN 128	    /* packets that are timed together */
+#define PS_BUSY_NS  2000000 /* faster than this they are busy */
+
+/* What is known of the paths of one slot. The first line is written where they arrive, `done` where
+ * they are handed to. */
+struct ps_busy {
+	__u64 last_ns; /* of the last one */
+	__u64 since;   /* when the run at hand began */
+	__u32 packets; /* of the run at hand */
+	__u32 fast;    /* the last run was */
+	__u32 to;      /* the processor they are handed to, plus one; 0: none */
+	__u32 sent;    /* handed to it */
+	__u8 pad[24];
+	__u32 done; /* of these, begun there */
+	__u8 pad2[60];
+};
+
+/* A packet has come: the processor it is handed to, plus one, or 0 when it stays. `other` is what
+ * there is for a choice. That changes in a pause only, when nothing of the path is under way: what
+ * was decrypted here waits no longer than that for the tunnel device (plan/flow.h), and of what was
+ * handed on the other processor keeps count. A frame that found no room there is under way for
+ * ever, so that a long silence will do as well. */
+static __always_inline __u32 ps_busy_to(struct ps_busy *b, __u64 now, __u32 other)
+{
+	__u32 to = PS_READ_ONCE(b->to), n = PS_READ_ONCE(b->packets) + 1;
+	__u32 sent = PS_READ_ONCE(b->sent);
+	__u64 last = PS_READ_ONCE(b->last_ns), since = PS_READ_ONCE(b->since);
+	__u64 silence = last < now ? now - last : 0;
+
+	PS_WRITE_ONCE(b->last_ns, now);
+	if (silence >= PS_FORCE_NS ||
+	    (silence >= PS_PAUSE_NS && (!to || sent == PS_READ_ONCE(b->done)))) {
+		to = PS_READ_ONCE(b->fast) && silence < PS_FORCE_NS ? other + 1 : 0;
+		sent = 0;
+		PS_WRITE_ONCE(b->done, 0);
+		PS_WRITE_ONCE(b->to, to);
+	}
+	if (n >= PS_BUSY_RUN) {
+		PS_WRITE_ONCE(b->fast, since < now && now - since < PS_BUSY_NS);
+		PS_WRITE_ONCE(b->since, now);
+		n = 0;
+	}
+	PS_WRITE_ONCE(b->packets, n);
+	if (to)
+		PS_WRITE_ONCE(b->sent, sent + 1);
+	return to;
 }
 
 /* ---- CPUMAP: checksums ---- */

@@ -30,7 +30,7 @@ static uint32_t kern_sessions = KERN_SESSIONS, kern_peers = KERN_PEERS, kern_flo
 
 struct kern {
 	struct bpf_object *obj;
-	int wan_rx, wan_steer, wan_cpu, wan_xsk, wan_in, tun_out, key_set;
+	int wan_rx, wan_steer, wan_busy, wan_cpu, wan_xsk, wan_in, tun_out, key_set;
 	int flow_in, flow_out, channel, reason, key, alive;
 	struct ps_session *session;
 	struct ps_replay *replay;
@@ -110,6 +110,16 @@ static inline void kern_set_l2(struct kern *k, uint32_t l2_len)
 	}
 }
 
+/* The programs of steering are not for kernels that the loader does not steer on. */
+static inline void kern_steering(struct kern *k)
+{
+	static const char *const names[] = {"ps_wan_steer", "ps_wan_busy", "ps_wan_cpu"};
+
+	for (size_t i = 0; i < 3 && !kver_steers(); i++)
+		bpf_program__set_autoload(bpf_object__find_program_by_name(k->obj, names[i]),
+					  false);
+}
+
 /* 0, or -errno with k->why. plain: the object for older kernels. */
 static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 {
@@ -135,12 +145,7 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 	kern_size(k, "ps_flow_in", kern_flows);
 	kern_size(k, "ps_flow_out", kern_flows);
 	kern_size(k, "ps_cpu", (uint32_t)libbpf_num_possible_cpus());
-	if (!kver_steers()) {
-		bpf_program__set_autoload(bpf_object__find_program_by_name(k->obj, "ps_wan_steer"),
-					  false);
-		bpf_program__set_autoload(bpf_object__find_program_by_name(k->obj, "ps_wan_cpu"),
-					  false);
-	}
+	kern_steering(k);
 	kern_set_l2(k, l2_len);
 	rc = bpf_object__load(k->obj);
 	if (rc) {
@@ -151,6 +156,7 @@ static inline int kern_open(struct kern *k, bool plain, uint32_t l2_len)
 	}
 	k->wan_rx = kern_prog(k, "ps_wan_rx");
 	k->wan_steer = kern_prog(k, "ps_wan_steer");
+	k->wan_busy = kern_prog(k, "ps_wan_busy");
 	k->wan_cpu = kern_prog(k, "ps_wan_cpu");
 	k->wan_xsk = kern_prog(k, "ps_wan_xsk");
 	k->wan_in = kern_prog(k, "ps_wan_in");

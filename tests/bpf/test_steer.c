@@ -22,17 +22,22 @@ static bool steer_to(uint32_t cpu, int prog)
 	return true;
 }
 
-static bool steered_world(uint32_t xdp_flags, int outer)
+static bool steered_world_with(uint32_t xdp_flags, int outer, const int *xdp)
 {
 	if (!kver_steers()) {
 		t_skip("metadata is not known to survive CPUMAP before Linux 6.18");
 		return false;
 	}
-	if (!world_up_with(false, xdp_flags, outer, &w.k.wan_steer))
+	if (!world_up_with(false, xdp_flags, outer, xdp))
 		return false;
 	if (xdp_flags & XDP_FLAGS_SKB_MODE)
 		w.k.config->flags |= PS_CFG_GENERIC;
 	return steer_to((uint32_t)(w.k.cpus - 1), w.k.wan_cpu);
+}
+
+static bool steered_world(uint32_t xdp_flags, int outer)
+{
+	return steered_world_with(xdp_flags, outer, &w.k.wan_steer);
 }
 
 /* Sealed packets on the wire come out of a socket bound behind the tunnel device. */
@@ -71,6 +76,79 @@ static void test_decrypts(void)
 			decrypts(generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE, outer,
 				 KW_CHANNEL);
 		}
+}
+
+/* n packets of a flow that fills a port, as fast as they can be sealed, each with its number; what
+ * comes out is looked at. Returns how many more were steered meanwhile. */
+static uint64_t burst(int fd, uint16_t *number, int n, unsigned gap_us)
+{
+	struct kouter o = {.family = 4, .dport = KP_OUR_PORT};
+	uint64_t before = count_of(PS_R_XDP_STEERED);
+	uint8_t text[1500], got[1500];
+	struct kpkt p[32];
+	uint16_t seen = *number;
+
+	for (int done = 0; done < n; done += 32) {
+		for (int i = 0; i < 32; i++) {
+			struct kinner in = kw_inner(4, 17, 40);
+			size_t len = kp_inner(text, &in);
+
+			kp_be16(text + 28, (*number)++);
+			text[26] = text[27] = 0; /* no checksum */
+			kw_seal(&w, &p[i], &o, text, len);
+		}
+		for (int i = 0; i < 32; i++) {
+			T_EQ(send(wire, p[i].b, p[i].len, 0), p[i].len);
+			if (gap_us)
+				usleep(gap_us);
+		}
+		for (int i = 0; i < 32; i++, seen++) {
+			if (!T(readable(fd, 2000)))
+				return 0;
+			T_EQ(recv(fd, got, sizeof(got), 0), 40);
+			T_EQ(got[0] << 8 | got[1], seen);
+		}
+	}
+	return count_of(PS_R_XDP_STEERED) - before;
+}
+
+/* Sparse packets are decrypted where they arrive; of a fast path, after a pause, by the other
+ * processor; and each comes out once, in its place. */
+static void busy(uint32_t xdp_flags)
+{
+	uint32_t slot;
+	struct ps_busy b;
+	uint16_t n = 0;
+	int fd, map;
+
+	if (!steered_world_with(xdp_flags, 4, &w.k.wan_busy))
+		return;
+	map = kern_fd(&w.k, "ps_busy");
+	fd = udp_socket(4, kw_inner(4, 17, 0).dport);
+	T_EQ(burst(fd, &n, 64, 500), 0);
+	for (slot = 0; slot < PS_STEER_SLOTS; slot++)
+		if (bpf_map_lookup_elem(map, &slot, &b) == 0 && b.packets)
+			break;
+	T(slot < PS_STEER_SLOTS);
+	b.fast = 1; /* nobody can rely on the machine's being fast enough for it */
+	T_EQ(bpf_map_update_elem(map, &slot, &b, BPF_ANY), 0);
+	usleep(1000);
+	T_EQ(burst(fd, &n, 32, 0), 32);
+	T_EQ(bpf_map_lookup_elem(map, &slot, &b), 0);
+	T_EQ(b.to, (uint32_t)w.k.cpus);
+	T_EQ(b.sent, 32);
+	T_EQ(b.done, 32);
+	T(burst(fd, &n, 4 * PS_BUSY_RUN, 500) > 0);
+	T_EQ(burst(fd, &n, 64, 500), 0); /* sparse again */
+	T_EQ(count_of(PS_R_XDP_DELIVERED), n);
+	close(fd);
+	world_down();
+}
+
+static void test_busy(void)
+{
+	busy(XDP_FLAGS_SKB_MODE);
+	busy(XDP_FLAGS_DRV_MODE);
 }
 
 enum sum { SUM_RIGHT, SUM_WRONG, SUM_UNFINISHED };
@@ -187,6 +265,7 @@ int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_decrypts);
+	T_RUN(test_busy);
 	T_RUN(test_passes);
 	T_RUN(test_stays);
 	return t_done();

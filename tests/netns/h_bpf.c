@@ -42,6 +42,7 @@ static struct bpf_load_cfg cfg_make(const char *instance, int tun_ifindex, enum 
 		.wan_len = 1,
 		.tun_ifindex = tun_ifindex,
 		.xdp_mode = mode,
+		.steer = BPF_STEER_RSS, /* ps_wan_rx, whatever this machine has */
 		.sessions = SESSIONS,
 		.peers = PEERS,
 		.flows = FLOWS,

@@ -49,11 +49,11 @@ bpftool -j map dump pinned "$PIN/ps_peer" >"$tmp/peer.json"
 check "bpftool dumps ps_peer" [ $? = 0 ]
 check "ps_peer has named fields" dump_has "$tmp/peer.json" generation
 bpftool prog show >"$tmp/progs"
-for p in ps_wan_rx ps_wan_in ps_tun_out; do
+for p in 'ps_wan_\(rx\|busy\|steer\)' ps_wan_in ps_tun_out; do
 	check "bpftool names $p" grep -q "name $p" "$tmp/progs"
 done
 on gateway xdp-loader status >"$tmp/xdp" 2>&1
-check "xdp-loader lists ours" grep -q ps_wan_rx "$tmp/xdp" || cat "$tmp/xdp"
+check "xdp-loader lists ours" grep -q 'ps_wan_\(rx\|busy\|steer\)' "$tmp/xdp" || cat "$tmp/xdp"
 for c in status peers flows drops resources; do
 	check "penstock $c --json" eval "lab ctl gateway $c --json | jq -e '.cmd == \"$c\" and .schema == 1' >/dev/null"
 	check "penstock $c" eval "[ -n \"\$(lab ctl gateway $c)\" ]"

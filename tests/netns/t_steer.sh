@@ -41,7 +41,7 @@ refused()
 }
 
 for p in gateway client; do
-	refused $p sideways "must be auto, rss, cpumap or xsk"
+	refused $p sideways "must be auto, rss, cpumap, busy or xsk"
 done
 
 cpumap_kernel() { [ "$(printf '6.18\n%s\n' "$(uname -r | cut -d- -f1)" | sort -V | head -n 1)" = 6.18 ]; }
@@ -69,6 +69,22 @@ for xdp in native generic; do
 	done
 done
 
+# Sparse traffic stays where it arrives, and a fast flow keeps its order while it changes processors.
+if cpumap_kernel; then
+	lab_up MODE=kernel XDP_MODE=generic PENSTOCK_STEER=busy
+	for p in gateway client; do
+		check "busy, $p: status says so" [ "$(wan $p '"\(.steer) \(.steer_why)"')" = "busy asked for" ]
+	done
+	on client ping -q -c 200 -i 0.002 $SERVER_V4 >/dev/null
+	check "busy: a ping is not steered" [ "$(reason gateway xdp_steered)" = 0 ]
+	traffic busy kernel
+	for p in gateway client; do
+		echo "# $p: steered $(reason $p xdp_steered), decrypted $(reason $p xdp_delivered), no processor $(reason $p xdp_no_cpu)"
+		check "busy, $p: none found no processor" [ "$(reason $p xdp_no_cpu)" = 0 ]
+		check "busy, $p: no forgeries, nothing decrypted astray" [ "$(reason $p xdp_bad_tag)" = 0 ]
+	done
+fi
+
 lab_up MODE=kernel PENSTOCK_STEER=rss
 for p in gateway client; do
 	check "rss, $p: status says so" [ "$(wan $p '"\(.steer) \(.steer_why)"')" = "rss asked for" ]
@@ -79,12 +95,13 @@ check "rss: nothing is steered" [ "$(reason gateway xdp_steered)" = 0 ]
 # What suits a veth of this machine; GRO as the lab has it.
 lab_up MODE=auto PENSTOCK_STEER=auto
 for p in gateway client; do
-	check "auto, $p: is one of the two" grep -qxE 'rss|cpumap' <<<"$(wan $p .steer)"
+	check "auto, $p: is one of the three" grep -qxE 'rss|cpumap|busy' <<<"$(wan $p .steer)"
 	check "auto, $p: says why" [ -n "$(wan $p .steer_why)" ]
 	check "auto, $p: queues are known" [ "$(wan $p .rx_queues)" = 1 ]
 	check "auto, $p: advice is there without GRO only" [ "$(wan $p '.advice != null')" = "$(wan $p '.gro | not')" ]
 done
-[ "$(nproc)" -gt 2 ] || check "auto: two processors are served by their queues" [ "$(wan gateway '"\(.steer) \(.steer_why)"')" = "rss two processors or fewer" ]
+[ "$(nproc)" = 1 ] || ! cpumap_kernel ||
+	check "auto: a veth's busy paths are steered" [ "$(wan gateway '"\(.steer) \(.steer_why)"')" = "busy one receive queue, and no RPS" ]
 check_ping $SERVER_V4
 nsenter --net="/run/netns/$PENSTOCK_LAB-gateway" ethtool -K eth0 gro off >/dev/null
 check "GRO off: status advises" grep -q 'GRO is off' <<<"$(wan gateway .advice)"

@@ -110,6 +110,95 @@ static void test_unfinished(void)
 		}
 }
 
+/* ---- busy paths ---- */
+
+#define OTHER 5u
+#define FAST  (PS_BUSY_NS / PS_BUSY_RUN - 1) /* ns from packet to packet */
+#define SLOW  (PS_BUSY_NS / PS_BUSY_RUN + 1)
+
+/* n packets, gap ns apart from *now on: how many were handed on. Those that were are done. */
+static int packets(struct ps_busy *b, uint64_t *now, int n, uint64_t gap)
+{
+	int handed = 0;
+
+	for (int i = 0; i < n; i++, *now += gap) {
+		uint32_t to = ps_busy_to(b, *now, OTHER);
+
+		T(to == 0 || to == OTHER + 1);
+		handed += to != 0;
+		b->done += to != 0;
+	}
+	return handed;
+}
+
+/* Fast for a whole run and then a pause: not before both. */
+static void test_busy_begins(void)
+{
+	struct ps_busy b = {0};
+	uint64_t now = 1000000000;
+
+	T_EQ(packets(&b, &now, 10 * PS_BUSY_RUN, FAST), 0); /* it never pauses */
+	now += PS_PAUSE_NS - FAST - 1;
+	T_EQ(packets(&b, &now, 1, 0), 0);
+	now += PS_PAUSE_NS;
+	T_EQ(packets(&b, &now, 100, FAST), 100);
+}
+
+static void test_busy_sparse(void)
+{
+	struct ps_busy b = {0};
+	uint64_t now = 1000000000;
+
+	T_EQ(packets(&b, &now, 10 * PS_BUSY_RUN, SLOW), 0);
+	now += PS_PAUSE_NS;
+	T_EQ(packets(&b, &now, 10 * PS_BUSY_RUN, PS_PAUSE_NS), 0);
+}
+
+/* Slow again: it goes on until a pause, and then stays where it arrives. */
+static void test_busy_ends(void)
+{
+	struct ps_busy b = {0};
+	uint64_t now = 1000000000;
+
+	packets(&b, &now, 3 * PS_BUSY_RUN, FAST);
+	now += PS_PAUSE_NS;
+	T_EQ(packets(&b, &now, 2 * PS_BUSY_RUN, SLOW), 2 * PS_BUSY_RUN);
+	now += PS_PAUSE_NS;
+	T_EQ(packets(&b, &now, 2 * PS_BUSY_RUN, SLOW), 0);
+}
+
+/* While one that was handed on has not begun there, or is lost, none may be decrypted here: short
+ * of a second without any. */
+static void test_busy_under_way(void)
+{
+	struct ps_busy b = {0};
+	uint64_t now = 1000000000;
+
+	packets(&b, &now, 3 * PS_BUSY_RUN, FAST);
+	now += PS_PAUSE_NS;
+	packets(&b, &now, 2 * PS_BUSY_RUN, SLOW);
+	b.done--;
+	for (int i = 0; i < 10; i++) {
+		now += PS_FORCE_NS - SLOW - 1;
+		T_EQ(packets(&b, &now, 1, 0), 1);
+	}
+	now += PS_FORCE_NS;
+	T_EQ(packets(&b, &now, 1, 0), 0);
+}
+
+/* What was fast long ago says nothing of now. */
+static void test_busy_forgets(void)
+{
+	struct ps_busy b = {0};
+	uint64_t now = 1000000000;
+
+	packets(&b, &now, 3 * PS_BUSY_RUN, FAST);
+	now += PS_FORCE_NS;
+	T_EQ(packets(&b, &now, 1, 0), 0);
+}
+
+/* ---- AF_XDP ---- */
+
 /* Direct frames of a session that is there, and nothing else. */
 static void test_what_af_xdp_takes(void)
 {
@@ -185,6 +274,14 @@ static void test_choice(void)
 		 {1, 8, false, true, false, false, true, false},
 		 BPF_STEER_RSS,
 		 "6.18"},
+		{BPF_STEER_BUSY,
+		 {8, 1, true, true, true, true, true, false},
+		 BPF_STEER_BUSY,
+		 "asked for"},
+		{BPF_STEER_BUSY,
+		 {8, 1, true, true, true, false, true, false},
+		 BPF_STEER_RSS,
+		 "6.18"},
 		{BPF_STEER_AUTO,
 		 {1, 2, false, true, false, true, true, false},
 		 BPF_STEER_RSS,
@@ -192,7 +289,23 @@ static void test_choice(void)
 		{BPF_STEER_AUTO,
 		 {1, 1, false, true, false, true, true, false},
 		 BPF_STEER_RSS,
-		 "two"},
+		 "one processor"},
+		{BPF_STEER_AUTO,
+		 {1, 1, false, true, true, true, true, false},
+		 BPF_STEER_RSS,
+		 "one processor"},
+		{BPF_STEER_AUTO,
+		 {1, 2, false, true, true, true, true, false},
+		 BPF_STEER_BUSY,
+		 "no RPS"},
+		{BPF_STEER_AUTO,
+		 {1, 2, true, true, true, true, true, false},
+		 BPF_STEER_RSS,
+		 "RPS spreads"},
+		{BPF_STEER_AUTO,
+		 {2, 2, false, true, true, true, true, false},
+		 BPF_STEER_RSS,
+		 "several"},
 		{BPF_STEER_AUTO,
 		 {0, 8, false, true, false, true, true, false},
 		 BPF_STEER_RSS,
@@ -203,8 +316,8 @@ static void test_choice(void)
 		 "several"},
 		{BPF_STEER_AUTO,
 		 {1, 8, false, true, true, true, true, false},
-		 BPF_STEER_RSS,
-		 "for less"},
+		 BPF_STEER_BUSY,
+		 "no RPS"},
 		{BPF_STEER_AUTO,
 		 {1, 8, true, true, true, true, true, false},
 		 BPF_STEER_RSS,
@@ -253,7 +366,7 @@ static void test_choice_of_af_xdp(void)
 		{BPF_STEER_AUTO,
 		 {8, 2, false, true, false, true, false, true},
 		 BPF_STEER_RSS,
-		 "two"},
+		 "several"},
 		{BPF_STEER_AUTO,
 		 {8, 8, false, true, true, true, true, true},
 		 BPF_STEER_RSS,
@@ -284,6 +397,11 @@ int main(int argc, char **argv)
 	T_RUN(test_unfinished);
 	T_RUN(test_what_af_xdp_takes);
 	T_RUN(test_af_xdp_slots);
+	T_RUN(test_busy_begins);
+	T_RUN(test_busy_sparse);
+	T_RUN(test_busy_ends);
+	T_RUN(test_busy_under_way);
+	T_RUN(test_busy_forgets);
 	T_RUN(test_choice);
 	T_RUN(test_choice_of_af_xdp);
 	return t_done();

@@ -70,6 +70,8 @@ void bpf_detach_stale(const uint32_t *prog_id, size_t len);
 void bpf_steer_decide(struct bpf_load *b);
 /* This kernel takes no part of it after all. */
 void bpf_steer_refused(struct bpf_load *b, const char *why);
+/* Are frames handed to other processors' threads? */
+bool bpf_steer_by_cpumap(enum bpf_steer s);
 /* The XDP program of the interfaces. */
 const char *bpf_steer_program(enum bpf_steer s);
 /* Which programs and maps of the opened object there are to be. */

@@ -175,7 +175,7 @@ static int object_choose(struct bpf_load *b, struct io_err *err)
 
 	b->xdp_name = bpf_steer_program(b->steer);
 	rc = b->steer != BPF_STEER_RSS ? flavour_choose(b, err) : -ENOENT;
-	if (rc == 0 && b->steer == BPF_STEER_CPUMAP && b->plain && !b->cfg.force_plain &&
+	if (rc == 0 && bpf_steer_by_cpumap(b->steer) && b->plain && !b->cfg.force_plain &&
 	    !bpf_env_set("PENSTOCK_BPF_PLAIN"))
 		rc = -EOPNOTSUPP;
 	if (rc == 0)
@@ -469,7 +469,7 @@ void bpf_load_close(struct bpf_load *b)
 	if (b->obj)
 		bpf_map_delete_elem(bpf_load_map_fd(b, "ps_alive"), &zero);
 	bpf_detach_xdp(b);
-	if (b->obj && b->steer == BPF_STEER_CPUMAP)
+	if (b->obj && bpf_steer_by_cpumap(b->steer))
 		bpf_steer_empty(b->obj);
 	bpf_pin_remove(b->instance);
 	bpf_detach_tc(b);

@@ -7,7 +7,8 @@
  * Order: ps_wan_in is attached before ps_wan_rx and detached after it, so that no decrypted packet
  * ever enters the WAN interface's own receive path. Everything that delivers checks ps_alive, which
  * the kernel clears when the tunnel device goes: a killed daemon forwards nothing. Where frames are
- * steered (bpf_steer.h) ps_wan_steer and ps_wan_cpu, or ps_wan_xsk, are in the place of ps_wan_rx.
+ * steered (bpf_steer.h) ps_wan_steer or ps_wan_busy with ps_wan_cpu, or ps_wan_xsk, are in the
+ * place of ps_wan_rx.
  */
 #ifndef PENSTOCK_IO_BPF_LOAD_H
 #define PENSTOCK_IO_BPF_LOAD_H

@@ -144,8 +144,8 @@ static void stale_detach(const uint32_t *prog_id, size_t len)
 
 int bpf_load_clean(const char *instance, struct io_err *err)
 {
-	static const char *const names[] = {"ps_wan_rx", "ps_wan_in",	 "ps_tun_out",
-					    "ps_relay",	 "ps_wan_steer", "ps_wan_xsk"};
+	static const char *const names[] = {"ps_wan_rx",    "ps_wan_in",   "ps_tun_out", "ps_relay",
+					    "ps_wan_steer", "ps_wan_busy", "ps_wan_xsk"};
 	char dir[BPF_PATH_MAX];
 	uint32_t id[6];
 	size_t len = 0;

@@ -3,11 +3,14 @@
  * The choice; CPUMAP's entries, a thread for each processor that this process may run on, with
  * ps_wan_cpu in it; and the entries of AF_XDP sockets. */
 #include "io/bpf_steer.h"
+#include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include "io/bpf_internal.h"
 #include "io/nic.h"
@@ -23,7 +26,7 @@
 
 const char *bpf_steer_name(enum bpf_steer s)
 {
-	static const char *const names[] = {"auto", "rss", "cpumap", "xsk"};
+	static const char *const names[] = {"auto", "rss", "cpumap", "busy", "xsk"};
 
 	return names[s];
 }
@@ -61,17 +64,20 @@ enum bpf_steer bpf_steer_choose(enum bpf_steer asked, const struct bpf_steer_fac
 		return settle(BPF_STEER_XSK, why, "the driver has zero-copy AF_XDP");
 	if (!f->kernel)
 		return settle(BPF_STEER_RSS, why, "cpumap needs Linux 6.18");
-	if (asked == BPF_STEER_CPUMAP)
-		return settle(BPF_STEER_CPUMAP, why, "asked for");
-	if (f->cpus <= 2)
-		return settle(BPF_STEER_RSS, why, "two processors or fewer");
+	if (asked != BPF_STEER_AUTO)
+		return settle(asked, why, "asked for");
+	if (f->cpus < 2)
+		return settle(BPF_STEER_RSS, why, "one processor");
 	if (!f->rx_queues)
 		return settle(BPF_STEER_RSS, why, "the driver does not tell its queues");
 	if (f->rx_queues > 1)
 		return settle(BPF_STEER_RSS, why, "several receive queues");
+	if (f->generic && f->rps)
+		return settle(BPF_STEER_RSS, why, "RPS spreads it");
 	if (f->generic)
-		return settle(BPF_STEER_RSS, why,
-			      f->rps ? "RPS spreads it" : "generic: RPS spreads it for less");
+		return settle(BPF_STEER_BUSY, why, "one receive queue, and no RPS");
+	if (f->cpus == 2)
+		return settle(BPF_STEER_RSS, why, "two processors");
 	return settle(BPF_STEER_CPUMAP, why, "one receive queue for several processors");
 }
 
@@ -168,38 +174,86 @@ void bpf_steer_refused(struct bpf_load *b, const char *why)
 /* ---- the object ---------------------------------------------------------------------------------
  */
 
+bool bpf_steer_by_cpumap(enum bpf_steer s)
+{
+	return s == BPF_STEER_CPUMAP || s == BPF_STEER_BUSY;
+}
+
 const char *bpf_steer_program(enum bpf_steer s)
 {
 	return s == BPF_STEER_CPUMAP ? "ps_wan_steer"
+	       : s == BPF_STEER_BUSY ? "ps_wan_busy"
 	       : s == BPF_STEER_XSK  ? "ps_wan_xsk"
 				     : "ps_wan_rx";
 }
+
+#define OF(s) (1u << (s))
 
 int bpf_steer_prepare(struct bpf_object *obj, enum bpf_steer steer)
 {
 	static const struct {
 		const char *name;
-		enum bpf_steer of;
-	} maps[] = {{"ps_cpu", BPF_STEER_CPUMAP},
-		    {"ps_steer", BPF_STEER_CPUMAP},
-		    {"ps_xsk", BPF_STEER_XSK},
-		    {"ps_xsk_dev", BPF_STEER_XSK}},
-	  progs[] = {{"ps_wan_rx", BPF_STEER_RSS},
-		     {"ps_wan_steer", BPF_STEER_CPUMAP},
-		     {"ps_wan_cpu", BPF_STEER_CPUMAP},
-		     {"ps_wan_xsk", BPF_STEER_XSK}};
+		unsigned of;
+	} maps[] = {{"ps_cpu", OF(BPF_STEER_CPUMAP) | OF(BPF_STEER_BUSY)},
+		    {"ps_steer", OF(BPF_STEER_CPUMAP) | OF(BPF_STEER_BUSY)},
+		    {"ps_busy", OF(BPF_STEER_CPUMAP) | OF(BPF_STEER_BUSY)},
+		    {"ps_xsk", OF(BPF_STEER_XSK)},
+		    {"ps_xsk_dev", OF(BPF_STEER_XSK)}},
+	  progs[] = {{"ps_wan_rx", OF(BPF_STEER_RSS)},
+		     {"ps_wan_steer", OF(BPF_STEER_CPUMAP)},
+		     {"ps_wan_busy", OF(BPF_STEER_BUSY)},
+		     {"ps_wan_cpu", OF(BPF_STEER_CPUMAP) | OF(BPF_STEER_BUSY)},
+		     {"ps_wan_xsk", OF(BPF_STEER_XSK)}};
 	int rc = 0;
 
-	for (size_t i = 0; i < 4 && rc == 0; i++)
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps) && rc == 0; i++)
 		rc = bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, maps[i].name),
-					     steer == maps[i].of);
-	for (size_t i = 0; i < 4 && rc == 0; i++)
+					     maps[i].of & OF(steer));
+	for (size_t i = 0; i < sizeof(progs) / sizeof(*progs) && rc == 0; i++)
 		rc = bpf_program__set_autoload(bpf_object__find_program_by_name(obj, progs[i].name),
-					       steer == progs[i].of);
-	if (rc == 0 && steer == BPF_STEER_CPUMAP)
+					       progs[i].of & OF(steer));
+	if (rc == 0 && bpf_steer_by_cpumap(steer))
 		rc = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "ps_cpu"),
 					      (uint32_t)libbpf_num_possible_cpus());
 	return rc;
+}
+
+/* Is the process a thread of this cpumap? They are the kernel's, named cpumap/CPU/map:ID. */
+static bool is_thread_of(const char *pid, uint32_t map)
+{
+	char path[300], name[64] = "";
+	uint32_t cpu, id;
+	FILE *f;
+	bool yes;
+
+	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	yes = fgets(name, sizeof(name), f) && sscanf(name, "cpumap/%u/map:%u", &cpu, &id) == 2 &&
+	      id == map;
+	fclose(f);
+	return yes;
+}
+
+/* What they do is a softirq's work, which elsewhere goes before every process: as the least of
+ * them, on a busy processor, they would lose most of what they are handed. Where they cannot be
+ * seen or changed they stay as they are. */
+static void threads_prefer(int map_fd)
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+	struct dirent *e;
+	DIR *proc;
+
+	if (bpf_obj_get_info_by_fd(map_fd, &info, &len))
+		return;
+	proc = opendir("/proc");
+	while (proc && (e = readdir(proc)))
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && is_thread_of(e->d_name, info.id))
+			setpriority(PRIO_PROCESS, (id_t)atoi(e->d_name), -20);
+	if (proc)
+		closedir(proc);
 }
 
 static int cpumap_fill(const struct bpf_object *obj)
@@ -215,6 +269,7 @@ static int cpumap_fill(const struct bpf_object *obj)
 	for (uint32_t i = 0; i < n; i++)
 		if (bpf_map_update_elem(cpus, &cpu[i], &v, BPF_ANY) < 0)
 			return -errno;
+	threads_prefer(cpus);
 	for (uint32_t i = 0; i < PS_STEER_SLOTS; i++)
 		if (bpf_map_update_elem(slots, &i, &cpu[i % n], BPF_ANY) < 0)
 			return -errno;
@@ -233,9 +288,9 @@ static int xsk_fill(const struct bpf_load *b, const struct bpf_object *obj)
 
 int bpf_steer_fill(const struct bpf_load *b, const struct bpf_object *obj)
 {
-	return b->steer == BPF_STEER_CPUMAP ? cpumap_fill(obj)
-	       : b->steer == BPF_STEER_XSK  ? xsk_fill(b, obj)
-					    : 0;
+	if (bpf_steer_by_cpumap(b->steer))
+		return cpumap_fill(obj);
+	return b->steer == BPF_STEER_XSK ? xsk_fill(b, obj) : 0;
 }
 
 void bpf_steer_empty(const struct bpf_object *obj)

@@ -14,6 +14,7 @@ enum bpf_steer {
 	BPF_STEER_AUTO,
 	BPF_STEER_RSS,	  /* the queue's processor, or RPS's */
 	BPF_STEER_CPUMAP, /* the path's processor */
+	BPF_STEER_BUSY,	  /* CPUMAP for busy paths, the queue's processor for others */
 	BPF_STEER_XSK,	  /* the queue's, and on to user space by AF_XDP */
 };
 
@@ -30,7 +31,7 @@ struct bpf_steer_facts {
 	bool zero_copy;	    /* the driver fills them without copying, all of its queues' */
 };
 
-/* RSS, CPUMAP or XSK; why (BPF_STEER_WHY bytes) says what decided. */
+/* Anything but AUTO; why (BPF_STEER_WHY bytes) says what decided. */
 enum bpf_steer bpf_steer_choose(enum bpf_steer asked, const struct bpf_steer_facts *f, char *why);
 const char *bpf_steer_name(enum bpf_steer s);
 #endif

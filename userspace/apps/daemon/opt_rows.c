@@ -146,10 +146,12 @@ static int set_steer(struct opt *o, const char *v, const char **why)
 		o->steer = BPF_STEER_RSS;
 	else if (!strcmp(v, "cpumap"))
 		o->steer = BPF_STEER_CPUMAP;
+	else if (!strcmp(v, "busy"))
+		o->steer = BPF_STEER_BUSY;
 	else if (!strcmp(v, "xsk"))
 		o->steer = BPF_STEER_XSK;
 	else {
-		*why = "must be auto, rss, cpumap or xsk";
+		*why = "must be auto, rss, cpumap, busy or xsk";
 		return -EINVAL;
 	}
 	return 0;
@@ -362,7 +364,7 @@ const struct opt_row opt_rows[] = {
 	{"steer",
 	 0,
 	 {"PENSTOCK_STEER"},
-	 "auto|rss|cpumap|xsk",
+	 "auto|rss|cpumap|busy|xsk",
 	 set_steer,
 	 "which processor receives, and by which way (default: auto)",
 	 BOTH},
