@@ -125,6 +125,24 @@ static void test_trains(void)
 	close_both();
 }
 
+/* The longest train a tunnel's end sends by an Ethernet's MTU (45 datagrams of 1448 bytes) is one
+ * with channel headers as well: a relay that cut it would send two for each. */
+static void test_longest_train(void)
+{
+	static const uint8_t hdr[GSO_HDR_LEN] = {0x40, 1, 5, 168};
+	size_t sizes[45];
+	struct gro_msg *m;
+
+	open_both("127.0.0.1", false);
+	for (size_t i = 0; i < 45; i++)
+		sizes[i] = 1448;
+	send_sizes(sizes, 45, hdr, 0);
+	T_EQ(gro_recv(rx, b.fd, GRO_BATCH, &m), 1);
+	T_EQ(m[0].len, 45 * (1448 + GSO_HDR_LEN));
+	T_EQ(m[0].seg, 1448 + GSO_HDR_LEN);
+	close_both();
+}
+
 static void test_one_by_one(void)
 {
 	open_both("127.0.0.1", false);
@@ -198,6 +216,7 @@ int main(int argc, char **argv)
 {
 	t_init(argc, argv);
 	T_RUN(test_trains);
+	T_RUN(test_longest_train);
 	T_RUN(test_one_by_one);
 	T_RUN(test_refused_train_is_sent_again);
 	T_RUN(test_flows_do_not_mix);

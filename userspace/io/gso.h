@@ -22,7 +22,7 @@
 #define GRO_BATCH      32    /* trains a receive call */
 #define GRO_BUF_LEN    65536 /* bytes a train */
 #define GSO_SEG_MAX    64    /* UDP_MAX_SEGMENTS of older kernels */
-#define GSO_BYTES_MAX  65000 /* with headers below the 64 KiB of an IP packet */
+#define GSO_BYTES_MAX  65400 /* with headers below the 64 KiB of an IP packet */
 #define GSO_TRAINS_MAX 64
 #define GSO_HDR_LEN    4 /* bytes a datagram may get in front */
 
