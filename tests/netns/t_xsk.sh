@@ -175,6 +175,18 @@ cannot()
 cannot "user, no workers" "xsk needs workers" MODE=user PENSTOCK_WORKERS=0
 cannot "auto, generic" "xsk needs native XDP" MODE=auto XDP_MODE=generic
 cannot "user, no receive program" "xsk: no receive program" MODE=user XDP_MODE=off
+
+# Somebody else has the queue's socket.
+lab_up MODE=user PENSTOCK_STEER=xsk
+lab stop gateway
+bg gateway "$PENSTOCK_BUILD/tests/netns/h_xsk" eth0 >"$tmp/h_xsk" 2>&1
+holder=$!
+wait_for 5 grep -q holding "$tmp/h_xsk" || fatal "$(cat "$tmp/h_xsk")"
+MODE=user PENSTOCK_STEER=xsk lab start gateway
+check "taken: the sockets receive" wait_for 30 ping_once $SERVER_V4
+check "taken: says why" [ "$(wan gateway '"\(.steer) \(.steer_why) \(.xsk)"')" = "rss queue 0: Device or resource busy null" ]
+kill $holder
+
 lab_up MODE=auto PENSTOCK_STEER=auto
 check "auto does not take what copies" grep -qxE 'rss|cpumap' <<<"$(wan gateway .steer)"
 finish

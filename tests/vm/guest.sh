@@ -5,6 +5,7 @@
 #
 #   load     both objects through io/bpf_load, and what it says about the kernel
 #   bpf      tests/bpf: every packet's fate, the cipher, key dumps, devices
+#   xsk      tests/bpf/test_xsk: frames by AF_XDP
 #   diff     tests/bpf/test_diff: random packets against the reference
 #   relay    tests/bpf/test_relay*: the relay's switch
 #   attach   tests/netns/t_bpf-attach.sh: attaching in every mode, and what kill -9 leaves
@@ -99,11 +100,12 @@ bpf)
 	for t in tests/bpf/test_*.c; do
 		t=$(basename "$t" .c)
 		case $t in
-		test_diff | test_relay*) ;;
+		test_diff | test_relay* | test_xsk) ;;
 		*) run "$t" "$PENSTOCK_BUILD/tests/bpf/$t" ;;
 		esac
 	done
 	;;
+xsk) run test_xsk "$PENSTOCK_BUILD/tests/bpf/test_xsk" ;;
 diff) run test_diff "$PENSTOCK_BUILD/tests/bpf/test_diff" ;;
 relay)
 	run test_relay_live "$PENSTOCK_BUILD/tests/bpf/test_relay_live"

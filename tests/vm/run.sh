@@ -21,7 +21,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 root=$PWD
 store=$root/build/vm
-PARTS="load bpf diff relay attach e2e"
+PARTS="load bpf xsk diff relay attach e2e"
 limit_s=${VM_TIMEOUT:-120}
 tmp=
 trap '[ -z "$tmp" ] || rm -rf "$tmp"' EXIT

@@ -31,7 +31,8 @@ static json_t *view_kernel(const struct daemon *d)
 {
 	const struct bpf_load_info *info = d->bpf ? bpf_load_info(d->bpf) : NULL;
 	bool active = info && !d->kernel_why[0];
-	bool rx = active && info->wan_len && strcmp(info->wan[0].xdp_mode, "off");
+	bool rx = active && info->wan_len && strcmp(info->wan[0].xdp_mode, "off") &&
+		  bpf_load_tables(d->bpf)->config->flags & PS_CFG_RX;
 	json_t *o = json_object(), *progs = json_array();
 
 	put(o, "active", json_boolean(active));

@@ -97,14 +97,13 @@ void workers_xsk_open(struct workers *ws)
 {
 	struct daemon *d = ws->d;
 	const struct bpf_load_info *info = d->bpf ? bpf_load_info(d->bpf) : NULL;
-	bool rx;
+	bool rx = d->opt.mode != OPT_MODE_USER && !d->kernel_why[0];
 
 	if (!info || !info->wan_len || info->wan[0].steer != BPF_STEER_XSK)
 		return;
 	ws->xsk = calloc(PS_XSK_WANS * PS_XSK_QUEUES, sizeof(*ws->xsk));
 	if (!ws->xsk)
 		return;
-	rx = bpf_load_tables(d->bpf)->config->flags & PS_CFG_RX;
 	allow_rx(d, false);
 	for (size_t i = 0; i < info->wan_len; i++) {
 		d->xsk_why[i][0] = '\0';
