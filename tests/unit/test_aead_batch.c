@@ -175,9 +175,18 @@ static void on_each(void (*fn)(const struct aead_backend *be))
 			fn(*be);
 }
 
-static void name_it(const struct aead_backend *be)
+/* A backend that this CPU cannot run is not tested: say so. */
+static void test_backends(void)
 {
-	t_note("backend %s", be->name);
+	static char why[96];
+
+	for (const struct aead_backend *const *be = aead_backends(); *be; be++) {
+		t_note("backend %s%s", (*be)->name, (*be)->usable() ? "" : ": not on this CPU");
+		if ((*be)->usable())
+			continue;
+		snprintf(why, sizeof(why), "backend %s: not on this CPU", (*be)->name);
+		t_skip(why);
+	}
 }
 
 static void batch_of(struct batch *b, size_t n)
@@ -194,7 +203,7 @@ static void every_length(const struct aead_backend *be)
 {
 	struct batch b;
 
-	for (uint32_t len = 0; len <= 1600; len++) {
+	for (uint32_t len = 0; len <= 2100; len++) {
 		batch_of(&b, 1 + len % 9);
 		for (size_t i = 0; i < b.n; i++)
 			b.len[i] = len;
@@ -206,6 +215,27 @@ static void every_length(const struct aead_backend *be)
 static void test_every_length(void)
 {
 	on_each(every_length);
+}
+
+/* Batches of every size, all packets of one length that leaves the last pass some lanes or none. */
+static void every_size(const struct aead_backend *be)
+{
+	static const uint32_t lens[] = {0, 16, 63, 64, 96, 100, 192, 448, 512, 960, 1024, 1420};
+	struct batch b;
+
+	for (size_t n = 1; n <= MAX_JOBS; n++)
+		for (size_t k = 0; k < sizeof(lens) / sizeof(*lens); k++) {
+			batch_of(&b, n);
+			for (size_t i = 0; i < n; i++)
+				b.len[i] = lens[k];
+			b.in_place = (n + k) & 1;
+			round_trip(be, &b);
+		}
+}
+
+static void test_every_size(void)
+{
+	on_each(every_size);
 }
 
 /* One packet alone takes other paths than many. */
@@ -404,6 +434,36 @@ static void test_every_bit(void)
 	on_each(every_bit);
 }
 
+/* Every byte of the tag, of every packet of batches that take several passes. */
+static void every_tag_byte(const struct aead_backend *be)
+{
+	static const uint32_t lens[] = {0, 64, 130, 512, 1420};
+	struct batch b;
+
+	for (size_t k = 0; k < 5 * 17 * AEAD_TAG; k++) {
+		size_t bad = k / AEAD_TAG % 17, n = k & 1 ? 17 : bad + 1;
+
+		batch_of(&b, n);
+		for (size_t i = 0; i < n; i++)
+			b.len[i] = lens[k / AEAD_TAG / 17];
+		b.in_place = k & 2;
+		expected(&b);
+		lay_out(&b, true);
+		((uint8_t *)b.jobs[bad].in)[b.len[bad] + k % AEAD_TAG] ^= (uint8_t)(1 << k % 7);
+		be->open(b.jobs, n);
+		for (size_t i = 0; i < n; i++)
+			if (!T_EQ(b.jobs[i].ok, i != bad))
+				say(be, &b, i, "tag byte");
+		T(b.in_place || !b.len[bad] || only(mem.out[bad], b.jobs[bad].out, 0) ||
+		  all_are(b.jobs[bad].out, b.len[bad], 0));
+	}
+}
+
+static void test_every_tag_byte(void)
+{
+	on_each(every_tag_byte);
+}
+
 /* Values at which carries and the final reduction of Poly1305 are at their limits need not come up
  * by chance: packets whose ciphertext is all ones or all zeros, and runs of both. */
 static void extreme_contents(const struct aead_backend *be)
@@ -492,13 +552,15 @@ int main(int argc, char **argv)
 	t_init(argc, argv);
 	if (crypto_init())
 		return 1;
-	on_each(name_it);
+	T_RUN(test_backends);
 	T_RUN(test_every_length);
+	T_RUN(test_every_size);
 	T_RUN(test_single);
 	T_RUN(test_batches);
 	T_RUN(test_one_wrong);
 	T_RUN(test_many_wrong);
 	T_RUN(test_every_bit);
+	T_RUN(test_every_tag_byte);
 	T_RUN(test_extreme_contents);
 	T_RUN(test_long_queue);
 	T_RUN(test_seam);

@@ -14,7 +14,7 @@ struct aead_backend {
 };
 
 #if defined(__x86_64__)
-extern const struct aead_backend aead_avx2;
+extern const struct aead_backend aead_avx512, aead_avx2;
 #endif
 extern const struct aead_backend aead_sodium;
 

@@ -6,7 +6,7 @@ const struct aead_backend *const *aead_backends(void)
 {
 	static const struct aead_backend *const all[] = {
 #if defined(__x86_64__)
-		&aead_avx2,
+		&aead_avx512, &aead_avx2,
 #endif
 		&aead_sodium, NULL};
 
