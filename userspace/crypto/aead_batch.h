@@ -31,6 +31,6 @@ void aead_seal_batch(struct aead_job *jobs, size_t n);
 /* Verifies, then decrypts: no byte of plaintext of a packet with a wrong tag is written. */
 void aead_open_batch(struct aead_job *jobs, size_t n);
 
-/* The implementation in use, for status: "avx2-8", "libsodium". */
+/* The implementation in use, for status: "avx512-16", "avx2-8", "libsodium". */
 const char *aead_backend(void);
 #endif

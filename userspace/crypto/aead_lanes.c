@@ -240,12 +240,14 @@ static void tag_finished(struct pipe *w)
 
 /* ---- ChaCha20 ---- */
 
-/* Runs the lanes that are filled; the others repeat the first one into nowhere. */
+/* Runs the lanes that are filled; the others that a kernel may touch repeat the first one into
+ * nowhere. */
 static void pass(struct pipe *w)
 {
 	struct aead_beside b[AEAD_ROUNDS + 1];
+	size_t end = w->c.busy <= LANES_YMM ? LANES_YMM : w->k->lanes;
 
-	for (size_t i = w->c.busy; i < w->k->lanes; i++) {
+	for (size_t i = w->c.busy; i < end; i++) {
 		w->c.key[i] = w->c.key[0];
 		w->c.block[i] = w->c.nonce_lo[i] = w->c.nonce_hi[i] = 0;
 		w->c.in[i] = zeros;

@@ -67,7 +67,8 @@ struct aead_kernel {
 	bool two;   /* it takes two messages, too */
 	bool parts; /* it heeds `wanted`; if not, all blocks must be whole */
 	/* out = in ^ key stream, in each lane. `beside` ends with rounds == 0; all rounds together
-	 * are at most AEAD_ROUNDS. Lanes that are not busy must be valid all the same. */
+	 * are at most AEAD_ROUNDS. Lanes that are not busy must be valid all the same: the first
+	 * LANES_YMM, and all if more are busy. */
 	void (*pass)(struct aead_chacha *c, struct aead_beside *beside);
 	/* out = in ^ stream, len bytes; stream is whole blocks. */
 	void (*exor)(uint8_t *out, const uint8_t *in, const uint8_t *stream, size_t len);
