@@ -103,11 +103,13 @@ net_hosts()
 }
 
 # What a relay returns by native XDP: its checksum must be whole, as on a wire (a veth hands it on unfinished), and the
-# router's end needs a program of its own, else it stays in its ring. In the other modes the link has its offloads.
+# router's end needs a program of its own, else it stays in its ring. It comes back datagram by datagram, and the router joins
+# those of a flow again before it forwards them (Linux 5.12). In the other modes the link has its offloads.
 relay_peer()
 {
 	[ "$LAB_RELAY" = penstock ] && [ "$LAB_RELAY_XDP" = native ] || return 0
 	in_host core ethtool -K "$1" tx off >/dev/null || return 1
+	in_host core ethtool -K "$1" rx-udp-gro-forwarding on >/dev/null 2>&1
 	in_host core ip link set dev "$1" xdpdrv obj "$root/build/bpf/pass.bpf.o" sec xdp ||
 		echo "lab: no XDP program on $1: the relay must not use native XDP" >&2
 }
