@@ -204,12 +204,13 @@ CHANGE(sport, f->sport++)
 CHANGE(dport, f->dport++)
 CHANGE(src, f->src++)
 CHANGE(dst, f->dst++)
+CHANGE(both, (f->src++, f->dst--)) /* no checksum tells */
 
 static void test_fields(void)
 {
 	void (*const any[])(struct off_flow *) = {change_tos,	change_ecn,   change_ttl,
 						  change_sport, change_dport, change_src,
-						  change_dst};
+						  change_dst,	change_both};
 	void (*const v4[])(struct off_flow *) = {change_df, change_id, change_id_same};
 	void (*const tcp[])(struct off_flow *) = {
 		change_seq,    change_again,   change_ack, change_win,	 change_urg,
@@ -296,7 +297,29 @@ static void test_special_checksums(void)
 	rig_run(true, true);
 	T_EQ(n_super, 2);
 	all_out_as_in();
+	t.seq -= 100, t.id--;
+	n_in = 1;
+	rig_more(&t, 100), rig_more(&t, 100);
+	memcpy(in[2].b + 52, in[2].b + 36, 2);
+	off_pkt_seal(in[2].b, in[2].len);
+	run_expect(1);
+	be16_put(in[2].b + 36, 0xffff);
+	run_expect(2);
 	rig_fill();
+}
+
+/* UDP's length is wrong, and the checksum says the same. */
+static void test_wrong_length_that_verifies(void)
+{
+	for (size_t which = 1; which < 3; which++) {
+		struct off_flow u = rig_flow(4, 17);
+
+		n_in = 0;
+		rig_more(&u, 100), rig_more(&u, 100), rig_more(&u, 100);
+		in[which].b[25]++;
+		be16_put(in[which].b + 26, (uint16_t)(be16_get(in[which].b + 26) - 1));
+		run_expect(which == 1 ? 3 : 2);
+	}
 }
 
 /* A datagram without checksum whose data happens to add up to one. */
@@ -306,16 +329,17 @@ static void test_none_that_verifies(void)
 
 	n_in = 0;
 	memset(payload, 0, 100);
-	rig_more(&u, 100), rig_more(&u, 100);
-	for (size_t i = 0; i < 2; i++) {
+	rig_more(&u, 100), rig_more(&u, 100), rig_more(&u, 100);
+	for (size_t i = 0; i < 3; i++) {
 		memcpy(in[i].b + 28, in[i].b + 26, 2);
 		off_pkt_seal(in[i].b, in[i].len);
 		T_EQ(be16_get(in[i].b + 26), 0xffff);
 	}
 	run_expect(1);
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 3; i--;) {
 		be16_put(in[i].b + 26, 0);
-	run_expect(2);
+		run_expect(i == 2 ? 2 : 3);
+	}
 	rig_fill();
 }
 
@@ -424,6 +448,7 @@ int main(int argc, char **argv)
 	T_RUN(test_bytes);
 	T_RUN(test_special_checksums);
 	T_RUN(test_none_that_verifies);
+	T_RUN(test_wrong_length_that_verifies);
 	T_RUN(test_full_to_the_byte);
 	T_RUN(test_reserved_bit);
 	T_RUN(test_df);
