@@ -68,6 +68,12 @@ static __always_inline int ps_xsk_takes(const struct ps_session *s, const struct
 #define PS_BUSY_RUN 128	    /* packets that are timed together */
 #define PS_BUSY_NS  2000000 /* faster than this they are busy */
 
+/* Of the path, before it changes. What was decrypted where it arrived waits there once more, for
+ * the tunnel device's receive path: for microseconds, unless that processor is not let run its
+ * softirq. Then packets of a sender that moves to another processor overtake each other as well,
+ * with or without us. */
+#define PS_BUSY_PAUSE_NS 1000000
+
 /* What is known of the paths of one slot. The first line is written where they arrive, `done` where
  * they are handed to. */
 struct ps_busy {
@@ -83,10 +89,9 @@ struct ps_busy {
 };
 
 /* A packet has come: the processor it is handed to, plus one, or 0 when it stays. `other` is what
- * there is for a choice. That changes in a pause only, when nothing of the path is under way: what
- * was decrypted here waits no longer than that for the tunnel device (plan/flow.h), and of what was
- * handed on the other processor keeps count. A frame that found no room there is under way for
- * ever, so that a long silence will do as well. */
+ * there is for a choice. That changes in a pause only, when nothing of the path is under way: of
+ * what was handed on the other processor keeps count. A frame that found no room there is under way
+ * for ever, so that a long silence will do as well. */
 static __always_inline __u32 ps_busy_to(struct ps_busy *b, __u64 now, __u32 other)
 {
 	__u32 to = PS_READ_ONCE(b->to), n = PS_READ_ONCE(b->packets) + 1;
@@ -96,7 +101,7 @@ static __always_inline __u32 ps_busy_to(struct ps_busy *b, __u64 now, __u32 othe
 
 	PS_WRITE_ONCE(b->last_ns, now);
 	if (silence >= PS_FORCE_NS ||
-	    (silence >= PS_PAUSE_NS && (!to || sent == PS_READ_ONCE(b->done)))) {
+	    (silence >= PS_BUSY_PAUSE_NS && (!to || sent == PS_READ_ONCE(b->done)))) {
 		to = PS_READ_ONCE(b->fast) && silence < PS_FORCE_NS ? other + 1 : 0;
 		sent = 0;
 		PS_WRITE_ONCE(b->done, 0);

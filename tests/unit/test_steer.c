@@ -138,9 +138,9 @@ static void test_busy_begins(void)
 	uint64_t now = 1000000000;
 
 	T_EQ(packets(&b, &now, 10 * PS_BUSY_RUN, FAST), 0); /* it never pauses */
-	now += PS_PAUSE_NS - FAST - 1;
+	now += PS_BUSY_PAUSE_NS - FAST - 1;
 	T_EQ(packets(&b, &now, 1, 0), 0);
-	now += PS_PAUSE_NS;
+	now += PS_BUSY_PAUSE_NS;
 	T_EQ(packets(&b, &now, 100, FAST), 100);
 }
 
@@ -150,8 +150,8 @@ static void test_busy_sparse(void)
 	uint64_t now = 1000000000;
 
 	T_EQ(packets(&b, &now, 10 * PS_BUSY_RUN, SLOW), 0);
-	now += PS_PAUSE_NS;
-	T_EQ(packets(&b, &now, 10 * PS_BUSY_RUN, PS_PAUSE_NS), 0);
+	now += PS_BUSY_PAUSE_NS;
+	T_EQ(packets(&b, &now, 10 * PS_BUSY_RUN, PS_BUSY_PAUSE_NS), 0);
 }
 
 /* Slow again: it goes on until a pause, and then stays where it arrives. */
@@ -161,9 +161,9 @@ static void test_busy_ends(void)
 	uint64_t now = 1000000000;
 
 	packets(&b, &now, 3 * PS_BUSY_RUN, FAST);
-	now += PS_PAUSE_NS;
+	now += PS_BUSY_PAUSE_NS;
 	T_EQ(packets(&b, &now, 2 * PS_BUSY_RUN, SLOW), 2 * PS_BUSY_RUN);
-	now += PS_PAUSE_NS;
+	now += PS_BUSY_PAUSE_NS;
 	T_EQ(packets(&b, &now, 2 * PS_BUSY_RUN, SLOW), 0);
 }
 
@@ -175,7 +175,7 @@ static void test_busy_under_way(void)
 	uint64_t now = 1000000000;
 
 	packets(&b, &now, 3 * PS_BUSY_RUN, FAST);
-	now += PS_PAUSE_NS;
+	now += PS_BUSY_PAUSE_NS;
 	packets(&b, &now, 2 * PS_BUSY_RUN, SLOW);
 	b.done--;
 	for (int i = 0; i < 10; i++) {
