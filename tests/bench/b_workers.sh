@@ -7,8 +7,8 @@
 # wireguard-go (WIREGUARD_GO=PATH) gets the same processors. "to_w1": by how much the figure is that of one worker, "ratio" by
 # how much that of wireguard-go on as many processors.
 #
-#   workers_capacity_{64,1280}_wN         packets a second at no more than 0.1 % loss (wgload.h), in trains, from 12 sessions
-#                                         (4 on fewer than eight processors), each with a socket and process of its own, whose
+#   workers_capacity_{64,1280}_wN         packets a second at no more than 0.1 % loss (wgload.h), in trains, from 12 sessions (4 on
+#                                         fewer than eight processors; a multiple of N), each with a socket and process of its own, whose
 #                                         ports are chosen so that every worker has as many of them; by chance it is less even
 #   workers_capacity_1280_single_wN       datagrams one by one
 #   workers_tcp_{up,down}_pP_cC_wN        Gbit/s received, P streams of iperf3 in all through C clients. "threads": processors
@@ -19,8 +19,8 @@
 #
 # The first argument is one of these names or a part of it. WORKERS ("1 2 4 6", those for which there are processors; what is
 # left out is said), WORKERS_CROWDED=1 (all of them whatever the processors: for trying), WORKERS_ROUNDS (1), WORKERS_SECONDS
-# (0.4 a run of a search; WORKERS_TCP_SECONDS, 2, of iperf3), WORKERS_STREAMS ("1_1 4_4 16_4 16_1 8_4 4_1", P_C), WORKERS_SEARCH (8 s, at most), WORKERS_BUDGET (seconds: when
-# they are nearly over no case is begun), CAPACITY_PIN=none, WORKERS_PERF=DIR (a profile of the gateway at its largest capacity).
+# (0.4 a run of a search; WORKERS_TCP_SECONDS, 2, whole ones, of iperf3), WORKERS_STREAMS ("1_1 4_4 16_4 16_1 8_4 4_1", P_C), WORKERS_SEARCH (8 s, at most), WORKERS_BUDGET (seconds: when
+# they are nearly over no case is begun), CAPACITY_PIN=none, WORKERS_PERF=DIR (profiles of the gateway at nine tenths of its capacity).
 exec 3>&1 1>&2
 . "$(dirname "$0")/../netns/lib.sh"
 . "$(dirname "$0")/capacity_lib.sh"
@@ -29,8 +29,8 @@ filter=${1:-}
 cpus=$(nproc)
 rounds=${WORKERS_ROUNDS:-1} secs=${WORKERS_SECONDS:-0.4} tcp_secs=${WORKERS_TCP_SECONDS:-2} search_max=${WORKERS_SEARCH:-8}
 budget=${WORKERS_BUDGET:-3500} kept=$tmp.kept
-[ "$cpus" -ge 8 ] && sessions=12 || sessions=4
-way=none
+[ "$cpus" -ge 8 ] && sessions_min=12 || sessions_min=4
+sessions=$sessions_min way=none
 
 # ---- which ----
 # Processors for the load (capacity) and for all but the gateway (TCP).
@@ -97,7 +97,7 @@ left_out()
 
 	for n in ${WORKERS:-1 2 4 6}; do
 		cases | grep -q "^workers_capacity_1280_w$n " || echo "bench: $n workers are left out: $cpus processors"
-		cases | grep -q "^workers_tcp_up_p1_c1_w$n " || echo "bench: TCP with $n workers is left out: $cpus processors"
+		cases | grep -q "^workers_tcp_.*_w$n " || echo "bench: TCP with $n workers is left out: $cpus processors"
 	done
 }
 
@@ -167,6 +167,7 @@ locals()
 start()
 {
 	cap_gateway_cpus=$(gateway_cpus "$2" $((cpus - (cpus + 3) / 4)))
+	sessions=$(((sessions_min + $2 - 1) / $2 * $2))
 	if [ "$1" = wireguard ]; then
 		cap_start wireguard "$WIREGUARD_GO" "$sessions"
 	else
@@ -189,18 +190,19 @@ search()
 	jq -c . "$tmp/search.json"
 }
 
-# NAME: a profile at nine tenths of what was found
+# NAME N SIZE GSO: a profile at nine tenths of what was found, of the fewest and the most workers. Idle threads give no samples, so
+# the time that packets are made in does no harm.
 profile()
 {
-	[ -n "${WORKERS_PERF:-}" ] && command -v perf >/dev/null || return 0
+	[[ -n "${WORKERS_PERF:-}" && " $(wanted | awk '{ print $3 }' | sed -n '1p;$p' | tr '\n' ' ') " == *" $2 "* ]] || return 0
+	command -v perf >/dev/null || return 0
 	mkdir -p "$WORKERS_PERF"
-	cap_load run --senders "$sessions" --size "$2" --gso "$3" --seconds 1.5 --rate "$(jq '.pps * 0.9 | round' "$tmp/search.json")" --threads 2 \
-		--pool-mb 2048 >/dev/null &
-	sleep 2.5
-	perf record -q -F 999 -g -e cpu-clock -p "$cap_pid" -o "$tmp/perf.data" -- sleep 1.5 >/dev/null 2>&1
+	perf record -q -F 999 -g -e cpu-clock -p "$cap_pid" -o "$tmp/perf.data" -- sleep 4 >/dev/null 2>&1 &
+	cap_load run --senders "$sessions" --size "$3" --gso "$4" --seconds 1 --rate "$(jq '.pps * 0.9 | round' "$tmp/search.json")" --threads 2 \
+		--pool-mb "$([ "$cpus" -ge 8 ] && echo 2048 || echo 256)" >/dev/null
 	wait $!
 	perf report -i "$tmp/perf.data" --no-children --sort symbol -g none --stdio 2>/dev/null | grep -v '^#' | grep . | head -n 60 >"$WORKERS_PERF/$1.txt"
-	perf report -i "$tmp/perf.data" --no-children --sort symbol -g caller,0.5,callee --stdio --max-stack 6 2>/dev/null | head -n 400 >"$WORKERS_PERF/$1-callers.txt"
+	perf report -i "$tmp/perf.data" --no-children --sort comm,symbol -g none --stdio 2>/dev/null | grep -v '^#' | grep . | head -n 60 >"$WORKERS_PERF/$1-threads.txt"
 }
 
 # NAME N SIZE GSO MODE XDP-MODE [STEER]
@@ -210,7 +212,7 @@ capacity()
 
 	for ((i = 0; i < rounds; i++)); do
 		start penstock "$2" "$5" "$6" "${7:-}"
-		search "penstock" "$2" "$3" "$4" >>"$tmp/ours.json" && profile "$1" "$3" "$4" || { cap_stop; return 1; }
+		search "penstock" "$2" "$3" "$4" >>"$tmp/ours.json" && profile "$1" "$2" "$3" "$4" || { cap_stop; return 1; }
 		cap_stop
 		[ "$5" = user ] && [ -n "${WIREGUARD_GO:-}" ] || continue
 		start wireguard "$2"
@@ -278,7 +280,9 @@ tcp_runs()
 		rm -f "$kept/tcp-$1-$name"
 		for ((i = 0; i < rounds; i++)); do
 			time_for 10 "$name" || break
-			wk_tcp "$dir" "$p" "$c" "$tcp_secs" </dev/null >>"$kept/tcp-$1-$name" || echo "bench: $name with $1 failed"
+			# a server that is closing the last run is busy for a moment
+			{ wk_tcp "$dir" "$p" "$c" "$tcp_secs" >"$tmp/one" || { sleep 0.5 && wk_tcp "$dir" "$p" "$c" "$tcp_secs" >"$tmp/one"; }; } </dev/null &&
+				cat "$tmp/one" >>"$kept/tcp-$1-$name" || echo "bench: $name with $1 failed"
 		done
 	done
 	wk_stop

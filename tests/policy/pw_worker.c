@@ -42,13 +42,15 @@ enum ps_reason_id pw_worker_out(struct pw_node *n, const struct pkt *p, uint32_t
 	struct fwd_tx tx = {.inner = p->b, .inner_len = p->len, .out = sealed};
 	enum ps_reason_id id;
 	struct fwd_fast f = {0};
+	struct fwd_counters c;
 
 	id = fwd_fast_out(&n->d->fwd, &n->d->flows, p->b, p->len, false, &f, n->w->now);
 	if (id != PS_GO_ON)
 		return id;
-	id = fwd_seal_begin_on(&n->d->fwd, f.peer, f.path.tx_slot, &tx, n->w->now);
+	id = fwd_seal_reserve(&n->d->fwd, f.peer, f.path.tx_slot, 1, &c, n->w->now);
 	if (id != PS_R_UTX_SENT)
 		return id;
+	fwd_seal_next(&c, &tx);
 	*slot = f.peer;
 	put_out(n, p, &f, PS_NAT_FROM, out);
 	return PS_R_TX_SENT;

@@ -504,34 +504,75 @@ static void test_views_are_of_one_moment(void)
 	T_EQ(torn, 0);
 }
 
-static void test_seal_on_slot(void)
+/* A packet under the next of the reserved counters arrives. */
+static void expect_passes(struct fwd_counters *c, uint32_t idx)
 {
 	uint8_t pkt[20] = {7}, msg[64];
 	struct fwd_tx tx = {.inner = pkt, .inner_len = sizeof(pkt), .out = msg};
 	struct fwd_opened o;
+
+	fwd_seal_next(c, &tx);
+	fwd_seal_batch(&a.t, &tx, 1);
+	T_EQ(fwd_open(&b.t, msg, sizeof(pkt) + FWD_DATA_OVERHEAD, &o, NOW), PS_R_URX_DELIVERED);
+	T_MEM(o.inner, pkt, sizeof(pkt));
+	T(o.idx == idx && o.slot == fwd_slot(&b.t, idx));
+}
+
+static void test_seal_on_slot(void)
+{
+	struct fwd_counters c, d;
 	uint32_t ia, ib, slot;
 
 	pair(&ia, &ib);
 	slot = fwd_slot(&a.t, ia);
-	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW), PS_R_UTX_NO_SESSION); /* unconfirmed */
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot, 1, &c, NOW), PS_R_UTX_NO_SESSION); /* unconfirmed */
 	fwd_session_confirm(&a.t, ia);
-	T_EQ(fwd_seal_begin_on(&a.t, 1, PS_NO_SLOT, &tx, NOW), PS_R_UTX_NO_SESSION);
-	T_EQ(fwd_seal_begin_on(&a.t, 1, N_SESSIONS, &tx, NOW), PS_R_UTX_NO_SESSION);
-	T_EQ(fwd_seal_begin_on(&a.t, 1, slot ^ 1, &tx, NOW), PS_R_UTX_NO_SESSION);
-	T_EQ(fwd_seal_begin_on(&a.t, 2, slot, &tx, NOW), PS_R_UTX_NO_SESSION); /* another's */
-	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW + 170 * NS_PER_SEC), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal_reserve(&a.t, 1, PS_NO_SLOT, 1, &c, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal_reserve(&a.t, 1, N_SESSIONS, 1, &c, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot ^ 1, 1, &c, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal_reserve(&a.t, 2, slot, 1, &c, NOW), PS_R_UTX_NO_SESSION); /* another's */
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot, 1, &c, NOW + 170 * NS_PER_SEC), PS_R_UTX_NO_SESSION);
 	T_EQ(a.session[slot].tx_counter, 0);
-	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW), PS_R_UTX_SENT);
-	fwd_seal_batch(&a.t, &tx, 1);
-	T_EQ(fwd_open(&b.t, msg, sizeof(pkt) + FWD_DATA_OVERHEAD, &o, NOW), PS_R_URX_DELIVERED);
-	T_MEM(o.inner, pkt, sizeof(pkt));
-	T(o.idx == ib && o.slot == fwd_slot(&b.t, ib));
-	T_EQ(a.session[slot].tx_user_packets, 1);
-	T_EQ(a.session[slot].last_tx_ns, NOW);
-	a.session[slot].tx_counter = PS_REPLAY_LIMIT;
-	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW), PS_R_UTX_NO_SESSION);
+	/* two threads: none has another's counters, and the later may be the first to send */
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot, 3, &c, NOW), PS_R_UTX_SENT);
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot, 2, &d, NOW + 1), PS_R_UTX_SENT);
+	T_EQ(c.next, 0);
+	T_EQ(d.next, 3);
+	T_EQ(a.session[slot].tx_counter, 5);
+	T_EQ(a.session[slot].tx_user_packets, 0);
+	expect_passes(&d, ib);
+	for (int i = 0; i < 3; i++)
+		expect_passes(&c, ib);
+	T_EQ(c.next, 3);
+	T_EQ(a.session[slot].tx_user_packets, 4);
+	T_EQ(a.session[slot].tx_user_bytes, 80);
+	T_EQ(a.session[slot].last_tx_ns, NOW + 1);
+	a.session[slot].tx_counter = PS_REPLAY_LIMIT - 1;
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot, 2, &c, NOW), PS_R_UTX_NO_SESSION);
+	a.session[slot].tx_counter = PS_REPLAY_LIMIT - 1;
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot, 1, &c, NOW), PS_R_UTX_SENT);
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot, 1, &c, NOW), PS_R_UTX_NO_SESSION);
 	fwd_index_free(&a.t, ia);
-	T_EQ(fwd_seal_begin_on(&a.t, 1, slot, &tx, NOW), PS_R_UTX_NO_SESSION);
+	T_EQ(fwd_seal_reserve(&a.t, 1, slot, 1, &c, NOW), PS_R_UTX_NO_SESSION);
+}
+
+/* What was sealed together is counted for the session whose it is. */
+static void test_sealed_is_counted(void)
+{
+	uint8_t pkt[20] = {7}, msg[2][64];
+	struct fwd_tx tx[2];
+	uint32_t ia, ib;
+
+	pair(&ia, &ib);
+	for (int i = 0; i < 2; i++)
+		tx[i] = (struct fwd_tx){.inner = pkt, .inner_len = (size_t)(10 + i), .out = msg[i]};
+	T_EQ(fwd_seal_begin(&a.t, 1, &tx[0], NOW), PS_R_UTX_SENT);
+	T_EQ(fwd_seal_begin(&a.t, 1, &tx[1], NOW), PS_R_UTX_SENT);
+	fwd_seal_batch(&a.t, tx, 2);
+	T_EQ(fwd_session(&a.t, ia)->tx_user_packets, 2);
+	T_EQ(fwd_session(&a.t, ia)->tx_user_bytes, 21);
+	fwd_seal_batch(&a.t, tx, 0);
+	T_EQ(fwd_session(&a.t, ia)->tx_user_packets, 2);
 }
 
 int main(int argc, char **argv)
@@ -552,5 +593,6 @@ int main(int argc, char **argv)
 	T_RUN(test_views);
 	T_RUN(test_views_are_of_one_moment);
 	T_RUN(test_seal_on_slot);
+	T_RUN(test_sealed_is_counted);
 	return t_done();
 }

@@ -543,15 +543,14 @@ static bool inbound_agrees(void)
 static bool outbound_agrees(void)
 {
 	struct pkt p = random_packet(false);
-	uint8_t buf[2048];
-	struct fwd_tx tx = {.inner = p.b, .inner_len = p.len, .out = buf};
+	struct fwd_counters c;
 	struct ps_nat nat = {0};
 	enum ps_reason_id want = plan_out(p.b, p.len, &nat), got;
 	struct fwd_fast f = {0};
 
 	got = fwd_fast_out(&w.t, &w.flows, p.b, p.len, false, &f, NOW);
 	if (got == PS_GO_ON &&
-	    fwd_seal_begin_on(&w.t, f.peer, f.path.tx_slot, &tx, NOW) != PS_R_UTX_SENT) {
+	    fwd_seal_reserve(&w.t, f.peer, f.path.tx_slot, 1, &c, NOW) != PS_R_UTX_SENT) {
 		seen[want]++; /* which of the session's reasons, it does not say */
 		return T(want == PS_R_TX_NO_PATH || want == PS_R_TX_EXPIRED);
 	}

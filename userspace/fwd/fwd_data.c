@@ -185,26 +185,36 @@ static void fetch_tx(const struct fwd_table *t, uint32_t slot)
 	__builtin_prefetch(&t->mem.keys[slot].send);
 }
 
-/* The session was looked at: take its next counter, write the header. */
-static enum ps_reason_id seal_take(struct ps_session *s, uint32_t slot, struct fwd_tx *tx,
-				   uint64_t now)
+/* The session was looked at: take its next n counters. They are all that is written for a packet or
+ * a super-packet: threads that send on one session take the line from each other. */
+static enum ps_reason_id seal_take(struct ps_session *s, uint32_t slot, uint32_t n, bool data,
+				   struct fwd_counters *c, uint64_t now)
 {
-	tx->slot = slot;
-	tx->counter = __atomic_fetch_add(&s->tx_counter, 1, __ATOMIC_RELAXED);
-	if (tx->counter >= PS_REPLAY_LIMIT)
+	c->slot = slot;
+	c->remote_idx = s->remote_idx;
+	c->next = __atomic_fetch_add(&s->tx_counter, n, __ATOMIC_RELAXED);
+	if (c->next >= PS_REPLAY_LIMIT || n > PS_REPLAY_LIMIT - c->next)
 		return PS_R_UTX_NO_SESSION;
-	le32_put(tx->out, MSG_DATA);
-	le32_put(tx->out + 4, s->remote_idx);
-	le64_put(tx->out + 8, tx->counter);
-	if (tx->inner_len)
+	if (data && PS_READ_ONCE(s->last_tx_ns) < now)
 		PS_WRITE_ONCE(s->last_tx_ns, now);
 	return PS_R_UTX_SENT;
+}
+
+void fwd_seal_next(struct fwd_counters *c, struct fwd_tx *tx)
+{
+	tx->slot = c->slot;
+	tx->counter = c->next++;
+	le32_put(tx->out, MSG_DATA);
+	le32_put(tx->out + 4, c->remote_idx);
+	le64_put(tx->out + 8, tx->counter);
 }
 
 enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_tx *tx,
 				 uint64_t now)
 {
 	const struct ps_peer *p = fwd_peer(t, peer);
+	enum ps_reason_id reason;
+	struct fwd_counters c;
 	struct ps_session *s;
 
 	if (!p || p->tx_slot == PS_NO_SLOT)
@@ -213,11 +223,14 @@ enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_
 	s = &t->mem.session[p->tx_slot];
 	if (!(s->flags & PS_SESS_USED) || time_reached(s->tx_until_ns, now))
 		return PS_R_UTX_NO_SESSION;
-	return seal_take(s, p->tx_slot, tx, now);
+	reason = seal_take(s, p->tx_slot, 1, tx->inner_len, &c, now);
+	if (reason == PS_R_UTX_SENT)
+		fwd_seal_next(&c, tx);
+	return reason;
 }
 
-enum ps_reason_id fwd_seal_begin_on(struct fwd_table *t, uint32_t peer, uint32_t tx_slot,
-				    struct fwd_tx *tx, uint64_t now)
+enum ps_reason_id fwd_seal_reserve(struct fwd_table *t, uint32_t peer, uint32_t tx_slot, uint32_t n,
+				   struct fwd_counters *c, uint64_t now)
 {
 	struct ps_session *s = tx_slot < t->mem.n_sessions ? &t->mem.session[tx_slot] : NULL;
 
@@ -227,29 +240,30 @@ enum ps_reason_id fwd_seal_begin_on(struct fwd_table *t, uint32_t peer, uint32_t
 	if (!s || !(__atomic_load_n(&s->flags, __ATOMIC_ACQUIRE) & PS_SESS_USED) ||
 	    ps_tx_session(s, peer, now) != PS_GO_ON)
 		return PS_R_UTX_NO_SESSION;
-	return seal_take(s, tx_slot, tx, now);
+	return seal_take(s, tx_slot, n, true, c, now);
 }
 
-/* Each session's that follow each other at once. */
-static void seal_count(struct fwd_table *t, const struct fwd_tx *tx, size_t n)
+/* Packets of one session that follow each other, added to its counters. */
+static void sealed(struct fwd_table *t, const struct fwd_tx *tx, size_t n)
 {
-	for (size_t i = 0; i < n;) {
-		struct ps_session *s = &t->mem.session[tx[i].slot];
-		size_t from = i;
-		uint64_t bytes = 0;
+	uint64_t packets = 0, bytes = 0;
 
-		for (; i < n && tx[i].slot == tx[from].slot; i++)
-			bytes += tx[i].inner_len;
-		add(&s->tx_user_packets, i - from);
+	for (size_t i = 0; i < n; i++) {
+		struct ps_session *s = &t->mem.session[tx[i].slot];
+
+		packets++;
+		bytes += tx[i].inner_len;
+		if (i + 1 < n && tx[i + 1].slot == tx[i].slot)
+			continue;
+		add(&s->tx_user_packets, packets);
 		add(&s->tx_user_bytes, bytes);
+		packets = bytes = 0;
 	}
 }
 
 void fwd_seal_batch(struct fwd_table *t, const struct fwd_tx *tx, size_t n)
 {
 	struct aead_job job[FWD_BATCH];
-
-	seal_count(t, tx, n);
 
 	for (size_t i = 0; i < n; i++)
 		job[i] = (struct aead_job){
@@ -260,6 +274,7 @@ void fwd_seal_batch(struct fwd_table *t, const struct fwd_tx *tx, size_t n)
 			.len = (uint32_t)tx[i].inner_len,
 		};
 	aead_seal_batch(job, n);
+	sealed(t, tx, n);
 }
 
 enum ps_reason_id fwd_seal(struct fwd_table *t, uint32_t peer, const uint8_t *inner,

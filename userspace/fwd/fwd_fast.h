@@ -38,7 +38,7 @@ enum ps_reason_id fwd_fast_in(const struct fwd_table *t, const struct fwd_flows 
 
 /* A packet from the tunnel device. is_super: of several segments, whose size the caller holds
  * against out->path.mtu; a single one is no longer than that. Whether its session may be sent on
- * says fwd_seal_begin_on. */
+ * says fwd_seal_reserve. */
 enum ps_reason_id fwd_fast_out(const struct fwd_table *t, const struct fwd_flows *f,
 			       const uint8_t *pkt, size_t len, bool is_super, struct fwd_fast *out,
 			       uint64_t now);

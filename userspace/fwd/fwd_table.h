@@ -5,11 +5,11 @@
  * write at once; without, plain memory.
  *
  * The control thread is the only writer. Other threads (workers) may read and do packet work
- * meanwhile: fwd_open_batch, fwd_seal_begin_on, fwd_seal_batch, fwd_peer_view, fwd_path_view and
- * fwd_session, and nothing else. What one of them does between two points where it holds nothing of
- * the table is a section; the hook `quiesce` waits until all sections have ended that had begun
- * before. Whoever has freed a session or revoked a peer knows on return that no packet is judged by
- * what was there before, or sealed with its keys, any more.
+ * meanwhile: fwd_open_batch, fwd_seal_reserve, fwd_seal_next, fwd_seal_batch, fwd_peer_view,
+ * fwd_path_view and fwd_session, and nothing else. What one of them does between two points where
+ * it holds nothing of the table is a section; the hook `quiesce` waits until all sections have
+ * ended that had begun before. Whoever has freed a session or revoked a peer knows on return that
+ * no packet is judged by what was there before, or sealed with its keys, any more.
  *
  * What it is not: policy (core/tunnel) and key exchange (core/wg) decide what is written here;
  * io/bpf_sync mirrors keys and flows, which cannot be mmapped.
@@ -179,9 +179,17 @@ struct fwd_tx {
 };
 enum ps_reason_id fwd_seal_begin(struct fwd_table *t, uint32_t peer, struct fwd_tx *tx,
 				 uint64_t now);
-/* The same on a session by its slot, as a ps_path_view says: for other threads. It has to be that
- * peer's and confirmed, else PS_R_UTX_NO_SESSION. */
-enum ps_reason_id fwd_seal_begin_on(struct fwd_table *t, uint32_t peer, uint32_t tx_slot,
-				    struct fwd_tx *tx, uint64_t now);
+/* For other threads: n counters in a row of a session by its slot, as a ps_path_view says, which
+ * has to be that peer's and confirmed, else PS_R_UTX_NO_SESSION. Then fwd_seal_next for up to n
+ * packets, in the order they are to be sent, in the same section; counters not used are lost, which
+ * harms nobody. */
+struct fwd_counters {
+	uint64_t next;
+	uint32_t slot, remote_idx;
+};
+enum ps_reason_id fwd_seal_reserve(struct fwd_table *t, uint32_t peer, uint32_t tx_slot, uint32_t n,
+				   struct fwd_counters *c, uint64_t now);
+void fwd_seal_next(struct fwd_counters *c, struct fwd_tx *tx);
+/* Counts them for the session as well. */
 void fwd_seal_batch(struct fwd_table *t, const struct fwd_tx *tx, size_t n);
 #endif

@@ -18,16 +18,40 @@
 
 /* ---- sections ---- */
 
+/* Thread i of all: two of each worker. */
+static struct haul *haul_of(const struct workers *ws, uint32_t i)
+{
+	struct worker *w = &ws->w[i / 2];
+
+	return i % 2 ? &w->tx : &w->rx;
+}
+
+/* One after the other: what begins meanwhile sees what was written before, in the turn of its lock
+ * or after it. */
 static void quiesce(void *arg)
 {
 	struct workers *ws = arg;
 
-	pthread_rwlock_wrlock(&ws->lock);
-	pthread_rwlock_unlock(&ws->lock);
+	for (uint32_t i = 0; i < 2 * ws->n; i++) {
+		pthread_rwlock_wrlock(&haul_of(ws, i)->section);
+		pthread_rwlock_unlock(&haul_of(ws, i)->section);
+	}
 }
 
-/* Whoever waits for the end of all sections goes first, or under load it would wait for ever. */
-static int lock_init(pthread_rwlock_t *lock)
+static void all_stop(struct workers *ws)
+{
+	for (uint32_t i = 0; i < 2 * ws->n; i++)
+		pthread_rwlock_wrlock(&haul_of(ws, i)->section);
+}
+
+static void all_go_on(struct workers *ws)
+{
+	for (uint32_t i = 0; i < 2 * ws->n; i++)
+		pthread_rwlock_unlock(&haul_of(ws, i)->section);
+}
+
+/* Whoever waits for the end of a section goes first, or under load it would wait for ever. */
+static int sections_init(struct workers *ws)
 {
 	pthread_rwlockattr_t attr;
 	int rc = pthread_rwlockattr_init(&attr);
@@ -35,7 +59,9 @@ static int lock_init(pthread_rwlock_t *lock)
 	if (!rc)
 		rc = pthread_rwlockattr_setkind_np(&attr,
 						   PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	return rc ? rc : pthread_rwlock_init(lock, &attr);
+	for (uint32_t i = 0; i < 2 * ws->n && !rc; i++)
+		rc = pthread_rwlock_init(&haul_of(ws, i)->section, &attr);
+	return rc;
 }
 
 /* ---- on a worker's thread ---- */
@@ -93,18 +119,26 @@ static bool is_idle(const struct haul *h)
 	       spsc_pushed(&h->ring) == spsc_popped(&h->ring);
 }
 
+static bool all_idle(const struct workers *ws)
+{
+	if (__atomic_load_n(&ws->control_busy, __ATOMIC_SEQ_CST))
+		return false;
+	for (uint32_t i = 0; i < 2 * ws->n; i++)
+		if (!is_idle(haul_of(ws, i)))
+			return false;
+	return true;
+}
+
 /* Had the kernel passed a packet before `at`, it would lie in a descriptor, or its reader would
- * have been busy since before it took it out. */
+ * have been busy since before it took it out. So descriptors come before readers; these are asked
+ * before as well because that is cheaper, and whoever is busy will ask again itself. */
 static void say_drained(struct workers *ws)
 {
 	uint64_t at = loop_now(), *drained, said;
 
-	if (!ws->d->bpf || ws->d->kernel_why[0] || poll(ws->fds, ws->n_fds, 0) ||
-	    __atomic_load_n(&ws->control_busy, __ATOMIC_SEQ_CST))
+	if (!ws->d->bpf || ws->d->kernel_why[0] || !all_idle(ws) || poll(ws->fds, ws->n_fds, 0) ||
+	    !all_idle(ws))
 		return;
-	for (uint32_t i = 0; i < ws->n; i++)
-		if (!is_idle(&ws->w[i].rx) || !is_idle(&ws->w[i].tx))
-			return;
 	drained = (uint64_t *)&bpf_load_tables(ws->d->bpf)->config->drained_ns;
 	said = __atomic_load_n(drained, __ATOMIC_RELAXED);
 	while (said < at && !__atomic_compare_exchange_n(drained, &said, at, false,
@@ -186,12 +220,12 @@ void workers_channel(struct daemon *d, const struct ps_channel_key *k, bool up)
 
 	if (!ws)
 		return;
-	pthread_rwlock_wrlock(&ws->lock);
+	all_stop(ws);
 	if (!up)
 		channel_down(&ws->channels, k);
 	else if (!worker_has_channel(ws, k))
 		channel_up(&ws->channels, k);
-	pthread_rwlock_unlock(&ws->lock);
+	all_go_on(ws);
 }
 
 /* ---- on the control thread: what workers hand over ---- */
@@ -365,7 +399,7 @@ static int list_fds(struct workers *ws)
 static int open_all(struct workers *ws, struct io_err *err)
 {
 	struct daemon *d = ws->d;
-	int rc = -lock_init(&ws->lock);
+	int rc = -sections_init(ws);
 
 	if (!rc)
 		rc = channels_init(&ws->channels, d->max_channels);
@@ -471,9 +505,10 @@ void workers_close(struct daemon *d)
 	for (uint32_t i = ws->n; i--;)
 		worker_fini(&ws->w[i]);
 	d->fwd.quiesce = NULL;
+	for (uint32_t i = 0; i < 2 * ws->n; i++)
+		pthread_rwlock_destroy(&haul_of(ws, i)->section);
 	if (ws->stop_fd >= 0)
 		close(ws->stop_fd);
-	pthread_rwlock_destroy(&ws->lock);
 	channels_fini(&ws->channels);
 	free(ws->fds);
 	free(ws->w);

@@ -18,9 +18,10 @@
  * handed over holds back those behind it, which go the same way, until the control thread has
  * popped it, and it pops what is delivered. So flows change hands both ways without a pause.
  *
- * Revocation. A batch is a read-side section of `lock`. After an authorisation, a session or a path
- * has gone from the table the control thread waits for all sections that began before (quiesce), so
- * nothing is delivered by what it has taken back, and no key is wiped under a packet. */
+ * Revocation. A batch is a section, for which the thread holds the lock of its own that nobody else
+ * reads. After an authorisation, a session or a path has gone from the table the control thread
+ * takes each thread's lock once, so it waits for all sections that began before (quiesce), nothing
+ * is delivered by what it has taken back, and no key is wiped under a packet. */
 #ifndef PENSTOCK_WORKER_H
 #define PENSTOCK_WORKER_H
 #include <poll.h>
@@ -96,6 +97,7 @@ struct haul {
 	uint64_t run_packets, run_bytes;
 	struct ps_reason_count reasons[PS_R_COUNT];
 	_Alignas(64) uint32_t busy; /* it may have packets: read by all */
+	_Alignas(64) pthread_rwlock_t section;
 };
 
 struct worker {
@@ -111,7 +113,8 @@ struct worker_xsk {
 	uint32_t queue, worker;
 };
 
-/* Relays' channels that may come, as ps_channel has them for the kernel. Under workers.lock. */
+/* Relays' channels that may come, as ps_channel has them for the kernel. Changed when no thread is
+ * in a section. */
 struct worker_channels {
 	struct ps_channel_key *key;
 	struct idx_cell *cells;
@@ -124,7 +127,6 @@ struct workers {
 	struct daemon *d;
 	uint32_t n;
 	struct worker *w;
-	pthread_rwlock_t lock;
 	struct worker_channels channels;
 	struct worker_xsk *xsk;
 	uint32_t n_xsk;
@@ -155,6 +157,17 @@ void *worker_rx_main(void *haul);
 void *worker_tx_main(void *haul);
 
 /* ---- worker.c, on a worker's thread ---- */
+
+/* From here to haul_leave what was found in the table, and channels, hold. */
+static inline void haul_enter(struct haul *h)
+{
+	pthread_rwlock_rdlock(&h->section);
+}
+
+static inline void haul_leave(struct haul *h)
+{
+	pthread_rwlock_unlock(&h->section);
+}
 
 /* Are packets of this hash still with the control thread? */
 static inline bool haul_held(const struct haul *h, uint32_t hash)

@@ -162,7 +162,7 @@ static void rx_batch(struct haul *h, const struct udp_dgram *g, size_t n)
 {
 	uint64_t now = loop_now();
 
-	pthread_rwlock_rdlock(&h->all->lock);
+	haul_enter(h);
 	lane_begin(&h->lane);
 	h->fast.known = false;
 	for (size_t i = 0; i < n && i < FWD_AHEAD; i++)
@@ -175,7 +175,7 @@ static void rx_batch(struct haul *h, const struct udp_dgram *g, size_t n)
 	rx_flush(h, now);
 	lane_settle(&h->lane);
 	haul_account(h, now);
-	pthread_rwlock_unlock(&h->all->lock);
+	haul_leave(h);
 	haul_push(h);
 }
 

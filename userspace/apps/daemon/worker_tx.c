@@ -2,7 +2,7 @@
  *
  * A worker's sending thread: from its queue of the tunnel device to its sockets.
  *
- *   packet or super-packet -> inner, flow, peer, size -> session -> cut, translate, counter
+ *   packet or super-packet -> inner, flow, peer, size -> session, counters -> cut, translate
  *   -> [batch] encrypt -> socket
  *
  * What stops on the way is handed over whole, as it was read. */
@@ -29,32 +29,39 @@ static void translate(uint8_t *pkt, const struct fwd_fast *f)
 		ps_nat_apply(pkt, &f->in.ip, PS_NAT_FROM, &f->nat);
 }
 
-/* A counter for the packet that the place holds; false: the session does not send, now or any more.
- */
-static bool take_counter(struct haul *h, const struct fwd_fast *f, struct fwd_tx *job, uint64_t now)
+/* Counters for so many packets; false: the session does not send, now or any more. */
+static bool take_counters(struct haul *h, const struct fwd_fast *f, uint32_t n,
+			  struct fwd_counters *c, uint64_t now)
 {
-	if (fwd_seal_begin_on(h->lane.fwd, f->peer, f->path.tx_slot, job, now) != PS_R_UTX_SENT)
-		return false;
+	return fwd_seal_reserve(h->lane.fwd, f->peer, f->path.tx_slot, n, c, now) == PS_R_UTX_SENT;
+}
+
+/* The packet that the place holds goes with the others. */
+static void placed(struct haul *h, const struct fwd_fast *f, struct fwd_counters *c,
+		   struct fwd_tx *job, uint8_t *pkt, size_t len, uint64_t now)
+{
+	job->inner = pkt;
+	job->inner_len = len;
+	fwd_seal_next(c, job);
 	lane_placed(&h->lane, &f->path, f->in.ip.tos & PS_ECN_MASK);
-	return true;
+	translate(pkt, f);
+	lane_count(&h->lane, PS_R_UTX_SENT, len);
+	haul_carried(h, f, 1, len, now);
 }
 
 /* False: it is the control thread's. */
 static bool tx_one(struct haul *h, struct tun_pkt *p, const struct fwd_fast *f, uint64_t now)
 {
 	struct fwd_tx *job = lane_place(&h->lane, &f->path);
+	struct fwd_counters c;
 
 	if (!job) {
 		lane_count(&h->lane, PS_R_UTX_SOCKET, p->len);
 		return true;
 	}
-	job->inner = p->data;
-	job->inner_len = p->len;
-	if (!take_counter(h, f, job, now))
+	if (!take_counters(h, f, 1, &c, now))
 		return false;
-	translate(p->data, f);
-	lane_count(&h->lane, PS_R_UTX_SENT, p->len);
-	haul_carried(h, f, 1, p->len, now);
+	placed(h, f, &c, job, p->data, p->len, now);
 	return true;
 }
 
@@ -63,7 +70,10 @@ static bool tx_super(struct haul *h, const struct off_split *of, const struct fw
 		     uint64_t now)
 {
 	struct off_split s = *of;
+	struct fwd_counters c;
 
+	if (!take_counters(h, f, (uint32_t)(s.count - s.next), &c, now))
+		return false;
 	while (s.next < s.count) {
 		struct fwd_tx *job = lane_place(&h->lane, &f->path);
 		uint8_t *pkt;
@@ -76,18 +86,7 @@ static bool tx_super(struct haul *h, const struct off_split *of, const struct fw
 		}
 		pkt = job->out + FWD_DATA_HEADER;
 		len = off_split_next(&s, pkt, PS_INNER_MAX);
-		job->inner = pkt;
-		job->inner_len = len;
-		if (!take_counter(h, f, job, now)) {
-			if (s.next == 1)
-				return false;
-			/* The session ended under it: what is left would come twice. */
-			h->reasons[PS_R_UTX_NO_SESSION].packets += s.count - s.next + 1;
-			return true;
-		}
-		translate(pkt, f);
-		lane_count(&h->lane, PS_R_UTX_SENT, len);
-		haul_carried(h, f, 1, len, now);
+		placed(h, f, &c, job, pkt, len, now);
 	}
 	return true;
 }
@@ -100,8 +99,7 @@ static void tx_packet(struct haul *h, struct tun_pkt *p, uint64_t now)
 	struct off_split s;
 
 	id = fwd_fast_out(h->lane.fwd, &h->all->d->flows, p->data, p->len, super, f, now);
-	/* Until the first counter is taken nothing is changed: what is handed over is as it came.
-	 */
+	/* Until counters are taken nothing is changed: what is handed over is as it came. */
 	if (id != PS_GO_ON || f->again || (haul_holds(h) && haul_held(h, haul_hash(&f->in.key))))
 		done = false;
 	else if (!super && !p->gso.csum)
@@ -127,7 +125,7 @@ static void tx_ahead(const struct haul *h, const struct tun_pkt *p, size_t n)
 
 static void section_begin(struct haul *h)
 {
-	pthread_rwlock_rdlock(&h->all->lock);
+	haul_enter(h);
 	h->fast.known = false;
 }
 
@@ -135,7 +133,7 @@ static void section_end(struct haul *h, uint64_t now)
 {
 	lane_flush(&h->lane);
 	haul_account(h, now);
-	pthread_rwlock_unlock(&h->all->lock);
+	haul_leave(h);
 }
 
 static void tx_readable(struct haul *h)
