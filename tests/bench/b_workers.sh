@@ -249,7 +249,7 @@ group()
 	cap_queues=$2
 	cap_net_up
 	while read -r name _ n a b c; do
-		time_for 25 "$name" || break
+		time_for $((search_max + 8)) "$name" || break
 		echo "bench: $name, $SECONDS s"
 		case $1 in
 		capacity) (trap - EXIT; capacity "$name" "$n" "$a" "$b" user off) </dev/null || echo "bench: $name failed" ;;
