@@ -45,11 +45,21 @@ static bool in_same(const struct fwd_rx *a, const struct fwd_rx *b)
 	       same_flow(a->o.inner, a->o.inner_len, b->o.inner, b->o.inner_len);
 }
 
+/* So few entries stay in a cache, and looking twice costs more than it saves. */
+#define FEW 256
+
+static bool is_worth_it(const struct fwd_flows *f, size_t n)
+{
+	return n > 1 && PS_READ_ONCE(f->used) >= FEW;
+}
+
 void fwd_ahead_in(const struct fwd_table *t, const struct fwd_flows *f, const struct fwd_rx *rx,
 		  size_t n)
 {
 	struct ps_inner in;
 
+	if (!is_worth_it(f, n))
+		return;
 	for (size_t i = 0; i < n; i++) {
 		const struct fwd_opened *o = &rx[i].o;
 
@@ -113,6 +123,8 @@ void fwd_ahead_out(const struct fwd_table *t, const struct fwd_flows *f,
 	struct step step[FWD_AHEAD];
 	size_t steps = 0;
 
+	if (!is_worth_it(f, n))
+		return;
 	for (size_t i = 0; i < n && i < FWD_AHEAD; i++)
 		if (!i || !same_flow(p[i - 1].pkt, p[i - 1].len, p[i].pkt, p[i].len))
 			out_flow(f, &p[i], &step[steps++]);
