@@ -46,7 +46,7 @@ static bool in_same(const struct fwd_rx *a, const struct fwd_rx *b)
 }
 
 /* So few entries stay in a cache, and looking twice costs more than it saves. */
-#define FEW 256
+#define FEW 4096
 
 static bool is_worth_it(const struct fwd_flows *f, size_t n)
 {
