@@ -26,12 +26,12 @@ _Static_assert(offsetof(struct aead_beside, m) == 16 &&
 /* x = state after twenty rounds, plus state. The vectors are where the rounds leave them. */
 #define ROUNDS(type, V, SIZE, x)                                                                 \
 	do {                                                                                     \
-		register type x0 __asm__("xmm0"), x1 __asm__("xmm1"), x2 __asm__("xmm2"),        \
-			x3 __asm__("xmm3"), x4 __asm__("xmm4"), x5 __asm__("xmm5"),              \
-			x6 __asm__("xmm6"), x7 __asm__("xmm7"), x8 __asm__("xmm8"),              \
-			x9 __asm__("xmm9"), x10 __asm__("xmm10"), x11 __asm__("xmm11"),          \
-			x12 __asm__("xmm12"), x13 __asm__("xmm13"), x14 __asm__("xmm14"),        \
-			x15 __asm__("xmm15");                                                    \
+		register type x0 __asm__(V "0"), x1 __asm__(V "1"), x2 __asm__(V "2"),           \
+			x3 __asm__(V "3"), x4 __asm__(V "4"), x5 __asm__(V "5"),                 \
+			x6 __asm__(V "6"), x7 __asm__(V "7"), x8 __asm__(V "8"),                 \
+			x9 __asm__(V "9"), x10 __asm__(V "10"), x11 __asm__(V "11"),             \
+			x12 __asm__(V "12"), x13 __asm__(V "13"), x14 __asm__(V "14"),           \
+			x15 __asm__(V "15");                                                     \
 		const uint8_t *m, *o;                                                            \
                                                                                                  \
 		__asm__ volatile(CHACHA_ROUNDS(V, SIZE)                                          \
