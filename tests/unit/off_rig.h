@@ -20,7 +20,6 @@ struct item {
 static struct item in[N_MAX], out[N_MAX + 8];
 static size_t n_in, n_out, n_super, biggest;
 static struct off_join join;
-static uint32_t rig_segs = OFF_SEGS_SURE;
 static uint8_t work[N_MAX][CAP], whole[70000], payload[2000];
 
 /* The header the kernel gets: whole and right but for the transport checksum, which holds the
@@ -83,7 +82,6 @@ static inline void rig_drain(void)
 static inline void rig_run(bool tcp, bool udp)
 {
 	off_join_init(&join, tcp, udp);
-	off_join_limit(&join, rig_segs);
 	n_out = n_super = biggest = 0;
 	for (size_t i = 0; i < n_in; i++) {
 		memcpy(work[i], in[i].b, in[i].len);

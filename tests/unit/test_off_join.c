@@ -54,24 +54,6 @@ static void test_bounded(void)
 	all_out_as_in();
 }
 
-/* Where the kernel takes more. */
-static void test_limit(void)
-{
-	rig_segs = 1000;
-	for (int kind = 0; kind < 4; kind++) {
-		struct off_flow f = rig_flow(kind & 1 ? 4 : 6, kind & 2 ? 6 : 17);
-
-		n_in = 0;
-		for (int i = 0; i < 300; i++)
-			rig_more(&f, 36);
-		rig_run(true, true);
-		T_EQ(n_super, 3); /* 128, 128, 44 */
-		T_EQ(biggest, OFF_SEGS_MAX);
-		all_out_as_in();
-	}
-	rig_segs = OFF_SEGS_SURE;
-}
-
 static void all_out_somewhere(void)
 {
 	for (size_t i = 0, k; i < n_in; i++) {
@@ -440,7 +422,6 @@ int main(int argc, char **argv)
 	rig_fill();
 	T_RUN(test_joined);
 	T_RUN(test_bounded);
-	T_RUN(test_limit);
 	T_RUN(test_side_by_side);
 	T_RUN(test_in_turn);
 	T_RUN(test_ends_with_short_or_push);

@@ -295,7 +295,7 @@ static bool continues(struct off_slot *o, const struct look *l)
 /* Room for all payloads the slot may still get, when they are short and there is so much. */
 static void stage(struct off_join *j, struct off_slot *o)
 {
-	uint32_t want = (j->segs - 1) * o->size;
+	uint32_t want = (OFF_SEGS_MAX - 1) * o->size;
 
 	if (o->size > OFF_JOIN_SHORT || want > sizeof(j->stage) - j->stage_used)
 		return;
@@ -323,7 +323,7 @@ static void appended(struct off_join *j, uint32_t i, size_t payload, bool last)
 	j->last = i;
 	if (last)
 		o->head[o->l4_off + 13] |= TCP_PSH;
-	if (last || payload < o->size || o->s.packets == j->segs)
+	if (last || payload < o->size || o->s.packets == OFF_SEGS_MAX)
 		end(j, i);
 }
 
@@ -427,15 +427,9 @@ void off_join_init(struct off_join *j, bool tcp, bool udp)
 {
 	j->tcp = tcp;
 	j->udp = udp;
-	j->segs = OFF_SEGS_SURE;
 	j->open = j->busy = j->born = j->last = 0;
 	j->queue_len = j->queue_at = 0;
 	j->stage_used = 0;
-}
-
-void off_join_limit(struct off_join *j, uint32_t segs)
-{
-	j->segs = segs < OFF_SEGS_MAX ? segs : OFF_SEGS_MAX;
 }
 
 /* Its flow is unknown: it may belong to any between its addresses. */

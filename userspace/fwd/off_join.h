@@ -42,7 +42,6 @@ struct off_slot {
 
 struct off_join {
 	bool tcp, udp; /* what is joined */
-	uint32_t segs; /* packets a super-packet, at most */
 	uint32_t last; /* the slot that took a packet last, if it is still open */
 	uint32_t open; /* slots that take packets, a bit each */
 	uint32_t busy; /* those, and slots waiting to be handed out */
@@ -57,8 +56,6 @@ struct off_join {
 
 /* Once, and again to change what is joined, when nothing is held. */
 void off_join_init(struct off_join *j, bool tcp, bool udp);
-/* After that: so many packets a super-packet, at most OFF_SEGS_MAX, instead of OFF_SEGS_SURE. */
-void off_join_limit(struct off_join *j, uint32_t segs);
 /* Take the next packet. Its bytes are the joiner's until it was handed out again: they must stay,
  * and the header of one that begins a super-packet is written to. Afterwards off_join_next is to be
  * called until it has no more; false, and nothing was taken, when that was not done. */

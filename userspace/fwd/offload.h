@@ -13,10 +13,10 @@
 #include <stdint.h>
 
 #define OFF_SUPER_MAX 65535 /* bytes of a super-packet: what an IPv4 header can say */
-/* Packets a joined one is made of. Kernels before 6.9 may refuse more than OFF_SEGS_SURE for UDP.
+/* Packets a joined one is made of. Kernels before 6.9 refuse more than 64 for UDP; so may one this
+ * machine is a guest of, when a virtio device passes the packet on to it, and nobody hears of it.
  */
-#define OFF_SEGS_MAX  128
-#define OFF_SEGS_SURE 64
+#define OFF_SEGS_MAX 64
 
 enum off_kind {
 	OFF_NONE, /* one packet as it is on the wire, maybe without its checksum */

@@ -36,8 +36,7 @@
 _Static_assert(VNET_LEN == 10 && VNET_LEN <= TUN_HEADROOM, "the header goes where headroom is");
 
 struct tun {
-	/* Settled when it is opened (but for off.no_* and off.few, the writer's, which change
-	 * once). */
+	/* Settled when it is opened (but for off.no_*, the writer's, which change once). */
 	int fd;
 	int ifindex;
 	char name[IFNAMSIZ];
@@ -158,7 +157,7 @@ static int queue_attach(struct tun *t, const struct tun *first, struct io_err *e
 		return io_fail(err, -ENODEV, "tunnel device %s is gone", first->name);
 	t->multi = true;
 	t->off = first->off;
-	t->off.no_tcp = t->off.no_udp = t->off.few = false;
+	t->off.no_tcp = t->off.no_udp = false;
 	return 0;
 }
 
@@ -269,11 +268,6 @@ bool tun_joins_tcp(const struct tun *t)
 bool tun_joins_udp(const struct tun *t)
 {
 	return t->off.uso && !LOOK(t->off.no_udp);
-}
-
-uint32_t tun_joins_segs(const struct tun *t)
-{
-	return LOOK(t->off.few) ? OFF_SEGS_SURE : OFF_SEGS_MAX;
 }
 
 bool tun_more(const struct tun *t)
@@ -450,14 +444,9 @@ static bool is_refusal(int error)
 	       error == EFAULT;
 }
 
-static void note_refusal(struct tun *t, uint8_t kind, uint32_t packets)
+static void note_refusal(struct tun *t, uint8_t kind)
 {
 	COUNT(t->stats.tx_refused, 1);
-	/* Whether it was for their number the next one shows. */
-	if (packets > OFF_SEGS_SURE && !t->off.few) {
-		__atomic_store_n(&t->off.few, true, __ATOMIC_RELAXED);
-		return;
-	}
 	if (++t->refused[kind] < REFUSED_MAX)
 		return;
 	if (kind == OFF_TCP)
@@ -482,7 +471,7 @@ int tun_write_super(struct tun *t, const struct off_super *s)
 		v[1 + i] = (struct iovec){(void *)(uintptr_t)s->vec[i].p, s->vec[i].len};
 	rc = write_vec(t, v, 1 + s->vecs);
 	if (rc < 0 && is_refusal(errno)) {
-		note_refusal(t, s->gso.kind, s->packets);
+		note_refusal(t, s->gso.kind);
 		return write_parts(t, s);
 	}
 	if (rc >= 0) {

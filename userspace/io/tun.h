@@ -47,7 +47,6 @@ struct tun_offload {
 	bool csum;	     /* the kernel leaves checksums to us */
 	bool tso, uso;	     /* and segmentation; uso: joined UDP may be written, too */
 	bool no_tcp, no_udp; /* joined packets of this kind were refused again and again: no more */
-	bool few;	     /* one of more than OFF_SEGS_SURE was refused: no more */
 };
 
 struct tun_pkt {
@@ -93,7 +92,6 @@ void tun_stats_add(struct tun_stats *sum, const struct tun *t);
 /* What off_join may make for this device now. */
 bool tun_joins_tcp(const struct tun *t);
 bool tun_joins_udp(const struct tun *t);
-uint32_t tun_joins_segs(const struct tun *t); /* packets each, at most */
 
 /* Read up to TUN_BATCH packets, or fewer long ones. Returns their number; *out stays valid until
  * the next tun_read. 0: nothing there, or the device is down (-EIO and the like are counted

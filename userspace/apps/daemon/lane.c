@@ -42,7 +42,6 @@ static void write_ready(struct lane *l)
 void lane_begin(struct lane *l)
 {
 	off_join_init(&l->join, tun_joins_tcp(l->tun), tun_joins_udp(l->tun));
-	off_join_limit(&l->join, tun_joins_segs(l->tun));
 }
 
 void lane_deliver(struct lane *l, uint8_t *pkt, size_t len)
