@@ -41,15 +41,16 @@ int ps_wan_busy(struct xdp_md *ctx)
 	struct ps_config *cfg;
 	struct rx r = {0};
 	enum ps_reason_id id = rx_begin(ctx, &r, &cfg);
+	struct ps_busy *b = 0;
 	int action = XDP_PASS;
 
 	if (id == PS_GO_ON)
-		id = steer_busy(ctx, &r, &action);
+		id = steer_busy(ctx, &r, &b, &action);
 	if (action != XDP_PASS) {
 		reason_count(id, len);
 		return action;
 	}
-	return xdp_account(id == PS_GO_ON ? rx_rest(ctx, &r, cfg) : id, len);
+	return xdp_account(id == PS_GO_ON ? steer_rest(ctx, &r, cfg, b) : id, len);
 }
 
 /* There, in its cpumap thread: as ps_wan_rx. */
@@ -61,10 +62,8 @@ int ps_wan_cpu(struct xdp_md *ctx)
 	struct rx r = {0};
 	enum ps_reason_id id = rx_begin(ctx, &r, &cfg);
 
-	if (id == PS_GO_ON) {
-		steer_begun(ctx, &r);
-		id = rx_rest(ctx, &r, cfg);
-	}
+	if (id == PS_GO_ON)
+		id = steer_rest(ctx, &r, cfg, steer_begun(ctx, &r));
 
 	if (ps_verdict_of(id) == PS_V_PASS)
 		steer_finish_sum(ctx);

@@ -85,23 +85,23 @@ static __always_inline __u32 steer_other(__u32 slot)
 	return cpu ? *cpu : here;
 }
 
-/* PS_GO_ON: it is decrypted here. */
+/* PS_GO_ON: it is decrypted here. *b: what is known of its path. */
 static __always_inline enum ps_reason_id steer_busy(struct xdp_md *ctx, const struct rx *r,
-						    int *action)
+						    struct ps_busy **b, int *action)
 {
 	__u32 slot = ps_steer_slot((const __u8 *)(long)ctx->data, (const __u8 *)(long)ctx->data_end,
 				   &r->outer);
-	struct ps_busy *b = bpf_map_lookup_elem(&ps_busy, &slot);
 	__u32 to;
 
-	if (!b)
+	*b = bpf_map_lookup_elem(&ps_busy, &slot);
+	if (!*b)
 		return PS_GO_ON;
-	to = ps_busy_to(b, bpf_ktime_get_ns(), steer_other(slot));
+	to = ps_busy_to(*b, bpf_ktime_get_ns(), steer_other(slot));
 	return to ? steer_to(to - 1, action) : PS_GO_ON;
 }
 
 /* Where it was handed to. */
-static __always_inline void steer_begun(struct xdp_md *ctx, const struct rx *r)
+static __always_inline struct ps_busy *steer_begun(struct xdp_md *ctx, const struct rx *r)
 {
 	__u32 slot = ps_steer_slot((const __u8 *)(long)ctx->data, (const __u8 *)(long)ctx->data_end,
 				   &r->outer);
@@ -109,6 +109,17 @@ static __always_inline void steer_begun(struct xdp_md *ctx, const struct rx *r)
 
 	if (b)
 		PS_WRITE_ONCE(b->done, b->done + 1);
+	return b;
+}
+
+static __always_inline enum ps_reason_id steer_rest(struct xdp_md *ctx, struct rx *r,
+						    const struct ps_config *cfg, struct ps_busy *b)
+{
+	enum ps_reason_id id = rx_rest(ctx, r, cfg);
+
+	if (b && id != PS_R_XDP_DELIVERED)
+		ps_busy_passed(b);
+	return id;
 }
 
 /* ---- checksums that nobody has finished

@@ -83,7 +83,8 @@ struct ps_busy {
 	__u32 fast;    /* the last run was */
 	__u32 to;      /* the processor they are handed to, plus one; 0: none */
 	__u32 sent;    /* handed to it */
-	__u8 pad[24];
+	__u32 passed;  /* of the run at hand, user space's; by either processor, roughly */
+	__u8 pad[20];
 	__u32 done; /* of these, begun there */
 	__u8 pad2[60];
 };
@@ -108,7 +109,9 @@ static __always_inline __u32 ps_busy_to(struct ps_busy *b, __u64 now, __u32 othe
 		PS_WRITE_ONCE(b->to, to);
 	}
 	if (n >= PS_BUSY_RUN) {
-		PS_WRITE_ONCE(b->fast, since < now && now - since < PS_BUSY_NS);
+		PS_WRITE_ONCE(b->fast, since < now && now - since < PS_BUSY_NS &&
+					       PS_READ_ONCE(b->passed) < PS_BUSY_RUN / 4);
+		PS_WRITE_ONCE(b->passed, 0);
 		PS_WRITE_ONCE(b->since, now);
 		n = 0;
 	}
@@ -116,6 +119,13 @@ static __always_inline __u32 ps_busy_to(struct ps_busy *b, __u64 now, __u32 othe
 	if (to)
 		PS_WRITE_ONCE(b->sent, sent + 1);
 	return to;
+}
+
+/* The packet was not decrypted: of a path that is user space's, whose threads need the other
+ * processor, nothing is to be handed on. */
+static __always_inline void ps_busy_passed(struct ps_busy *b)
+{
+	PS_WRITE_ONCE(b->passed, PS_READ_ONCE(b->passed) + 1);
 }
 
 /* ---- CPUMAP: checksums ---- */

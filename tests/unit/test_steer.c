@@ -197,6 +197,23 @@ static void test_busy_forgets(void)
 	T_EQ(packets(&b, &now, 1, 0), 0);
 }
 
+/* A path whose packets are user space's is not handed on; one with a few of them is. */
+static void test_busy_passed(void)
+{
+	for (int every = 1; every <= 8; every *= 8) {
+		struct ps_busy b = {0};
+		uint64_t now = 1000000000;
+
+		for (int i = 0; i < 3 * PS_BUSY_RUN; i++) {
+			T_EQ(packets(&b, &now, 1, FAST), 0);
+			if (i % every == 0)
+				ps_busy_passed(&b);
+		}
+		now += PS_BUSY_PAUSE_NS;
+		T_EQ(packets(&b, &now, 1, 0), every == 8);
+	}
+}
+
 /* ---- AF_XDP ---- */
 
 /* Direct frames of a session that is there, and nothing else. */
@@ -402,6 +419,7 @@ int main(int argc, char **argv)
 	T_RUN(test_busy_ends);
 	T_RUN(test_busy_under_way);
 	T_RUN(test_busy_forgets);
+	T_RUN(test_busy_passed);
 	T_RUN(test_choice);
 	T_RUN(test_choice_of_af_xdp);
 	return t_done();
