@@ -4,8 +4,13 @@
 # What a packet costs a gateway's process when many peers send in turn, beside what it costs when one of them does: run
 # after run at the same rate, with the same sessions there (wgload_peers.c). And handshakes a second.
 #
-#   peers_N_{64,1280}    ns of processor time a packet, N peers in turn; "to_one": how many times that of one. "ratio":
-#                        wireguard-go's by ours, above 1 where ours is the cheaper. N: PEERS (100 1000; 10000 takes minutes)
+#   peers_N_{64,1280}    ns of processor time a packet, N peers in turn; "to_one": how many times that of one. Packets go to 64
+#                        ports in turn, in both: one flow's neighbours are joined, and would be one packet to what follows.
+#                        "ratio": wireguard-go's by ours, above 1 where ours is the cheaper. N: PEERS (100 1000; 10000 takes
+#                        three minutes of an idle machine, and is none on a busy one)
+#   renew                with RENEW=N alone: sessions of N peers, renewed by WireGuard's timers for RENEW_SECONDS (200) while each
+#                        sends a packet every other second: how old the oldest became ("oldest_s"; WireGuard's limit is 180),
+#                        those that ended before there was another ("lapsed"), packets lost; the gateway's control lag
 #   handshakes           initiations answered a second: of up to HANDSHAKE_PEERS (1600) peers at ours, each from an address of
 #                        its own and with a cookie; of 200 at wireguard-go. The model is what X25519 alone would allow,
 #                        four operations a handshake, on the generator's core just before and after. "of_model": the share
@@ -31,6 +36,7 @@ cases()
 		done
 	done
 	echo handshakes
+	[ -z "${RENEW:-}" ] || echo renew
 }
 
 wanted() { cases | if cases | grep -q "^$filter\( \|\$\)"; then grep "^$filter\( \|\$\)"; else grep -e "^[^ ]*$filter"; fi; }
@@ -46,6 +52,7 @@ cost()
 	local n=$1 who=$2 size
 
 	shift 2
+	cap_limit=$((100 + n / 40))
 	if [ "$who" = ours ]; then
 		cap_start penstock user off
 		cap_crowd "$n"
@@ -53,7 +60,7 @@ cost()
 		cap_start wireguard "$peer_wg" "$n"
 	fi
 	for size in "$@"; do
-		cap_load peers --peers "$n" --size "$size" --rate "$rate" --rounds "$rounds" --seconds 0.5 >"$tmp/$who-$size.json" ||
+		cap_load peers --peers "$n" --size "$size" --flows 64 --rate "$rate" --rounds "$rounds" --seconds 0.5 >"$tmp/$who-$size.json" ||
 			fatal "$who: no load"
 	done
 	cap_stop
@@ -107,6 +114,20 @@ handshakes()
 		{env: $env}' >&3
 }
 
+renew()
+{
+	local seconds=${RENEW_SECONDS:-200}
+
+	cap_limit=$((seconds + 100 + RENEW / 40))
+	cap_start penstock user off
+	cap_crowd "$RENEW"
+	cap_load renew --peers "$RENEW" --size 64 --rate 20000 --seconds "$seconds" >"$tmp/renew.json" || fatal "nothing is renewed"
+	jq -nc --argjson env "$(env_json)" --argjson lag "$(cap_status | jq .control.lag_max_us)" --slurpfile r "$tmp/renew.json" '$r[0] as $r |
+		{bench: "renew", metric: "oldest_session", unit: "s", median: $r.oldest_s, min: $r.mean_s, max: $r.oldest_s, n: $r.renewed,
+		better: "less", lag_max_us: $lag, ours: $r, env: $env}' >&3
+	cap_stop
+}
+
 [ -n "$(wanted)" ] || exit 0
 cap_need
 command -v python3 >/dev/null || skip "'python3' is not installed"
@@ -123,4 +144,7 @@ for n in $(wanted | awk 'NF == 3 { print $2 }' | uniq); do
 done
 if wanted | grep -qx handshakes; then
 	handshakes
+fi
+if wanted | grep -qx renew; then
+	renew
 fi
