@@ -7,6 +7,7 @@
 #define PENSTOCK_IN_BPF_H
 #include "account.bpf.h"
 #include "maps.bpf.h"
+#include "train.bpf.h"
 
 /* On veth and virtio a packet may arrive with its checksum still to be filled in
  * (CHECKSUM_PARTIAL), at an offset that meant the outer UDP header. The inner packet would carry
@@ -40,8 +41,10 @@ static __always_inline enum ps_reason_id in_packet(struct __sk_buff *ctx, __u32 
 	const struct ps_meta *meta = (void *)(long)ctx->data_meta;
 	__u32 mtu = 0;
 
-	if (meta + 1 > (const struct ps_meta *)(long)ctx->data || meta->magic != PS_META_MAGIC)
+	if (meta + 1 > (const struct ps_meta *)(long)ctx->data || meta->magic != PS_META_MAGIC) {
+		train_look(ctx);
 		return PS_R_IN_NOT_OURS;
+	}
 	*ifindex = meta->tun_ifindex;
 	/* Asked for its opinion on the device's existence only: a devmap belongs to one program
 	 * type, so ps_alive cannot be read here. */

@@ -13,6 +13,7 @@
 #include "aead.bpf.h"
 #include "plan/ecn.h"
 #include "plan/ingress.h"
+#include "plan/train.h"
 #include "skb.bpf.h"
 
 /* Everything about one packet on its way through the steps. */
@@ -97,11 +98,13 @@ static __always_inline enum ps_reason_id rx_lookup(struct xdp_md *ctx, struct rx
 	r->scratch = bpf_map_lookup_elem(&ps_scratch, &which);
 	if (!r->peer || !r->scratch || !rx_peer_read(r))
 		return PS_R_XDP_USER_MODE;
-	id = ps_rx_peer(&r->scratch->view, &r->outer);
-	if (id == PS_GO_ON)
-		id = ps_rx_gso(&r->outer, (cfg->flags & PS_CFG_GENERIC) && xdp_is_gso(ctx));
+	id = ps_rx_peer(&r->scratch->view, &r->outer,
+			(cfg->flags & PS_CFG_GENERIC) && xdp_is_gso(ctx));
+	if (id == PS_GO_ON && (cfg->flags & PS_CFG_GENERIC) &&
+	    ps_train_of_one(r->session, r->outer.payload_len - WG_DATA_OVERHEAD, r->now))
+		id = PS_R_XDP_BULK;
 	if (id == PS_GO_ON && held)
-		id = ps_rx_order(r->session, r->now, cfg);
+		id = ps_rx_order(r->session, r->outer.payload_len - WG_DATA_OVERHEAD, r->now, cfg);
 	if (id != PS_GO_ON && !held)
 		r->now = bpf_ktime_get_ns();
 	ps_rx_passed(r->session, id, r->now, cfg);
@@ -206,6 +209,8 @@ static __always_inline void rx_bump(const struct rx *r, struct ps_flow *flow, __
 	__sync_fetch_and_add(&r->session->rx_kernel_packets, 1);
 	__sync_fetch_and_add(&r->session->rx_kernel_bytes, len);
 	PS_WRITE_ONCE(r->session->last_rx_ns, r->now);
+	if (len <= PS_RX_LONG)
+		PS_WRITE_ONCE(r->session->rx_alone_ns, r->now);
 	__sync_fetch_and_add(&flow->packets, 1);
 	__sync_fetch_and_add(&flow->bytes, len);
 	PS_WRITE_ONCE(flow->last_ns, r->now);

@@ -43,7 +43,7 @@ struct ps_session {
 	__u64 rx_held_until_ns; /* [data path] what is received is user space's until then, and
 				   until it has none left; 0: the kernel's */
 	__u64 rx_passed_ns;	/* [data path] while it is held: last passed to user space */
-	__u64 pad;
+	__u64 rx_trains_until_ns; /* [data path] trains came; long packets go with them until then */
 	/* What receiving writes. */
 	__u64 rx_kernel_packets; /* [data path] authenticated data packets, by executor; bytes are
 				    inner */
@@ -51,7 +51,8 @@ struct ps_session {
 	__u64 last_rx_ns; /* [data path] last authenticated packet that was not a keepalive */
 	__u64 rx_user_packets;
 	__u64 rx_user_bytes;
-	__u64 pad_rx[3];
+	__u64 rx_alone_ns; /* [data path] last packet that is no bulk and came alone */
+	__u64 pad_rx[2];
 	/* What sending writes. */
 	__u64 tx_counter; /* [data path] next nonce, taken by atomic fetch-add */
 	__u64 tx_kernel_packets;

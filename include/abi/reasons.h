@@ -38,7 +38,7 @@
 	R(XDP_TOO_BIG, "xdp_too_big", PASS, "longer than the kernel cipher handles")               \
 	R(XDP_GSO, "xdp_gso", PASS, "several datagrams in one frame, for user space")              \
 	R(XDP_BULK, "xdp_bulk", PASS,                                                              \
-	  "follows joined datagrams of its session through user space")                            \
+	  "goes with trains, or follows its session, through user space")                          \
 	R(XDP_BAD_TAG, "xdp_bad_tag", DROP, "authentication tag is wrong")                         \
 	R(XDP_REPLAY, "xdp_replay", DROP, "counter was seen before or is too old")                 \
 	R(XDP_INNER_MALFORMED, "xdp_inner_malformed", PASS,                                        \

@@ -4,7 +4,7 @@
  * clock, nothing is changed. bpf/rx.bpf.h strings these steps together in the order of this file;
  * the tests run them natively beside the program.
  *
- *   classify outer -> (channel) -> session -> peer -> gso -> order -> (replay check, decrypt) ->
+ *   classify outer -> (channel) -> session -> peer -> order -> (replay check, decrypt) ->
  *   inner -> source -> flow -> (replay commit)
  *
  * Every step returns the fate of the packet or PS_GO_ON. */
@@ -188,44 +188,45 @@ static __always_inline enum ps_reason_id ps_rx_session(const struct ps_session *
 }
 
 /* What the kernel takes from a session it serves: payloads that hold a packet and fit the cipher.
- */
+ *
+ * is_gso: the frame holds several datagrams, as a sender's segmentation offload or receive offload
+ * leaves them to generic XDP: their messages lie one behind the other, and judged as one message
+ * they would be a forgery or a replay. No driver's frame is one: what has a surplus there is no
+ * channel data. What follows a train: plan/train.h. */
 static __always_inline enum ps_reason_id ps_rx_peer(const struct ps_peer_view *v,
-						    const struct ps_outer *o)
+						    const struct ps_outer *o, int is_gso)
 {
 	if (!(v->flags & PS_PEER_USED) || !(v->flags & PS_PEER_KERNEL))
 		return PS_R_XDP_USER_MODE;
+	if (is_gso)
+		return PS_R_XDP_GSO;
 	if (o->payload_len == WG_DATA_OVERHEAD)
 		return PS_R_XDP_KEEPALIVE;
 	if (o->payload_len - WG_DATA_OVERHEAD > PS_INNER_MAX)
 		return PS_R_XDP_TOO_BIG;
-	return PS_GO_ON;
-}
-
-/* A frame that holds several datagrams, as a sender's segmentation offload or receive offload
- * leaves them to generic XDP: their messages lie one behind the other, and judged as one message
- * they would be a forgery or a replay. No driver's frame is one: what has a surplus there is no
- * channel data. */
-static __always_inline enum ps_reason_id ps_rx_gso(const struct ps_outer *o, int is_gso)
-{
-	if (is_gso)
-		return PS_R_XDP_GSO;
 	return o->surplus ? PS_R_XDP_CHANNEL_LEN : PS_GO_ON;
 }
 
+/* Inner bytes from which on a packet that comes alone is taken for one of the bulk. */
+#define PS_RX_LONG 512
+
 /* Whose packet it is, as far as the order of the session's packets goes. */
-static __always_inline enum ps_reason_id ps_rx_order(struct ps_session *s, __u64 now,
-						     const struct ps_config *cfg)
+static __always_inline enum ps_reason_id ps_rx_order(struct ps_session *s, __u32 text_len,
+						     __u64 now, const struct ps_config *cfg)
 {
-	return ps_session_held(s, now, PS_READ_ONCE(cfg->drained_ns)) ? PS_R_XDP_BULK : PS_GO_ON;
+	if (!ps_session_held(s, now, PS_READ_ONCE(cfg->drained_ns)))
+		return PS_GO_ON;
+	if (text_len <= PS_RX_LONG)
+		PS_WRITE_ONCE(s->rx_alone_ns, now);
+	return PS_R_XDP_BULK;
 }
 
 /* The packet goes to user space for this reason: what follows it in the session must not overtake
- * it. A datagram too long to be one message is several, joined on its way (UDP GRO, or a sender's
- * segmentation offload on a virtual link), and more of them will follow. */
+ * it. More of what is too long will follow. A train holds back the flows in it, not its session. */
 static __always_inline void ps_rx_passed(struct ps_session *s, enum ps_reason_id id, __u64 now,
 					 const struct ps_config *cfg)
 {
-	if (id == PS_R_XDP_TOO_BIG || id == PS_R_XDP_GSO)
+	if (id == PS_R_XDP_TOO_BIG)
 		ps_session_hold(s, now, now + cfg->bulk_hold_ns);
 	else if (id == PS_R_XDP_USER_MODE || id == PS_R_XDP_UNCONFIRMED)
 		ps_session_hold(s, now, now);

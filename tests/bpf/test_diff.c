@@ -108,9 +108,7 @@ static enum ps_reason_id ref_rx_steps(const uint8_t *b, size_t len, uint64_t now
 	v.generation = p->generation;
 	memcpy(v.tun4, p->tun4, 4);
 	memcpy(v.tun6, p->tun6, 16);
-	id = ps_rx_peer(&v, &outer);
-	if (id == PS_GO_ON)
-		id = ps_rx_gso(&outer, 0);
+	id = ps_rx_peer(&v, &outer, 0);
 	if (id != PS_GO_ON)
 		return id;
 	if (!oracle_would(outer.counter))

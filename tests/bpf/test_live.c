@@ -111,13 +111,16 @@ static void train(bool plain, int n)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(KP_OUR_PORT)};
 	struct kinner in = kw_inner(4, 17, 36);
+	struct ps_flow_key key = kw_key(&in, KW_PEER);
 	struct ps_replay before;
+	struct ps_flow flow;
 	uint8_t got[4096], text[256];
 	int fd;
 
 	if (!world_up(plain, XDP_FLAGS_SKB_MODE, 4))
 		return;
 	w.k.config->flags |= PS_CFG_GENERIC;
+	w.k.session[KW_SLOT].rx_alone_ns = 1ull << 62; /* it has not only bulk */
 	before = w.k.replay[KW_SLOT];
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	memcpy(&a.sin_addr, kw_local4, 4);
@@ -140,6 +143,9 @@ static void train(bool plain, int n)
 	T_EQ(count_of(PS_R_XDP_BAD_TAG), 0);
 	T_EQ(count_of(PS_R_XDP_GSO), 1);
 	T_MEM(&w.k.replay[KW_SLOT], &before, sizeof(before));
+	T_EQ(bpf_map_lookup_elem(w.k.flow_in, &key, &flow), 0);
+	T(flow.bulk_until_ns != 0); /* and what follows of it */
+	T_EQ(w.k.session[KW_SLOT].rx_held_until_ns, 0);
 	close(fd);
 	world_down();
 }

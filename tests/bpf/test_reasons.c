@@ -37,6 +37,7 @@ static bool expect_rx(enum ps_reason_id want, const struct kpkt *p)
 	    want == PS_R_XDP_USER_MODE) { /* the one thing they leave behind */
 		after.session[KW_SLOT].rx_held_until_ns = before.session[KW_SLOT].rx_held_until_ns;
 		after.session[KW_SLOT].rx_passed_ns = before.session[KW_SLOT].rx_passed_ns;
+		after.session[KW_SLOT].rx_alone_ns = before.session[KW_SLOT].rx_alone_ns;
 	}
 	if (!ok || !T_EQ(r.id, want)) {
 		t_note("wanted %s, got %s", kern_reason_name[want],

@@ -165,7 +165,7 @@ static enum ps_reason_id plan_in(struct pw_node *n, uint32_t slot, const struct 
 	memcpy(v.tun6, peer->tun6, sizeof(v.tun6));
 	id = ps_rx_session(s, n->conn[slot].idx, now);
 	if (id == PS_GO_ON)
-		id = ps_rx_peer(&v, &outer);
+		id = ps_rx_peer(&v, &outer, 0);
 	if (id == PS_GO_ON)
 		id = ps_rx_inner(p->b, p->b + p->len, &in);
 	if (id == PS_GO_ON)

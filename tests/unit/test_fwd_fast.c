@@ -368,7 +368,7 @@ static enum ps_reason_id plan_in(uint32_t peer, const uint8_t *p, size_t len, st
 	memcpy(v.tun6, k->tun6, sizeof(v.tun6));
 	id = ps_rx_session(&w.session[fwd_slot(&w.t, w.idx)], w.idx, NOW);
 	if (id == PS_GO_ON)
-		id = ps_rx_peer(&v, &outer);
+		id = ps_rx_peer(&v, &outer, 0);
 	if (id == PS_GO_ON)
 		id = ps_rx_inner(p, p + len, &inner);
 	if (id == PS_GO_ON)

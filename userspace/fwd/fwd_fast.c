@@ -17,7 +17,7 @@ static enum ps_reason_id in_peer(uint32_t flags, const struct fwd_opened *o)
 	const struct ps_peer_view any = {.flags = flags | PS_PEER_KERNEL};
 	const struct ps_outer outer = {.payload_len = (uint32_t)o->inner_len + WG_DATA_OVERHEAD};
 
-	return ps_rx_peer(&any, &outer);
+	return ps_rx_peer(&any, &outer, 0);
 }
 
 static enum ps_reason_id in_first(const struct fwd_table *t, const struct fwd_flows *f,
