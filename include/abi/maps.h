@@ -38,12 +38,13 @@ struct ps_session {
 	__u32 peer;  /* slot in ps_peer */
 	__u32 flags; /* enum ps_session_flags */
 	__u64 born_ns;
-	__u64 rx_until_ns;	/* receive no later than this */
-	__u64 tx_until_ns;	/* send no later than this */
-	__u64 rx_held_until_ns; /* [data path] what is received is user space's until then, and
-				   until it has none left; 0: the kernel's */
-	__u64 rx_passed_ns;	/* [data path] while it is held: last passed to user space */
-	__u64 rx_trains_until_ns; /* [data path] trains came; long packets go with them until then */
+	__u64 rx_until_ns;	  /* receive no later than this */
+	__u64 tx_until_ns;	  /* send no later than this */
+	__u64 rx_held_until_ns;	  /* [data path] what is received is user space's until then, and
+				     until it has none left; 0: the kernel's */
+	__u64 rx_passed_ns;	  /* [data path] while it is held: last passed to user space */
+	__u64 rx_trains_until_ns; /* [data path] trains came; long packets go with them until then
+				   */
 	/* What receiving writes. */
 	__u64 rx_kernel_packets; /* [data path] authenticated data packets, by executor; bytes are
 				    inner */
