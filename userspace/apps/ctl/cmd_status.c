@@ -41,7 +41,7 @@ static void print_xsk(const json_t *x)
 	if (!json_is_object(x))
 		return;
 	printf("           AF_XDP, %s: %s packets, %s dropped\n",
-	       ctl_bool(x, "zero_copy") ? "zero-copy" : "copied (slower than sockets)",
+	       ctl_bool(x, "zero_copy") ? "zero-copy" : "copied (no gain over sockets)",
 	       ctl_plain(ctl_u64(x, "packets")), ctl_plain(ctl_u64(x, "dropped")));
 }
 
