@@ -340,7 +340,7 @@ if why=$( (need_bpf) ); then
 	all_of kernel 0 _cpumap_
 	all_of kernel 0 _queue_
 	for n in ${WORKERS:-1 2 4 6}; do
-		all_of kernel $((cpus == 2 ? 1 : 2 * n)) "_rss_w$n "
+		all_of kernel $((2 * n < cpus ? 2 * n : cpus)) "_rss_w$n "
 	done
 else
 	echo "bench: workers_kernel_* left out: $why"
