@@ -241,6 +241,7 @@ static bool way_out(uint8_t (*pkt)[1600], size_t len, size_t n, uint64_t now)
 {
 	static uint8_t msg[FWD_BATCH][1600];
 	struct fwd_tx tx[FWD_BATCH];
+	struct fwd_counters c;
 	struct fwd_fast f;
 	bool ok = true;
 
@@ -250,12 +251,14 @@ static bool way_out(uint8_t (*pkt)[1600], size_t len, size_t n, uint64_t now)
 			way_ahead(pkt + i, len, n - i);
 		tx[i] = (struct fwd_tx){.inner = pkt[i], .inner_len = len, .out = msg[i]};
 		ok &= fwd_fast_out(&us.t, &list, pkt[i], len, false, &f, now) == PS_GO_ON &&
-		      fwd_seal_begin_on(&us.t, f.peer, f.path.tx_slot, &tx[i], now) ==
-			      PS_R_UTX_SENT;
-		if (ok)
-			fwd_flow_carried(f.e, &f.in.key, 1, len, now);
+		      fwd_seal_reserve(&us.t, f.peer, f.path.tx_slot, 1, &c, now) == PS_R_UTX_SENT;
+		if (!ok)
+			break;
+		fwd_seal_next(&c, &tx[i]);
+		fwd_flow_carried(f.e, &f.in.key, 1, len, now);
 	}
-	fwd_seal_batch(&us.t, tx, n);
+	if (ok)
+		fwd_seal_batch(&us.t, tx, n);
 	return ok;
 }
 

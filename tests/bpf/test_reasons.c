@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One packet for every fate the kernel programs know: the fate, the action, and for whatever is not
- * handled, an untouched packet and untouched tables. */
+ * One packet for every fate the kernel programs know; what is not handled stays untouched. */
 #include <linux/pkt_cls.h>
 #include "base/time.h"
 #include "plan/ecn.h"
