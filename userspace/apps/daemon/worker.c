@@ -405,9 +405,8 @@ static int open_all(struct workers *ws, struct io_err *err)
 		rc = channels_init(&ws->channels, d->max_channels);
 	if (!rc && (ws->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
 		rc = -errno;
-	if (!rc)
-		if (rc)
-			return io_fail(err, rc, "no memory or files");
+	if (rc)
+		return io_fail(err, rc, "no memory or files");
 	rc = tun_steer(d->tun, ws->n, err);
 	for (uint32_t i = 0; i < ws->n && !rc; i++)
 		rc = worker_init(ws, &ws->w[i], err);
