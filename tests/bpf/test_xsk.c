@@ -243,6 +243,23 @@ static void test_goes_round(void)
 	world_down();
 }
 
+/* A daemon that begins anew closes its socket and wants the queue again at once; the kernel lets go
+ * of it a little later. */
+static void test_again_at_once(void)
+{
+	struct xsk_rx *x;
+
+	if (!live_up(4, &x))
+		return;
+	for (int i = 0; i < 20 && x; i++) {
+		xsk_rx_close(x);
+		x = xsk_up("pswan", wan_ifindex);
+	}
+	T(x);
+	xsk_rx_close(x);
+	world_down();
+}
+
 /* A full ring loses what comes, and nothing of it goes to the UDP socket instead. */
 static void test_full(void)
 {
@@ -290,6 +307,7 @@ int main(int argc, char **argv)
 	T_RUN(test_decides);
 	T_RUN(test_arrives);
 	T_RUN(test_goes_round);
+	T_RUN(test_again_at_once);
 	T_RUN(test_full);
 	return t_done();
 }

@@ -37,7 +37,6 @@ struct bpf_load_cfg {
 	enum bpf_xdp_mode xdp_mode;
 	enum bpf_steer steer; /* one program for all interfaces: what suits each */
 	bool workers;	      /* AF_XDP sockets would have readers (bpf_steer_socket) */
-	bool copy_only;	      /* they may not be zero-copy */
 	bool user_only; /* nothing is en- or decrypted here, what is loaded hands packets to AF_XDP
 			   sockets; -EOPNOTSUPP when that cannot be */
 	bool force_plain;  /* keys in a plain map, as on kernels without kptrs (also: environment

@@ -14,7 +14,6 @@
 #include <sys/utsname.h>
 #include "io/bpf_internal.h"
 #include "io/nic.h"
-#include "io/xsk_rx.h"
 #include "plan/steer.h"
 
 /* Frames that may wait for one processor: some milliseconds of what it can decrypt. */
@@ -50,8 +49,8 @@ static enum bpf_steer choose_xsk(const struct bpf_steer_facts *f, char *why)
 	return settle(BPF_STEER_XSK, why, "asked for");
 }
 
-/* docs/performance.md, "Learned", has the figures behind this. Copied frames are no gain, so they
- * have to be asked for. */
+/* docs/performance.md, "Learned", has the figures behind this. AF_XDP has to be asked for: copied
+ * frames are no gain, and what a driver without copies would gain has not been seen yet. */
 enum bpf_steer bpf_steer_choose(enum bpf_steer asked, const struct bpf_steer_facts *f, char *why)
 {
 	if (asked == BPF_STEER_RSS)
@@ -60,8 +59,6 @@ enum bpf_steer bpf_steer_choose(enum bpf_steer asked, const struct bpf_steer_fac
 		return choose_xsk(f, why);
 	if (!f->xdp)
 		return settle(BPF_STEER_RSS, why, "no receive program");
-	if (asked == BPF_STEER_AUTO && f->zero_copy && f->workers && !f->generic)
-		return settle(BPF_STEER_XSK, why, "the driver has zero-copy AF_XDP");
 	if (!f->kernel)
 		return settle(BPF_STEER_RSS, why, "cpumap needs Linux 6.18");
 	if (asked != BPF_STEER_AUTO)
@@ -109,14 +106,6 @@ static uint32_t cpus_list(uint32_t out[PS_STEER_SLOTS])
 	return n;
 }
 
-/* Asked only where it decides: a driver that can will set its queues up for it, and back. */
-static bool zero_copy(const struct bpf_load *b, const struct bpf_wan_info *w,
-		      const struct bpf_steer_facts *f)
-{
-	return b->cfg.steer == BPF_STEER_AUTO && b->cfg.workers && !b->cfg.copy_only && f->xdp &&
-	       !f->generic && xsk_rx_zero_copy_granted(w->ifname, f->rx_queues);
-}
-
 /* There is one program for all interfaces: what only some have use for, none gets. */
 static void decide_for_all(struct bpf_load *b)
 {
@@ -154,7 +143,6 @@ void bpf_steer_decide(struct bpf_load *b)
 		nic_queues_read(w->ifname, &q);
 		f.rx_queues = q.rx;
 		f.rps = q.rps;
-		f.zero_copy = zero_copy(b, w, &f);
 		w->steer = bpf_steer_choose(b->cfg.steer, &f, w->steer_why);
 	}
 	if (b->cfg.wan_len)

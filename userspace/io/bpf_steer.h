@@ -28,7 +28,6 @@ struct bpf_steer_facts {
 	bool generic;	    /* it runs after RPS */
 	bool kernel;	    /* metadata survives this kernel's CPUMAP */
 	bool workers;	    /* user space has threads that could read AF_XDP sockets */
-	bool zero_copy;	    /* the driver fills them without copying, all of its queues' */
 };
 
 /* Anything but AUTO; why (BPF_STEER_WHY bytes) says what decided. */

@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <xdp/xsk.h>
 
-#define COMPLETION                                                                     \
-	64u /* of what is sent, which is nothing: the kernel wants a ring all the same \
-	     */
+#define COMPLETION    64u /* of what is sent, which is nothing: the kernel wants a ring */
+#define BUSY_TRIES    20
+#define BUSY_PAUSE_MS 10
 
 struct xsk_rx {
 	struct xsk_rx_cfg cfg;
@@ -87,13 +88,27 @@ static int bind_best(struct xsk_rx *x)
 	socklen_t len = sizeof(o);
 	int rc = x->cfg.copy_only ? -EOPNOTSUPP : bind_as(x, XDP_ZEROCOPY);
 
-	if (rc && !x->cfg.zero_only)
+	if (rc)
 		rc = bind_as(x, XDP_COPY);
 	if (rc)
 		return rc;
 	x->zero_copy = !getsockopt(xsk_socket__fd(x->sock), SOL_XDP, XDP_OPTIONS, &o, &len) &&
 		       o.flags & XDP_OPTIONS_ZEROCOPY;
 	return 0;
+}
+
+/* The kernel lets go of a closed socket's queue a little later, in a work of its own; a daemon that
+ * begins anew wants it at once. */
+static int bind_patiently(struct xsk_rx *x)
+{
+	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000};
+	int rc = bind_best(x);
+
+	for (int i = 0; i < BUSY_TRIES && rc == -EBUSY; i++) {
+		nanosleep(&pause, NULL);
+		rc = bind_best(x);
+	}
+	return rc;
 }
 
 int xsk_rx_open(struct xsk_rx **out, const struct xsk_rx_cfg *cfg, struct io_err *err)
@@ -111,7 +126,7 @@ int xsk_rx_open(struct xsk_rx **out, const struct xsk_rx_cfg *cfg, struct io_err
 		free(x);
 		return io_fail(err, -ENOMEM, "no memory");
 	}
-	rc = bind_best(x);
+	rc = bind_patiently(x);
 	if (rc) {
 		xsk_rx_close(x);
 		return io_fail(err, rc, "queue %u: %s", cfg->queue, strerror(-rc));
@@ -138,21 +153,6 @@ int xsk_rx_fd(const struct xsk_rx *x)
 bool xsk_rx_zero_copy(const struct xsk_rx *x)
 {
 	return x->zero_copy;
-}
-
-bool xsk_rx_zero_copy_granted(const char *ifname, uint32_t queues)
-{
-	struct xsk_rx_cfg cfg = {.ifname = ifname, .zero_only = true};
-	struct io_err err;
-	bool all = queues > 0;
-
-	for (; all && cfg.queue < queues; cfg.queue++) {
-		struct xsk_rx *x;
-
-		all = !xsk_rx_open(&x, &cfg, &err);
-		xsk_rx_close(x);
-	}
-	return all;
 }
 
 /* ---- frames ---- */

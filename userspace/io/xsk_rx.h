@@ -24,7 +24,6 @@ struct xsk_rx_cfg {
 	uint32_t ifindex, queue;
 	uint16_t port4, port6; /* our UDP ports */
 	bool copy_only;	       /* zero-copy is not tried */
-	bool zero_only;	       /* copying is not accepted */
 };
 
 struct xsk_rx_stats {
@@ -34,7 +33,8 @@ struct xsk_rx_stats {
 };
 
 /* 0 or -errno: -EOPNOTSUPP, this kernel or driver cannot; -EPERM and -ENOBUFS, it is not allowed
- * (CAP_NET_RAW; RLIMIT_MEMLOCK without CAP_IPC_LOCK); -EBUSY, the queue has another one. Whoever
+ * (CAP_NET_RAW; RLIMIT_MEMLOCK without CAP_IPC_LOCK); -EBUSY, the queue has another one, and still
+ * after a fifth of a second. Whoever
  * has it puts it into ps_xsk (bpf_steer_socket). */
 int xsk_rx_open(struct xsk_rx **out, const struct xsk_rx_cfg *cfg, struct io_err *err);
 void xsk_rx_close(struct xsk_rx *x);
@@ -47,9 +47,6 @@ void xsk_rx_stats(const struct xsk_rx *x, struct xsk_rx_stats *out);
  * False: there was no frame. *n may be 0 all the same. */
 bool xsk_rx_recv(struct xsk_rx *x, struct udp_dgram **out, size_t *n);
 void xsk_rx_done(struct xsk_rx *x);
-
-/* Does the driver fill sockets without copying, on every one of so many receive queues? Tries. */
-bool xsk_rx_zero_copy_granted(const char *ifname, uint32_t queues);
 
 /* The data message in a frame, which comes from the network and may be anything: Ethernet without
  * tags, IPv4 without options or fragments with the right checksum, or IPv6 without extension

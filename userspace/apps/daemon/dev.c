@@ -159,7 +159,6 @@ static int open_kernel(struct daemon *d)
 		.xdp_mode = d->opt.xdp_mode,
 		.steer = d->opt.steer,
 		.workers = d->opt.workers > 0,
-		.copy_only = d->opt.mode == OPT_MODE_KERNEL,
 		.user_only = d->opt.mode == OPT_MODE_USER,
 		.sessions = d->n_sessions,
 		.peers = d->max_peers,
