@@ -76,7 +76,8 @@ bool bpf_steer_by_cpumap(enum bpf_steer s);
 const char *bpf_steer_program(enum bpf_steer s);
 /* Which programs and maps of the opened object there are to be. */
 int bpf_steer_prepare(struct bpf_object *obj, enum bpf_steer steer);
-/* In the loaded object: the processors' threads, and which slot is whose; or the interfaces. */
+/* In the loaded object: the processors' threads, and which slot is whose; or the interfaces.
+ * -ESRCH: nobody asked for threads, and they cannot be given priority. */
 int bpf_steer_fill(const struct bpf_load *b, const struct bpf_object *obj);
 void bpf_steer_empty(const struct bpf_object *obj);
 

@@ -183,7 +183,9 @@ static int object_choose(struct bpf_load *b, struct io_err *err)
 	if (rc == 0 || rc == -EPERM)
 		return rc;
 	if (b->steer != BPF_STEER_RSS)
-		bpf_steer_refused(b, bpf_said()[0] ? bpf_said() : strerror(-rc));
+		bpf_steer_refused(b, rc == -ESRCH    ? "its threads cannot be given priority"
+				     : bpf_said()[0] ? bpf_said()
+						     : strerror(-rc));
 	b->xdp_name = bpf_steer_program(b->steer);
 	bpf_object__close(b->obj);
 	b->obj = NULL;

@@ -225,9 +225,9 @@ static bool is_thread_of(const char *pid, uint32_t map)
 }
 
 /* What they do is a softirq's work, which elsewhere goes before every process: as the least of
- * them, on a busy processor, they would lose most of what they are handed. Where they cannot be
- * seen or changed they stay as they are. */
-static void threads_prefer(int map_fd)
+ * them, on a busy processor, they would lose most of what they are handed. False: one cannot be
+ * seen or changed, as in a container that has its processes for itself. */
+static bool threads_prefer(int map_fd, uint32_t n)
 {
 	struct bpf_map_info info = {0};
 	uint32_t len = sizeof(info);
@@ -235,16 +235,17 @@ static void threads_prefer(int map_fd)
 	DIR *proc;
 
 	if (bpf_obj_get_info_by_fd(map_fd, &info, &len))
-		return;
+		return false;
 	proc = opendir("/proc");
 	while (proc && (e = readdir(proc)))
 		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && is_thread_of(e->d_name, info.id))
-			setpriority(PRIO_PROCESS, (id_t)atoi(e->d_name), -20);
+			n -= !setpriority(PRIO_PROCESS, (id_t)atoi(e->d_name), -20);
 	if (proc)
 		closedir(proc);
+	return !n;
 }
 
-static int cpumap_fill(const struct bpf_object *obj)
+static int cpumap_fill(const struct bpf_load *b, const struct bpf_object *obj)
 {
 	int cpus = bpf_object__find_map_fd_by_name(obj, "ps_cpu");
 	int slots = bpf_object__find_map_fd_by_name(obj, "ps_steer");
@@ -253,11 +254,12 @@ static int cpumap_fill(const struct bpf_object *obj)
 
 	v.bpf_prog.fd = bpf_program__fd(bpf_object__find_program_by_name(obj, "ps_wan_cpu"));
 	if (!n)
-		return -ESRCH;
+		return -EINVAL;
 	for (uint32_t i = 0; i < n; i++)
 		if (bpf_map_update_elem(cpus, &cpu[i], &v, BPF_ANY) < 0)
 			return -errno;
-	threads_prefer(cpus);
+	if (!threads_prefer(cpus, n) && b->cfg.steer == BPF_STEER_AUTO)
+		return -ESRCH; /* asked for, it is taken all the same */
 	for (uint32_t i = 0; i < PS_STEER_SLOTS; i++)
 		if (bpf_map_update_elem(slots, &i, &cpu[i % n], BPF_ANY) < 0)
 			return -errno;
@@ -277,7 +279,7 @@ static int xsk_fill(const struct bpf_load *b, const struct bpf_object *obj)
 int bpf_steer_fill(const struct bpf_load *b, const struct bpf_object *obj)
 {
 	if (bpf_steer_by_cpumap(b->steer))
-		return cpumap_fill(obj);
+		return cpumap_fill(b, obj);
 	return b->steer == BPF_STEER_XSK ? xsk_fill(b, obj) : 0;
 }
 
