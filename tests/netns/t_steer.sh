@@ -10,25 +10,7 @@
 need_lab
 need_bpf
 ORDER_MS=${ORDER_MS:-4000}
-. "$(dirname "$0")/order_lib.sh"
-
-# wan PROGRAM FIELD-OR-FILTER
-wan() { status "$1" ".wan[0] | $2"; }
-reason() { lab ctl "$1" drops --json | jq -r --arg r "$2" '[.reasons[] | select(.reason == $r) | .packets] | add // 0'; }
-
-# traffic STEER MODE: everything but the figures.
-traffic()
-{
-	iperf_server 5201
-	echo_server
-	check_echo $SERVER_V4
-	check_echo $SERVER_V6
-	check_tcp up4 $SERVER_V4
-	check_tcp down6 $SERVER_V6 -R
-	small_packets "$2" $SERVER_V4
-	order_flow "$1" send 5401
-	order_flow "$1" back 5402
-}
+. "$(dirname "$0")/steer_lib.sh"
 
 # refused PROGRAM VALUE SAYS
 refused()

@@ -11,13 +11,11 @@
 need_lab
 need_bpf
 ORDER_MS=${ORDER_MS:-3000}
-. "$(dirname "$0")/order_lib.sh"
+. "$(dirname "$0")/steer_lib.sh"
 
 pid_of() { cut -d' ' -f1 "$state/pids/$1"; }
-# wan PROGRAM FILTER; xsk PROGRAM FIELD
-wan() { status "$1" ".wan[0] | $2"; }
+# xsk PROGRAM FIELD
 xsk() { wan "$1" ".xsk.$2"; }
-reason() { lab ctl "$1" drops --json | jq -r --arg r "$2" '[.reasons[] | select(.reason == $r) | .packets] | add // 0'; }
 handed() { echo $(($(xsk "$1" packets) + $(xsk "$1" dropped))); }
 
 says_so()
@@ -30,19 +28,6 @@ says_so()
 		check "$1, $p: 16 MiB" [ "$(xsk $p bytes)" = $((16 << 20)) ]
 		check "$1, $p: status says so to people" grep -q 'AF_XDP, copied' <(lab ctl $p status)
 	done
-}
-
-traffic()
-{
-	iperf_server 5201
-	echo_server
-	check_echo $SERVER_V4
-	check_echo $SERVER_V6
-	check_tcp up4 $SERVER_V4
-	check_tcp down6 $SERVER_V6 -R
-	small_packets "$2" $SERVER_V4
-	order_flow "$1" send 5401
-	order_flow "$1" back 5402
 }
 
 # all_of_it WHAT: what the program redirected the sockets have had, and nothing was unreadable.
