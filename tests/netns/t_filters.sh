@@ -154,6 +154,8 @@ for mode in $(modes); do
 	stops "$p6" names "[$(tcp 7003 7003)]" gateway urx_filtered
 	check "$mode: prohibited by the gateway, to a client that does not know" told EACCES tcp "$p6" 7000
 	deaf off
+	# The client is told again when the portal's TCP next tries.
+	wait_for 15 told open tcp "$p4" 7003 >/dev/null
 	check "$mode: what is permitted now is reached" reaches "$p4" 7003
 	far_down
 	lab down
