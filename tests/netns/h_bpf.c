@@ -10,8 +10,11 @@
 #include <errno.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "io/bpf_sync.h"
@@ -356,6 +359,64 @@ failed:
 	return 1;
 }
 
+/* What --steer=auto takes for the veth, and why. */
+static enum bpf_steer steered(bool asked, char why[BPF_STEER_WHY])
+{
+	enum bpf_steer steer = BPF_STEER_AUTO;
+	struct bpf_load_cfg cfg;
+	struct bpf_load *l;
+	struct tun *t;
+
+	if (!ok(tun_open(&t, &(struct tun_cfg){.name = "tun-bpf"}, &err)))
+		return steer;
+	cfg = cfg_make("h-bpf", tun_ifindex(t), BPF_XDP_GENERIC);
+	cfg.steer = asked ? BPF_STEER_BUSY : BPF_STEER_AUTO;
+	if (ok(bpf_load_open(&l, &cfg, &err))) {
+		steer = bpf_load_info(l)->wan[0].steer;
+		snprintf(why, BPF_STEER_WHY, "%s", bpf_load_info(l)->wan[0].steer_why);
+		bpf_load_close(l);
+	}
+	tun_close(t);
+	return steer;
+}
+
+/* As pid 1 of a namespace of processes, where the kernel's threads are not seen. */
+static int steered_alone(void)
+{
+	char why[BPF_STEER_WHY] = "";
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("proc", "/proc", "proc", 0, NULL))
+		return 1;
+	if (steered(false, why) != BPF_STEER_RSS || !strstr(why, "priority"))
+		return 2;
+	return steered(true, why) == BPF_STEER_BUSY ? 0 : 3;
+}
+
+static void test_steering_needs_priority(void)
+{
+	char why[BPF_STEER_WHY] = "";
+	int status = -1;
+	pid_t pid;
+
+	if (!kver_steers() || sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+		t_skip("no steering here");
+		return;
+	}
+	T_EQ(steered(false, why), BPF_STEER_BUSY);
+	pid = fork();
+	if (pid == 0) {
+		if (unshare(CLONE_NEWPID | CLONE_NEWNS))
+			_exit(4);
+		pid = fork();
+		if (pid == 0)
+			_exit(steered_alone());
+		_exit(waitpid(pid, &status, 0) == pid ? WEXITSTATUS(status) : 5);
+	}
+	T_EQ(waitpid(pid, &status, 0), pid);
+	T_EQ(WEXITSTATUS(status), 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "hold") == 0)
@@ -368,5 +429,6 @@ int main(int argc, char **argv)
 	T_RUN(test_channels);
 	T_RUN(test_reasons);
 	T_RUN(test_refusals);
+	T_RUN(test_steering_needs_priority);
 	return t_done();
 }
