@@ -30,7 +30,9 @@ relay_start --workers 2 --lowest-port 50000 --highest-port 50009
 take 10.91.1.1 50000 50003
 passed_over() { some --allocs 4 >"$tmp/over.json" 2>&1 && jq -e '.allocs_per_s > 20' "$tmp/over.json" >/dev/null || { cat "$tmp/over.json"; return 1; }; }
 check "ports of others are passed over at once" passed_over
-check "and the relay counts them" test "$(relay_ctl status '.relay.ports_taken')" -gt 0
+# Ports are drawn: one time in 14 none of the four is somebody else's.
+counted() { [ "$(relay_ctl status '.relay.ports_taken')" -gt 0 ] || { passed_over >/dev/null; return 1; }; }
+check "and the relay counts them" wait_for 20 counted
 no_port() { ! some --allocs 7 >"$tmp/none.json" 2>&1 && grep -q 'allocate 508' "$tmp/none.json" || { cat "$tmp/none.json"; return 1; }; }
 check "who gets none is told" no_port
 kill "$taker"
