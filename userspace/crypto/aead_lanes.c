@@ -376,9 +376,8 @@ static void make_room(struct pipe *w)
 
 	while (w->job - w->tagged == SLOTS)
 		hurry(w);
-	if (!w->block) {
+	if (!w->block)
 		s->stream = w->stream_end;
-	}
 	while (!store_room(w))
 		hurry(w);
 }

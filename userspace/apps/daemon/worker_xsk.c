@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The workers' AF_XDP sockets: one for each receive queue of the interfaces of outer packets, read
- * by the receiving thread of worker `queue % workers` beside its UDP sockets. A path is one queue's
- * as the card spreads them, so one thread's.
+ * The workers' AF_XDP sockets: one for each receive queue of the interfaces of outer packets, dealt
+ * out to the workers in turn, whose receiving threads read them beside their UDP sockets. A path is
+ * one queue's as the card spreads them, so one thread's.
  *
  * Without a socket for a queue everything is as without AF_XDP, so nothing here is an error: what
  * could not be is said in status. */
