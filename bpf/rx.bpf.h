@@ -267,18 +267,24 @@ static __always_inline enum ps_reason_id rx_inner(struct xdp_md *ctx, struct rx 
 	return rx_deliver(ctx, r, &in->ip, flow);
 }
 
-/* Is it ours to decrypt? *cfg is set when it is. */
-static __always_inline enum ps_reason_id rx_begin(struct xdp_md *ctx, struct rx *r,
-						  struct ps_config **cfg)
+/* Is it ours to decrypt? Then *cfg and *tun_ifindex are set, and *o tells what it is. */
+static __always_inline enum ps_reason_id rx_outer(struct xdp_md *ctx, struct ps_config **cfg,
+						  __u32 *tun_ifindex, struct ps_outer *o)
 {
 	const __u8 *data = (const __u8 *)(long)ctx->data;
 	const __u8 *end = (const __u8 *)(long)ctx->data_end;
 
 	*cfg = config_get();
-	r->tun_ifindex = alive_ifindex();
-	if (!*cfg || !r->tun_ifindex)
+	*tun_ifindex = alive_ifindex();
+	if (!*cfg || !*tun_ifindex)
 		return PS_R_XDP_DAEMON_GONE;
-	return ps_rx_classify(data, end, *cfg, &r->outer);
+	return ps_rx_classify(data, end, *cfg, o);
+}
+
+static __always_inline enum ps_reason_id rx_begin(struct xdp_md *ctx, struct rx *r,
+						  struct ps_config **cfg)
+{
+	return rx_outer(ctx, cfg, &r->tun_ifindex, &r->outer);
 }
 
 static __always_inline enum ps_reason_id rx_rest(struct xdp_md *ctx, struct rx *r,

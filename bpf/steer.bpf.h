@@ -42,20 +42,16 @@ static __always_inline enum ps_reason_id steer_to(__u32 cpu, int *action)
 /* The first stage; *action is what the program returns. */
 static __always_inline enum ps_reason_id steer_packet(struct xdp_md *ctx, int *action)
 {
-	const __u8 *data = (const __u8 *)(long)ctx->data;
-	const __u8 *end = (const __u8 *)(long)ctx->data_end;
-	struct ps_config *cfg = config_get();
 	struct ps_outer o = {0};
+	struct ps_config *cfg;
 	enum ps_reason_id id;
-	__u32 slot, *cpu;
+	__u32 tun, slot, *cpu;
 
 	*action = XDP_PASS;
-	if (!cfg || !alive_ifindex())
-		return PS_R_XDP_DAEMON_GONE;
-	id = ps_rx_classify(data, end, cfg, &o);
+	id = rx_outer(ctx, &cfg, &tun, &o);
 	if (id != PS_GO_ON)
 		return id;
-	slot = ps_steer_slot(data, end, &o);
+	slot = ps_steer_slot((const __u8 *)(long)ctx->data, (const __u8 *)(long)ctx->data_end, &o);
 	cpu = bpf_map_lookup_elem(&ps_steer, &slot);
 	return cpu ? steer_to(*cpu, action) : PS_R_XDP_NO_CPU;
 }

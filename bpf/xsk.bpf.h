@@ -12,6 +12,7 @@
 #include "account.bpf.h"
 #include "maps.bpf.h"
 #include "plan/steer.h"
+#include "rx.bpf.h"
 
 /* The sockets, by ps_xsk_slot. */
 struct {
@@ -44,13 +45,12 @@ static __always_inline __u32 xsk_slot(const struct xdp_md *ctx)
  * and its stack is not on top of the cipher's. */
 __attribute__((noinline)) int xsk_pass(struct xdp_md *ctx)
 {
-	const __u8 *data = (const __u8 *)(long)ctx->data;
-	const __u8 *end = (const __u8 *)(long)ctx->data_end;
-	struct ps_config *cfg = config_get();
+	__u64 len = (__u64)((long)ctx->data_end - (long)ctx->data);
 	struct ps_outer o = {0};
-	__u32 slot;
+	struct ps_config *cfg;
+	__u32 tun, slot;
 
-	if (!cfg || !alive_ifindex() || ps_rx_classify(data, end, cfg, &o) != PS_GO_ON)
+	if (rx_outer(ctx, &cfg, &tun, &o) != PS_GO_ON)
 		return XDP_PASS;
 	slot = o.receiver & cfg->slot_mask;
 	if (!ps_xsk_takes(bpf_map_lookup_elem(&ps_session, &slot), &o))
@@ -58,7 +58,7 @@ __attribute__((noinline)) int xsk_pass(struct xdp_md *ctx)
 	slot = xsk_slot(ctx);
 	if (slot == PS_NO_SLOT || bpf_redirect_map(&ps_xsk, slot, XDP_PASS) != XDP_REDIRECT)
 		return XDP_PASS;
-	reason_count(PS_R_XDP_XSK, (__u64)(end - data));
+	reason_count(PS_R_XDP_XSK, len);
 	return XDP_REDIRECT;
 }
 #endif
