@@ -11,14 +11,14 @@
 #   renew                with RENEW=N alone: sessions of N peers, renewed by WireGuard's timers for RENEW_SECONDS (200) while each
 #                        sends a packet every other second: how old the oldest became ("oldest_s"; WireGuard's limit is 180),
 #                        those that ended before there was another ("lapsed"), packets lost; the gateway's control lag
-#   handshakes           initiations answered a second: of up to HANDSHAKE_PEERS (1600) peers at ours, each from an address of
+#   handshakes           initiations answered a second: of up to HANDSHAKE_PEERS (2400) peers at ours, each from an address of
 #                        its own and with a cookie; of 200 at wireguard-go. The model is what X25519 alone would allow,
 #                        four operations a handshake, on the generator's core just before and after. "of_model": the share
 #                        of that rate; "cpu_of_model": the model's processor time by the gateway's (its process alone), which
 #                        does not depend on who else has the cores
 # The first argument is a name of these or a part of it. PEERS_RATE (10000 packets a second), PEERS_ROUNDS (5),
-# WIREGUARD_GO, CAPACITY_PIN as in b_capacity.sh. Our gateway takes 20 handshakes a second of one address, and no more than
-# 5120 of all, once 100 came in a second; 1600 peers can ask for nearly as many here.
+# WIREGUARD_GO, CAPACITY_PIN as in b_capacity.sh. Our gateway takes 20 handshakes a second of one address once 100 came in a
+# second; 2400 peers ask for four each here.
 exec 3>&1 1>&2
 . "$(dirname "$0")/../netns/lib.sh"
 . "$(dirname "$0")/capacity_lib.sh"
@@ -84,7 +84,7 @@ storm()
 
 	if [ "$1" = ours ]; then
 		cap_start penstock user off
-		cap_crowd "${HANDSHAKE_PEERS:-1600}"
+		cap_crowd "${HANDSHAKE_PEERS:-2400}"
 	else
 		cap_start wireguard "$peer_wg" 200
 	fi

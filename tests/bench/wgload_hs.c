@@ -7,8 +7,8 @@
  *
  * penstock-gateway calls it load when 100 came in a second. A crowd's peers therefore have an
  * address each, and a cookie before the clock starts; answers come by the path ICE found. It lets
- * 20 a second of one address in, or rather of those that share one of 256 buckets, which a cookie's
- * first byte names: peers for whom there is no room there stay out.
+ * 20 a second of one address in, or rather of those that share a bucket, which a cookie's first
+ * bytes name: peers for whom there is no room there stay out.
  *
  * The model: X25519 alone, four operations a handshake at the answering end (es, its ephemeral key,
  * ee, se), measured on the generator's core just before and just after. */
@@ -31,12 +31,11 @@
 #define CROWD_NS                                                                         \
 	(250 * NS_PER_MS) /* likewise: 20 a second for the addresses that share a bucket \
 			   */
-#define MOST	    6000  /* initiations written for a second */
+#define MOST	    10000  /* initiations written for a second */
 #define TRIES	    8	  /* for a cookie */
 #define LOST_NS	    (500 * NS_PER_MS)
 #define X25519_N    400
 #define X25519_EACH 4 /* of a handshake, for the end that answers */
-#define BUCKETS	    256
 #define SHARE	    5 /* peers of a bucket: 20 initiations a second */
 
 struct hs {
@@ -221,13 +220,14 @@ static void cookies_get(struct hs *h)
 /* Who there is no room for, and who has no cookie, sends nothing. */
 static uint32_t choose(struct hs *h)
 {
-	unsigned share[BUCKETS] = {0};
+	unsigned share[WG_LIMIT_BUCKETS] = {0};
 	uint32_t in = 0;
 
 	for (uint32_t i = 0; i < h->cfg->peers; i++) {
 		const struct cookie_jar *jar = &h->jar[i];
 
-		h->out[i] = !jar->has_cookie || share[jar->cookie[0]]++ >= SHARE;
+		h->out[i] = !jar->has_cookie ||
+			    share[le32_get(jar->cookie) % WG_LIMIT_BUCKETS]++ >= SHARE;
 		in += !h->out[i];
 	}
 	return in;

@@ -170,6 +170,57 @@ static void test_under_load_round_trip(void)
 	T_EQ(wg_local_admit(&l, msg, 148, &src, &reply, now), WG_RX_COOKIE);
 }
 
+static uint32_t bucket_of(struct cookie_checker *c, const struct ipaddr *src, struct rng *rng)
+{
+	struct wg_msg_cookie m;
+	struct cookie_jar j;
+	uint32_t bucket = 0;
+	uint8_t msg[148], pub[32];
+
+	T_EQ(vec_get(VEC, "psk.public_r", pub, 32), 32);
+	initiation(msg);
+	cookie_jar_init(&j, pub);
+	cookie_stamp(&j, msg, sizeof(msg), COOKIE_NS, T0);
+	cookie_reply_write(c, &m, msg, sizeof(msg), src, COOKIE_NS, rng, T0);
+	T_EQ(cookie_reply_read(&j, &m, T0), 0);
+	cookie_stamp(&j, msg, sizeof(msg), COOKIE_NS, T0);
+	T_EQ(cookie_check(c, msg, sizeof(msg), src, COOKIE_NS, &bucket, T0), COOKIE_MAC2_VALID);
+	return bucket % WG_LIMIT_BUCKETS;
+}
+
+/* Who is one source: an IPv4 address, and all of an IPv6 /64, which its owner can send from. */
+static void test_sources(void)
+{
+	struct cookie_checker c;
+	struct ipaddr a = source(1), b;
+	struct rng rng;
+	uint8_t pub[32];
+	uint32_t first;
+	int same = 0;
+
+	T_EQ(vec_get(VEC, "psk.public_r", pub, 32), 32);
+	rng_init(&rng, seed);
+	cookie_checker_init(&c, pub);
+	first = bucket_of(&c, &a, &rng);
+	for (uint16_t i = 2; i < 300; i++) {
+		b = source(i);
+		same += bucket_of(&c, &b, &rng) == first;
+	}
+	T(same < 5); /* by chance one in 4096 */
+	a = (struct ipaddr){.family = 6, .b = {0x20, 0x01, 0x0d, 0xb8, 1, 2, 3, 4, 5}};
+	first = bucket_of(&c, &a, &rng);
+	for (int i = 8; i < 16; i++) {
+		b = a;
+		b.b[i] ^= 0x80;
+		T_EQ(bucket_of(&c, &b, &rng), first);
+	}
+	for (int i = 0; i < 8; i++) {
+		b = a;
+		b.b[i] ^= 1;
+		T(bucket_of(&c, &b, &rng) != first);
+	}
+}
+
 static void test_source_limit(void)
 {
 	struct wg_limit w;
@@ -256,6 +307,7 @@ int main(int argc, char **argv)
 	T_RUN(test_mac1_every_byte);
 	T_RUN(test_admit_kinds);
 	T_RUN(test_under_load_round_trip);
+	T_RUN(test_sources);
 	T_RUN(test_source_limit);
 	T_RUN(test_window_limit);
 	T_RUN(test_garbage_makes_no_load);

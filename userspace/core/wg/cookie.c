@@ -57,13 +57,23 @@ static void cookie_make(const struct cookie_checker *c, const struct ipaddr *src
 	mac(out, c->secret, 32, src->b, ipaddr_size(src));
 }
 
+/* The first half of a longer address: that of a link's prefix (RFC 4291 §2.5.1). */
+static uint32_t bucket_of(const struct cookie_checker *c, const struct ipaddr *src)
+{
+	const size_t size = ipaddr_size(src);
+	uint8_t b[WG_COOKIE_LEN];
+
+	mac(b, c->secret, 32, src->b, size > 8 ? 8 : size);
+	return le32_get(b);
+}
+
 static bool secret_fresh(const struct cookie_checker *c, uint64_t cookie_ns, uint64_t now)
 {
 	return c->has_secret && time_since(c->secret_at, now) < cookie_ns;
 }
 
 enum cookie_verdict cookie_check(const struct cookie_checker *c, const void *msg, size_t len,
-				 const struct ipaddr *src, uint64_t cookie_ns, uint8_t *bucket,
+				 const struct ipaddr *src, uint64_t cookie_ns, uint32_t *bucket,
 				 uint64_t now)
 {
 	uint8_t cookie[WG_COOKIE_LEN], want[WG_MAC_LEN];
@@ -77,7 +87,7 @@ enum cookie_verdict cookie_check(const struct cookie_checker *c, const void *msg
 	mac(want, cookie, sizeof(cookie), msg, len - WG_MAC_LEN);
 	ok = crypto_equal(want, mac2_of(msg, len), WG_MAC_LEN);
 	if (ok)
-		*bucket = cookie[0];
+		*bucket = bucket_of(c, src);
 	crypto_wipe(cookie, sizeof(cookie));
 	return ok ? COOKIE_MAC2_VALID : COOKIE_MAC1_ONLY;
 }

@@ -45,9 +45,10 @@ void cookie_checker_init(struct cookie_checker *c, const uint8_t our_pub[32]);
 /* mac1 of a handshake message of len bytes whose last 32 are mac1 and mac2; constant state. */
 bool cookie_check_mac1(const struct cookie_checker *c, const void *msg, size_t len);
 /* Both macs. Only the current secret counts. *bucket is a number only we can predict from src, for
- * limiting per source; valid with COOKIE_MAC2_VALID. */
+ * limiting per source; valid with COOKIE_MAC2_VALID. All of an IPv6 /64 are one source: whoever has
+ * one has all of its addresses. */
 enum cookie_verdict cookie_check(const struct cookie_checker *c, const void *msg, size_t len,
-				 const struct ipaddr *src, uint64_t cookie_ns, uint8_t *bucket,
+				 const struct ipaddr *src, uint64_t cookie_ns, uint32_t *bucket,
 				 uint64_t now);
 /* Answer msg (mac1 checked) with a cookie for src. Rolls the secret when it is older than
  * cookie_ns. */

@@ -98,6 +98,7 @@ void noise_static_init(struct noise_static *s, const uint8_t priv[32])
 	memcpy(s->priv, priv, 32);
 	x25519_clamp(s->priv);
 	x25519_public(s->pub, s->priv);
+	begin(&s->start, s->pub);
 }
 
 int noise_remote_init(struct noise_remote *r, const struct noise_static *me, const uint8_t pub[32],
@@ -157,7 +158,7 @@ int noise_initiation_open(const struct noise_static *me, const struct wg_msg_ini
 	uint8_t key[32];
 	int rc = -EACCES;
 
-	begin(&o.sym, me->pub);
+	o.sym = me->start;
 	/* e */
 	memcpy(o.remote_ephemeral, m->ephemeral, 32);
 	mix_ephemeral(&o.sym, o.remote_ephemeral);

@@ -17,15 +17,16 @@
 #include "crypto/rng.h"
 #include "wire/wg.h"
 
-struct noise_static {
-	uint8_t priv[32];
-	uint8_t pub[32];
-};
-
 /* Chaining key and transcript hash. */
 struct noise_sym {
 	uint8_t ck[32];
 	uint8_t h[32];
+};
+
+struct noise_static {
+	uint8_t priv[32];
+	uint8_t pub[32];
+	struct noise_sym start; /* of every handshake that comes to us: it depends on pub alone */
 };
 
 /* The other side, as far as the handshake needs it. */

@@ -22,9 +22,9 @@ bool wg_limit_under_load(struct wg_limit *w, uint64_t now)
 	return w->in_window > WG_LIMIT_PER_WINDOW;
 }
 
-bool wg_limit_source(struct wg_limit *w, uint8_t bucket, uint64_t now)
+bool wg_limit_source(struct wg_limit *w, uint32_t bucket, uint64_t now)
 {
-	uint64_t *full = &w->full_at[bucket];
+	uint64_t *full = &w->full_at[bucket % WG_LIMIT_BUCKETS];
 	uint64_t from = *full > now ? *full : now;
 
 	if (from - now > (WG_LIMIT_BURST - 1) * WG_LIMIT_SOURCE_NS)

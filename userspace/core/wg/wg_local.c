@@ -68,7 +68,7 @@ enum wg_rx wg_local_admit(struct wg_local *l, const void *msg, size_t len, const
 {
 	const uint64_t cookie_ns = wg_times_default().cookie_ns;
 	struct wg_msg_cookie cookie;
-	uint8_t bucket;
+	uint32_t bucket;
 
 	if (len > WG_HANDSHAKE_MAX)
 		return WG_RX_NOT_HANDSHAKE;
