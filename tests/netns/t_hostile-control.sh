@@ -34,11 +34,18 @@ honest_reaches()
 	[ -n "$a" ] && on rc ping -n -q -c 1 -W 2 "$a" >/dev/null
 }
 
-# Another client, on the router's host.
+reloads() { grep -c '"configuration reloaded"' "$state/logs/portal.log"; }
+reloaded_since() { [ "$(reloads)" -gt "$1" ]; }
+
+# Another client, on the router's host, once the portal knows its token: who comes with an unknown one is sent away for good.
 honest_up()
 {
+	local before
+
+	before=$(reloads)
 	(umask 077 && head -c 32 /dev/urandom | basenc --base64url | tr -d '=\n' >"$tmp/honest.token")
 	portal_edit ".clients += [{name: \"honest\", actor: \"bob\", groups: [\"staff\"], token_sha256: \"$(sha256sum <"$tmp/honest.token" | cut -d' ' -f1)\"}]"
+	wait_for 10 reloaded_since "$before" || fatal "the portal's file is not in force"
 	"$root/tools/lab/lab" exec rc "$honest_client" --api-url wss://portal.lab:8443/ --ca-file "$state/tls/ca.pem" \
 		--token-path "$tmp/honest.token" --mode user --wan-iface wan0 --instance "$PENSTOCK_LAB-rc" \
 		--id-file "$tmp/honest.json" --name honest --log-format json >"$tmp/honest.log" 2>&1 &
