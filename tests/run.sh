@@ -10,7 +10,9 @@
 #
 # Environment: SAN=1 runs the sanitizer build (build/san). T_TIMEOUT=seconds overrides every limit. T_JOBS=N: how
 # many tests run at a time, by default one a core. Those of bpf and vm, and scripts with a line "# alone" in their
-# head, have the machine to themselves.
+# head, have the machine to themselves, after all others. T_AGAIN=N: when at most N tests failed, and all of them are of
+# netns, whose programs meet real time on a machine that may stand still, each is run once more, alone. What passes then
+# counts as passed, and is named as unsteady in the last lines with what had failed: a bug to be found, in it or in us.
 #
 # Tests are derived from their sources, so one that was not built is a failure, not an absence. A test
 # passes with exit 0, is skipped with exit 77 (its last line says why) and fails otherwise; a script
@@ -27,7 +29,7 @@ export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 GROUPS_KNOWN="unit sim policy fuzz-replay bpf interop netns vm"
 T_JOBS=${T_JOBS:-$(nproc)}
 passed=0 failed=0 skipped=0
-failed_names=()
+failed_names=() failed_tests=() unsteady=()
 figures=
 work=$(mktemp -d /tmp/penstock-test.XXXXXX) || exit 2
 trap 'rm -rf "$work"' EXIT
@@ -127,7 +129,10 @@ report()
 		;;
 	*)
 		failed=$((failed + 1))
-		failed_names+=("$group/$name")
+		failed_tests+=("$group/$name")
+		# what failed in it, once more in the last lines
+		why=$(grep -E '^(not ok|fatal)' "$out" | head -n 5 | sed 's/^/    /')
+		failed_names+=("$group/$name${why:+$'\n'}$why")
 		[ "$rc" = 124 ] || [ "$rc" = 137 ] && why="timeout after ${limit}s" || why="exit $rc"
 		printf 'FAIL  %-11s %-28s %s (%s)\n' "$group" "$name" "$took" "$why"
 		sed 's/^/      | /' "$out"
@@ -153,13 +158,19 @@ catch_up()
 	done
 }
 
+# is_alone GROUP CMD…: has it the machine to itself?
+is_alone()
+{
+	case $1 in bpf | vm) return 0 ;; esac
+	[ "$2" = bash ] && sed -n 1,20p "$3" | grep -q '^# alone'
+}
+
 run_one()
 {
 	local group=$1 name=$2 limit=$3 jobs=$T_JOBS
 
 	shift 3
-	case $group in bpf | vm) jobs=1 ;; esac
-	[ "$1" != bash ] || ! sed -n 1,20p "$2" | grep -q '^# alone' || jobs=1
+	[ "$turn" = together ] || jobs=1
 	[ "$jobs" -gt 1 ] || catch_up all
 	while [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; do
 		wait -n
@@ -168,6 +179,26 @@ run_one()
 	execute ${#started[@]} "$name" "$limit" "$@" &
 	started+=("$group $name $limit")
 	[ "$jobs" -gt 1 ] || catch_up all
+}
+
+again()
+{
+	local tests=("${failed_tests[@]}") names=("${failed_names[@]}") i before group name limit cmd
+
+	[ "$failed" -gt 0 ] && [ "$failed" -le "${T_AGAIN:-0}" ] || return 0
+	for i in "${tests[@]}"; do
+		[ "${i%%/*}" = netns ] || return 0
+	done
+	echo "once more, each alone: ${tests[*]}"
+	failed=0 failed_names=() failed_tests=() turn=alone
+	for i in "${!tests[@]}"; do
+		before=$passed
+		while read -r -u 3 group name limit cmd; do
+			# shellcheck disable=SC2086 # as below
+			[ "$group/$name" != "${tests[i]}" ] || run_one "$group" "$name" "$limit" $cmd
+		done 3<<<"$all"
+		[ "$passed" = "$before" ] || unsteady+=("${names[i]}")
+	done
 }
 
 all=$(inventory)
@@ -195,17 +226,26 @@ for want in "$@"; do
 	fi
 done
 
-while read -r -u 3 group name limit cmd; do
-	for want in "$@"; do
-		if [ -n "$group" ] && answers_to "$group" "$name" "$want"; then
-			# shellcheck disable=SC2086 # cmd is "program argument…" without spaces inside
-			run_one "$group" "$name" "$limit" $cmd
-			break
-		fi
-	done
-done 3<<<"$all"
-catch_up all
+# shellcheck disable=SC2086 # cmd is "program argument…" without spaces inside
+for turn in together alone; do
+	while read -r -u 3 group name limit cmd; do
+		is_alone "$group" $cmd && kind=alone || kind=together
+		[ -n "$group" ] && [ "$kind" = "$turn" ] || continue
+		for want in "$@"; do
+			if answers_to "$group" "$name" "$want"; then
+				run_one "$group" "$name" "$limit" $cmd
+				break
+			fi
+		done
+	done 3<<<"$all"
+	catch_up all
+done
 
+again
+
+for name in "${unsteady[@]}"; do
+	echo "unsteady: $name"
+done
 for name in "${failed_names[@]}"; do
 	echo "failed: $name"
 done

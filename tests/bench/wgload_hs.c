@@ -31,7 +31,7 @@
 #define CROWD_NS                                                                         \
 	(250 * NS_PER_MS) /* likewise: 20 a second for the addresses that share a bucket \
 			   */
-#define MOST	    10000  /* initiations written for a second */
+#define MOST	    10000 /* initiations written for a second */
 #define TRIES	    8	  /* for a cookie */
 #define LOST_NS	    (500 * NS_PER_MS)
 #define X25519_N    400
