@@ -11,6 +11,8 @@ bool fwd_pace_tick(struct fwd_pace *p, bool in_kernel)
 	bool change = in_kernel ? is_bulk(&p->kernel) : !is_bulk(&p->all);
 	uint32_t enough = in_kernel ? FWD_PACE_TICKS_TO_USER : FWD_PACE_TICKS_BACK;
 
+	if (in_kernel && p->kernel.packets >= FWD_PACE_MUCH)
+		enough = 1;
 	p->kernel = p->all = (struct fwd_moved){0};
 	p->ticks = change ? p->ticks + 1 : 0;
 	if (p->ticks < enough)
