@@ -8,7 +8,8 @@
 #   tunnel       b_tunnel, RECORD_MODES (auto user), five rounds    handicap    the same of auto with native XDP on the links
 #   capacity_…   b_capacity, a part a case                         peers       10,000 peers in turn, beside one
 #   handshakes   b_peers'                                          relayed     TCP through our relay, beside the direct path
-#   kernel aead  the programs and the ciphers alone
+#   kernel aead  the programs and the ciphers alone            scale scale_user    the same for many peers, many flows
+#   memory       of a peer, of a flow
 #
 # Before a part the machine's load is measured for two seconds: above BUSY_MAX (5 %) no part is begun, unless FORCE=1;
 # then its lines have "idle": false in their env. Every line's env has "part", "busy_before_pct" (b_tunnel's own: before each
@@ -17,7 +18,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 parts="tunnel handicap capacity_64 capacity_512 capacity_1280 capacity_1420 capacity_64_single capacity_1280_single
-peers handshakes relayed kernel aead"
+peers handshakes relayed kernel aead scale scale_user memory"
 out=${1:-} busy_max=${BUSY_MAX:-5} short=${SHORT:-}
 build=${PENSTOCK_BUILD:-build}
 [ -n "$out" ] || { sed -n '4,/^set/s/^#\( \|$\)//p' "$0" >&2; exit 2; }
@@ -55,7 +56,8 @@ part()
 	peers) echo 1200 PEERS="$([ -n "$short" ] && echo 50 || echo 10000)" PEERS_ROUNDS="${few:-5}" $bench/b_peers.sh peers_ ;;
 	handshakes) echo 120 $bench/b_peers.sh handshakes ;;
 	relayed) [ ! -x $bench/b_relayed.sh ] || echo 900 REPS="${few:-5}" SECONDS_PER_RUN="${few:-3}" RELAY_XDP="'native auto off'" $bench/b_relayed.sh ;;
-	kernel | aead) echo 300 "$build/tests/bench/b_$1" ;;
+	memory) echo 300 $bench/b_memory.sh ;;
+	kernel | aead | scale | scale_user) echo 300 "$build/tests/bench/b_$1" ;;
 	*) return 1 ;;
 	esac
 }
