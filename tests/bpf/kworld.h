@@ -4,6 +4,7 @@
  * want it. */
 #ifndef PENSTOCK_TESTS_KWORLD_H
 #define PENSTOCK_TESTS_KWORLD_H
+#include "plan/flow.h"
 #include "tests/bpf/kern.h"
 #include "tests/bpf/kpkt.h"
 
@@ -100,6 +101,12 @@ static inline void kw_flow_warm(struct kworld *w, int map, const struct kinner *
 			    .bulk_until_ns = at_ns};
 
 	T_EQ(bpf_map_update_elem(map, &key, &f, BPF_ANY), 0);
+}
+
+/* What user space had is the kernel's after a pause, however fast this machine is. */
+static inline void kw_pause_passes(void)
+{
+	usleep(2 * PS_PAUSE_NS / 1000);
 }
 
 /* The same entry held for user space without an end, pauses or not. */

@@ -3,7 +3,6 @@
 #include <linux/pkt_cls.h>
 #include "base/time.h"
 #include "plan/ecn.h"
-#include "plan/flow.h"
 #include "tests/bpf/kworld.h"
 
 static struct kworld w;
@@ -21,12 +20,6 @@ static void tables_read(struct tables *t)
 	memcpy(t->session, w.k.session, sizeof(t->session));
 	memcpy(t->replay, w.k.replay, sizeof(t->replay));
 	memcpy(t->peer, w.k.peer, sizeof(t->peer));
-}
-
-/* What user space had is the kernel's after a pause, however fast this machine is. */
-static void pause_passes(void)
-{
-	usleep(2 * PS_PAUSE_NS / 1000);
 }
 
 static bool expect_rx(enum ps_reason_id want, const struct kpkt *p)
@@ -160,7 +153,7 @@ static void rx_payload(void)
 	kw_reset(&w, 4);
 	w.k.config->bulk_hold_ns = 0;
 	expect_rx(PS_R_XDP_TOO_BIG, &q);
-	pause_passes();
+	kw_pause_passes();
 	expect_rx(PS_R_XDP_DELIVERED, &p);
 	kw_reset(&w, 4);
 	kern_set_alive(&w.k, 0);
@@ -286,7 +279,7 @@ static void rx_session(void)
 	w.k.config->drained_ns = 0;
 	expect_rx(PS_R_XDP_BULK, &p);
 	w.k.config->drained_ns = PS_NEVER;
-	pause_passes();
+	kw_pause_passes();
 	expect_rx(PS_R_XDP_DELIVERED, &p);
 	kw_reset(&w, 4);
 	s->rx_until_ns = kern_past();
@@ -425,8 +418,7 @@ static void test_rx(void)
 	rx_nat();
 	rx_end();
 	for (int id = PS_R_XDP_DELIVERED; id < PS_R_IN_DELIVERED; id++) {
-		/* Only on drivers without metadata; only on an skb, see test_live; test_steer;
-		 * test_xsk. */
+		/* Drivers without metadata; an skb, see test_live; test_steer; test_xsk. */
 		if (id == PS_R_XDP_ADJUST_FAILED || id == PS_R_XDP_GSO || id == PS_R_XDP_STEERED ||
 		    id == PS_R_XDP_NO_CPU || id == PS_R_XDP_XSK)
 			continue;
@@ -531,7 +523,7 @@ static void tx_packet(void)
 	expect_tx(PS_R_TX_SENT, &p, NULL); /* another flow */
 	w.k.config->bulk_hold_ns = 0;
 	expect_tx(PS_R_TX_GSO, &q, &skb);
-	pause_passes();
+	kw_pause_passes();
 	expect_tx(PS_R_TX_SENT, &q, NULL);
 	kw_reset(&w, 4);
 }
