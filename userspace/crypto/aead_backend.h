@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The implementations behind aead_batch.h, one by one: for that seam, and for tests and benchmarks
- * that hold them against each other. Nobody else includes this. */
+ * that hold them against each other; and for blake2s_avx512.c, which asks the same of a CPU. Nobody
+ * else includes this. */
 #ifndef PENSTOCK_CRYPTO_AEAD_BACKEND_H
 #define PENSTOCK_CRYPTO_AEAD_BACKEND_H
 #include "crypto/aead_batch.h"

@@ -4,6 +4,7 @@
  * message is one, and each round takes its words from it by one permutation. */
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include "crypto/aead_backend.h"
 #include "crypto/blake2s_block.h"
 
 #define BLAKE2S_AVX512 __attribute__((target("avx512f,avx512vl")))
@@ -73,7 +74,6 @@ BLAKE2S_AVX512 void blake2s_block_avx512(uint32_t h[8], const uint8_t block[BLAK
 
 bool blake2s_has_avx512(void)
 {
-	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-	       __builtin_cpu_supports("avx512vbmi2"); /* with it, no CPU lowers its clock */
+	return aead_avx512.usable(); /* the same CPUs: those that do not slow down for it */
 }
 #endif

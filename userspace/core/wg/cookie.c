@@ -57,16 +57,6 @@ static void cookie_make(const struct cookie_checker *c, const struct ipaddr *src
 	mac(out, c->secret, 32, src->b, ipaddr_size(src));
 }
 
-/* The first half of a longer address: that of a link's prefix (RFC 4291 §2.5.1). */
-static uint32_t bucket_of(const struct cookie_checker *c, const struct ipaddr *src)
-{
-	const size_t size = ipaddr_size(src);
-	uint8_t b[WG_COOKIE_LEN];
-
-	mac(b, c->secret, 32, src->b, size > 8 ? 8 : size);
-	return le32_get(b);
-}
-
 static bool secret_fresh(const struct cookie_checker *c, uint64_t cookie_ns, uint64_t now)
 {
 	return c->has_secret && time_since(c->secret_at, now) < cookie_ns;
@@ -86,8 +76,10 @@ enum cookie_verdict cookie_check(const struct cookie_checker *c, const void *msg
 	cookie_make(c, src, cookie);
 	mac(want, cookie, sizeof(cookie), msg, len - WG_MAC_LEN);
 	ok = crypto_equal(want, mac2_of(msg, len), WG_MAC_LEN);
+	if (ok && src->family == 6) /* the link's prefix (RFC 4291 §2.5.1) */
+		mac(cookie, c->secret, 32, src->b, 8);
 	if (ok)
-		*bucket = bucket_of(c, src);
+		*bucket = le32_get(cookie);
 	crypto_wipe(cookie, sizeof(cookie));
 	return ok ? COOKIE_MAC2_VALID : COOKIE_MAC1_ONLY;
 }
