@@ -2,11 +2,12 @@
  *
  * Cost of the user-space executor's packet work and of connection set-up, and what the tables
  * weigh: user_seal_<size>, user_open_<size> (inner bytes), user_reason_<reason>, handshake_pair,
- * table_memory_10000, connection_bytes. */
+ * blake2s_block_plain, blake2s_block_avx512, table_memory_10000, connection_bytes. */
 #include <time.h>
 
 #include "base/time.h"
 #include "core/node/node.h"
+#include "crypto/blake2s_block.h"
 #include "crypto/crypto.h"
 #include "fwd/fwd_table.h"
 #include "tests/bench/bench.h"
@@ -201,6 +202,26 @@ static void bench_handshake(void)
 	report("handshake_pair", "us_per_handshake_both_ends", "us", v, SAMPLES);
 }
 
+static void bench_blake2s(const char *bench,
+			  void (*compress)(uint32_t[8], const uint8_t *, uint64_t, bool))
+{
+	enum { BLOCKS = 10000 };
+	uint8_t block[BLAKE2S_BLOCK] = {1};
+	uint32_t h[8] = {0};
+	double v[SAMPLES];
+
+	if (!bench_wanted(bench))
+		return;
+	for (unsigned s = 0; s < SAMPLES; s++) {
+		uint64_t t0 = now_ns();
+
+		for (unsigned i = 0; i < BLOCKS; i++)
+			compress(h, block, i, false);
+		v[s] = (double)(now_ns() - t0) / BLOCKS;
+	}
+	report(bench, "ns_per_block", "ns", v, SAMPLES);
+}
+
 /* What the daemon's defaults make for 10,000 peers: 32768 sessions, 65536 flows each way. */
 static void bench_memory(void)
 {
@@ -229,6 +250,9 @@ int main(int argc, char **argv)
 		bench_data(sizes[i]);
 	bench_refusals();
 	bench_handshake();
+	bench_blake2s("blake2s_block_plain", blake2s_block_plain);
+	if (blake2s_has_avx512())
+		bench_blake2s("blake2s_block_avx512", blake2s_block_avx512);
 	bench_memory();
 	return 0;
 }
